@@ -1,0 +1,64 @@
+"""Kubernetes quantities in the canonical form that the API server stores and returns.
+
+Source: k8s.io/apimachinery/pkg/api/resource, Quantity.CanonicalizeBytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+from math import ceil
+
+_PATTERN = re.compile(
+    r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]|[eE][+-]?[0-9]+)?"
+)
+_BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
+_DECIMAL = {-3: "n", -2: "u", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T", 5: "P", 6: "E"}
+_POWER = {suffix: power for power, suffix in _DECIMAL.items()}
+
+
+def canonical(quantity: str | int) -> str:
+    """The same amount as the server writes it: `0.5` is `500m`, `1024Mi` is `1Gi`.
+
+    Raises ValueError for text that is no quantity.
+    """
+    match = _PATTERN.fullmatch(str(quantity))
+    if match is None:
+        raise ValueError(f"{quantity!r} is no quantity")
+    sign, number, suffix = match[1], match[2], match[3] or ""
+    amount = Fraction(number) * _multiplier(suffix)
+    return ("-" if sign == "-" and amount else "") + _format(amount, suffix)
+
+
+def canonical_values(quantities: Mapping[str, str | int]) -> dict[str, str]:
+    """`canonical` for each value of a resource list."""
+    return {name: canonical(quantity) for name, quantity in quantities.items()}
+
+
+def _multiplier(suffix: str) -> Fraction:
+    if suffix in _POWER:
+        return Fraction(1000) ** _POWER[suffix]
+    if suffix in _BINARY:
+        return Fraction(1024) ** _BINARY.index(suffix)
+    return Fraction(10) ** int(suffix[1:])
+
+
+def _format(amount: Fraction, suffix: str) -> str:
+    exact = amount.denominator == 1
+    if suffix in _BINARY[1:] and exact and amount >= 1024:
+        return _in_steps(int(amount), 1024, _BINARY)
+    names = [_DECIMAL[power] for power in sorted(_DECIMAL)]
+    if suffix[:1] in {"e", "E"} and suffix != "E":
+        names = [f"e{3 * power}" if power else "" for power in sorted(_DECIMAL)]
+    return _in_steps(ceil(amount * 10**9), 1000, tuple(names))
+
+
+def _in_steps(number: int, step: int, names: tuple[str, ...]) -> str:
+    position = 0
+    if number == 0:
+        return "0"
+    while number % step == 0 and position < len(names) - 1:
+        number //= step
+        position += 1
+    return f"{number}{names[position]}"
