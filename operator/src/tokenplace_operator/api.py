@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from tokenplace_operator.quantity import canonical
 from tokenplace_operator.spec_reader import Reader
 
 GROUP = "token.place"
@@ -254,7 +255,8 @@ def parse(obj: Json) -> Relay:
         pod_template=_pod_template(spec.section("podTemplate")),
         paused=spec.flag("paused"),
     )
-    problems += _image_problems(relay.image) + _gpu_problems(relay.gpu) + _scale_problems(relay)
+    problems += _image_problems(relay.image) + _gpu_problems(relay.gpu)
+    problems += _resource_problems(relay.resources) + _scale_problems(relay)
     if problems:
         raise SpecError(tuple(problems))
     return relay
@@ -381,6 +383,17 @@ def _reachable(address: str) -> bool:
     except ValueError:
         return False
     return not (ip.is_loopback or ip.is_unspecified or ip.is_link_local or ip.is_multicast)
+
+
+def _resource_problems(resources: Resources) -> list[str]:
+    problems = []
+    for kind, amounts in (("requests", resources.requests), ("limits", resources.limits)):
+        for name, amount in amounts.items():
+            try:
+                canonical(amount)
+            except ValueError as error:
+                problems.append(f"spec.resources.{kind}.{name}: {error}")
+    return problems
 
 
 def _scale_problems(relay: Relay) -> list[str]:
