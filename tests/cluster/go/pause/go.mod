@@ -1,0 +1,3 @@
+module tokenplace.test/pause
+
+go 1.24
