@@ -7,8 +7,8 @@ from typing import Any
 
 from tokenplace_operator.api import GpuMode, PodTemplate, Relay
 from tokenplace_operator.desired.metadata import Object, child, labels
-from tokenplace_operator.quantity import canonical, canonical_values
 from tokenplace_operator.desired.raw import compact
+from tokenplace_operator.quantity import canonical, canonical_values
 
 UID = 1000
 PROGRESS_DEADLINE_SECONDS = 300
