@@ -1,0 +1,74 @@
+"""The Kubernetes kinds this operator reads and writes, as plain values without any client."""
+
+from dataclasses import dataclass
+from typing import Any
+
+Object = dict[str, Any]
+"""A Kubernetes object as decoded JSON, with apiVersion and kind."""
+
+Key = tuple[str, str]
+"""Namespace and name of an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A namespaced kind: where the API server serves it and what its objects call themselves."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+
+    @property
+    def api_version(self) -> str:
+        """What an object of this kind has in `apiVersion`: `v1`, `apps/v1`."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(
+        self, namespace: str | None, name: str | None = None, subresource: str | None = None
+    ) -> str:
+        """URL path of the collection, of one object or its subresource; None: all namespaces."""
+        root = f"/apis/{self.group}" if self.group else "/api"
+        parts = [root, self.version]
+        if namespace is not None:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        parts += [part for part in (name, subresource) if part is not None]
+        return "/".join(parts)
+
+
+RELAY = Kind("token.place", "v1alpha1", "tokenplacerelays", "TokenplaceRelay")
+SERVICE_ACCOUNT = Kind("", "v1", "serviceaccounts", "ServiceAccount")
+DEPLOYMENT = Kind("apps", "v1", "deployments", "Deployment")
+SERVICE = Kind("", "v1", "services", "Service")
+ENDPOINT_SLICE = Kind("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+INGRESS = Kind("networking.k8s.io", "v1", "ingresses", "Ingress")
+NETWORK_POLICY = Kind("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
+LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
+EVENT = Kind("", "v1", "events", "Event")
+POD = Kind("", "v1", "pods", "Pod")
+
+CHILD_KINDS = (SERVICE_ACCOUNT, DEPLOYMENT, SERVICE, ENDPOINT_SLICE, INGRESS, NETWORK_POLICY)
+"""Kinds of the objects a relay owns; all are watched, selected by their managed-by label."""
+
+MANAGED_BY_SELECTOR = "app.kubernetes.io/managed-by=tokenplace-operator"
+"""Label selector that every child matches."""
+
+_BY_NAME = {
+    (kind.api_version, kind.kind): kind for kind in (RELAY, *CHILD_KINDS, LEASE, EVENT, POD)
+}
+
+
+def of(obj: Object) -> Kind:
+    """Return the kind of an object; ValueError when this operator does not know it."""
+    name = (obj.get("apiVersion", ""), obj.get("kind", ""))
+    try:
+        return _BY_NAME[name]
+    except KeyError:
+        raise ValueError(f"unknown kind {name[1]!r} of {name[0]!r}") from None
+
+
+def key_of(obj: Object) -> Key:
+    """Return namespace and name of an object."""
+    metadata = obj["metadata"]
+    return metadata["namespace"], metadata["name"]
