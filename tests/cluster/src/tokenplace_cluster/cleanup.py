@@ -1,0 +1,196 @@
+"""What a cluster made on this machine, written down before it is made, and how it is taken away.
+
+One JSON record per cluster in /run/tokenplace-cluster names the driver, the processes, the link,
+the cgroup and the folders. A driver that is stopped works through its record; after a SIGKILL the
+next start, or `tokenplace-cluster clean`, does. Mounts, network namespaces, bridges, veths and nft
+tables need no entry: they belong to the node's namespaces and end with its first process.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final, Self
+
+from tokenplace_cluster.network import remove_link
+
+RECORDS: Final = Path("/run/tokenplace-cluster")
+CGROUPS: Final = Path("/sys/fs/cgroup")
+_DEADLINE_SECONDS: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A process that cannot be mistaken for a later one with the same pid."""
+
+    pid: int
+    start: int
+    """Start time in clock ticks since boot: field 22 of /proc/<pid>/stat."""
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        return cls(pid, _start_ticks(pid) or 0)
+
+    def alive(self) -> bool:
+        return self.start != 0 and _start_ticks(self.pid) == self.start
+
+    def kill(self) -> None:
+        """SIGKILL, if it is still this process."""
+        if self.alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+
+@dataclass(slots=True)
+class Record:
+    """What one cluster made; every change is on disk before the thing itself exists."""
+
+    path: Path
+    directory: str
+    driver: Identity
+    processes: list[Identity] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    cgroups: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+
+    @classmethod
+    def create(cls, directory: Path) -> Self:
+        """Begin a record for the cluster in a directory, driven by this process."""
+        RECORDS.mkdir(mode=0o755, exist_ok=True)
+        path = RECORDS / f"{uuid.uuid4().hex[:12]}.json"
+        record = cls(path, str(directory.resolve()), Identity.of(os.getpid()))
+        record.save()
+        return record
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        content = json.loads(path.read_text())
+        return cls(
+            path=path,
+            directory=content["directory"],
+            driver=Identity(**content["driver"]),
+            processes=[Identity(**one) for one in content["processes"]],
+            links=content["links"],
+            cgroups=content["cgroups"],
+            folders=content["folders"],
+        )
+
+    def save(self) -> None:
+        content = asdict(self)
+        del content["path"]
+        temporary = self.path.with_suffix(".new")
+        temporary.write_text(json.dumps(content, indent=2))
+        temporary.replace(self.path)
+
+    def add_process(self, pid: int) -> None:
+        self.processes.append(Identity.of(pid))
+        self.save()
+
+    def add(self, *, link: str = "", cgroup: str = "", folder: Path | None = None) -> None:
+        """Note a link, a cgroup (its path below the hierarchy's root) or a folder to remove."""
+        self.links += [link] if link else []
+        self.cgroups += [cgroup] if cgroup else []
+        self.folders += [str(folder)] if folder else []
+        self.save()
+
+    def undo(self) -> None:
+        """Take away all that is noted. It may be called again after it was interrupted."""
+        for process in reversed(self.processes):
+            process.kill()
+        for process in self.processes:
+            _wait_until_gone(process)
+        for link in self.links:
+            remove_link(link)
+        for cgroup in self.cgroups:
+            remove_cgroup(cgroup)
+        for folder in self.folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        self.path.unlink(missing_ok=True)
+
+
+def clean(directory: Path) -> list[str]:
+    """Take away what clusters in this directory left, and return what was found.
+
+    A cluster whose driver still runs is left alone.
+    """
+    wanted = str(directory.resolve())
+    return [_undo(one) for one in _records() if one.directory == wanted and not one.driver.alive()]
+
+
+def clean_abandoned() -> list[str]:
+    """Take away what clusters of dead drivers left anywhere on this machine."""
+    return [_undo(one) for one in _records() if not one.driver.alive()]
+
+
+def remove_cgroup(name: str) -> None:
+    """Remove a cgroup and all below it, in every hierarchy (v1, hybrid or v2)."""
+    deadline = time.monotonic() + _DEADLINE_SECONDS
+    for root in _cgroup_hierarchies():
+        for group in _bottom_up(root / name):
+            _remove_one_cgroup(group, deadline)
+
+
+def create_cgroup(name: str) -> None:
+    """Make a cgroup in every hierarchy, for the kubelet to put its pods under."""
+    for root in _cgroup_hierarchies():
+        (root / name).mkdir(exist_ok=True)
+
+
+def _cgroup_hierarchies() -> list[Path]:
+    roots = [CGROUPS, *CGROUPS.iterdir()] if CGROUPS.is_dir() else []
+    return [one for one in roots if one.is_mount() and (one / "cgroup.procs").exists()]
+
+
+def _bottom_up(root: Path) -> Iterator[Path]:
+    for folder, _, _ in os.walk(root, topdown=False):
+        yield Path(folder)
+
+
+def _remove_one_cgroup(group: Path, deadline: float) -> None:
+    while True:
+        try:
+            group.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            # The kernel lets go of a killed process a moment after the kill.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _records() -> list[Record]:
+    paths = sorted(RECORDS.glob("*.json")) if RECORDS.is_dir() else []
+    return [Record.load(path) for path in paths]
+
+
+def _undo(record: Record) -> str:
+    record.undo()
+    return f"{record.directory}: {len(record.processes)} processes, {', '.join(record.links)}"
+
+
+def _wait_until_gone(process: Identity) -> None:
+    deadline = time.monotonic() + _DEADLINE_SECONDS
+    while process.alive() and time.monotonic() < deadline:
+        # A zombie of our own must be collected by us; of anyone else's, by its parent.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(process.pid, os.WNOHANG)
+        time.sleep(0.02)
+
+
+def _start_ticks(pid: int) -> int | None:
+    try:
+        content = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name in parentheses may itself hold blanks and parentheses.
+    state, *fields = content.rpartition(")")[2].split()
+    return None if state == "Z" else int(fields[18])
