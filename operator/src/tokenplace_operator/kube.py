@@ -1,0 +1,326 @@
+"""The API server as a few calls: objects in and out are dicts, errors are a handful of classes.
+
+The only module that imports `kubernetes`. Paths come from kinds, so nothing is discovered.
+Every call has a deadline and raises KubeError only.
+"""
+
+import asyncio
+import json
+import os
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
+
+import aiohttp
+from kubernetes.aio import config as kube_config
+from kubernetes.aio.client import ApiClient, ApiException, Configuration
+from kubernetes.aio.dynamic import DynamicClient
+
+from tokenplace_operator.kinds import Kind, Object, of
+from tokenplace_operator.metrics import Metrics
+
+FIELD_MANAGER = "tokenplace-operator"
+STATUS_FIELD_MANAGER = "tokenplace-operator/status"
+REQUEST_SECONDS = 10.0
+PAGE_SIZE = 500
+APPLY = "application/apply-patch+yaml"
+MERGE_PATCH = "application/merge-patch+json"
+
+Objects = list[Object]
+
+_CONFLICT_WITH = re.compile(r'conflict with "([^"]+)"')
+
+
+class KubeError(Exception):
+    """The API server refused or did not answer; `code` 0 means no answer."""
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(f"{code} {reason}: {message}")
+        self.code = code
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class FieldConflict:
+    """A field that another field manager owns: `.spec.replicas`, `kubectl`."""
+
+    field: str
+    manager: str
+
+
+class Conflict(KubeError):  # noqa: N818 (named as the API names them)
+    """409: a stale resourceVersion, a name in use, or fields of other managers in `causes`."""
+
+    def __init__(
+        self, code: int, reason: str, message: str, causes: tuple[FieldConflict, ...] = ()
+    ) -> None:
+        super().__init__(code, reason, message)
+        self.causes = causes
+
+
+class NotFound(KubeError):  # noqa: N818 (named as the API names them)
+    """404: no such object, or no such kind."""
+
+
+class Invalid(KubeError):  # noqa: N818 (named as the API names them)
+    """400 or 422: the object breaks a rule; a retry does not help."""
+
+
+class Forbidden(KubeError):  # noqa: N818 (named as the API names them)
+    """401 or 403: the operator lacks a right; the message names it."""
+
+
+class Unavailable(KubeError):  # noqa: N818 (named as the API names them)
+    """429, 5xx, a broken connection or no answer in time; `retry_after` is in seconds."""
+
+    def __init__(
+        self, code: int, reason: str, message: str, retry_after: float | None = None
+    ) -> None:
+        super().__init__(code, reason, message)
+        self.retry_after = retry_after
+
+
+class Kube:
+    """One connection pool to one API server; made by `connect`."""
+
+    def __init__(self, api: ApiClient, metrics: Metrics) -> None:
+        self._api = api
+        self._dynamic = DynamicClient(api)  # type: ignore[no-untyped-call]
+        self._metrics = metrics
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, metrics: Metrics, context: str | None = None) -> AsyncIterator["Kube"]:
+        """Log in as a pod, or else as the kubeconfig says; closes its session at the end."""
+        configuration = Configuration()
+        refresher = await _login(configuration, context)
+        configuration.trace_configs = [_trace(metrics)]
+        try:
+            async with ApiClient(configuration) as api:
+                yield cls(api, metrics)
+        finally:
+            if refresher is not None:
+                refresher.cancel()
+                await asyncio.gather(refresher, return_exceptions=True)
+
+    @property
+    def server(self) -> str:
+        """Base URL of the API server."""
+        return str(self._api.configuration.host)
+
+    def new_session(self) -> aiohttp.ClientSession:
+        """A session of its own to the same server, logged in as we are, for who closes it."""
+        configuration = self._api.configuration
+
+        async def authenticate(
+            request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+        ) -> aiohttp.ClientResponse:
+            bearer = (await configuration.auth_settings()).get("BearerToken")
+            if bearer and bearer["value"]:
+                request.headers[bearer["key"]] = bearer["value"]
+            return await handler(request)
+
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._api.rest_client.ssl_context, limit=0),
+            trace_configs=[_trace(self._metrics)],
+            middlewares=(authenticate,),
+            read_bufsize=2**21,
+            trust_env=True,
+        )
+
+    async def apply(self, obj: Object, *, force: bool = False, dry_run: bool = False) -> Object:
+        """Server-side apply as `tokenplace-operator`; raises Conflict unless forced."""
+        return await self._request(
+            "PATCH",
+            _path_of(obj),
+            obj,
+            content_type=APPLY,
+            field_manager=FIELD_MANAGER,
+            force_conflicts="true" if force else "false",
+            dry_run="All" if dry_run else None,
+        )
+
+    async def apply_status(self, obj: Object) -> Object:
+        """Server-side apply of the status alone, as `tokenplace-operator/status`, forced."""
+        return await self._request(
+            "PATCH",
+            _path_of(obj, "status"),
+            obj,
+            content_type=APPLY,
+            field_manager=STATUS_FIELD_MANAGER,
+            force_conflicts="true",
+        )
+
+    async def list(
+        self, kind: Kind, namespace: str | None = None, label_selector: str = ""
+    ) -> tuple[Objects, str]:
+        """Return all objects of a kind and the resourceVersion of the list; reads page by page."""
+        try:
+            return await self._list(kind, namespace, label_selector, PAGE_SIZE)
+        except KubeError as error:
+            if error.code != 410:
+                raise
+        # The continue token expired between two pages; one big page has none.
+        return await self._list(kind, namespace, label_selector, None)
+
+    async def _list(
+        self, kind: Kind, namespace: str | None, label_selector: str, limit: int | None
+    ) -> tuple[Objects, str]:
+        items: Objects = []
+        token: str | None = None
+        while True:
+            page = await self._request(
+                "GET",
+                kind.path(namespace),
+                label_selector=label_selector or None,
+                limit=limit,
+                _continue=token,
+            )
+            named = {"apiVersion": kind.api_version, "kind": kind.kind}
+            items.extend({**item, **named} for item in page["items"])
+            token = page["metadata"].get("continue") or None
+            if token is None:
+                return items, str(page["metadata"]["resourceVersion"])
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """Read one object."""
+        return await self._request("GET", kind.path(namespace, name))
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
+        """Delete exactly the object with this uid; gone already is success."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid},
+            "propagationPolicy": "Background",
+        }
+        try:
+            await self._request("DELETE", kind.path(namespace, name), body)
+        except NotFound:
+            return
+
+    async def create(self, obj: Object) -> Object:
+        """Create; Conflict when the name is in use."""
+        path = of(obj).path(obj["metadata"]["namespace"])
+        return await self._request("POST", path, obj, field_manager=FIELD_MANAGER)
+
+    async def replace(self, obj: Object) -> Object:
+        """Replace the object; Conflict when its resourceVersion is no longer the newest."""
+        return await self._request("PUT", _path_of(obj), obj, field_manager=FIELD_MANAGER)
+
+    async def patch(self, kind: Kind, namespace: str, name: str, patch: Object) -> Object:
+        """JSON merge patch, for Events."""
+        return await self._request(
+            "PATCH",
+            kind.path(namespace, name),
+            patch,
+            content_type=MERGE_PATCH,
+            field_manager=FIELD_MANAGER,
+        )
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        body: Object | None = None,
+        **params: Any,  # noqa: ANN401 (query options of DynamicClient.request)
+    ) -> Object:
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                response = await self._dynamic.request(method, path, body=body, **params)
+                return cast("Object", json.loads(await response.read()))
+        except ApiException as error:
+            raise _error_of(error) from None
+        except TimeoutError:
+            raise Unavailable(0, "Timeout", f"{method} {path}: no answer in time") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise Unavailable(0, type(error).__name__, f"{method} {path}: {error}") from None
+
+
+def _path_of(obj: Object, subresource: str | None = None) -> str:
+    metadata = obj["metadata"]
+    return of(obj).path(metadata["namespace"], metadata["name"], subresource)
+
+
+async def _login(configuration: Configuration, context: str | None) -> asyncio.Task[None] | None:
+    """Fill the configuration; return the task that renews tokens of exec plugins, if any."""
+    in_pod = "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ
+    if in_pod and context is None:
+        # Reads the projected token again every minute.
+        kube_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+        return None
+    loader = await kube_config.load_kube_config(  # type: ignore[no-untyped-call]
+        config_file=os.environ.get("KUBECONFIG"),
+        context=context,
+        client_configuration=configuration,
+    )
+    renew = kube_config.refresh_token(loader, configuration)  # type: ignore[no-untyped-call]
+    return asyncio.create_task(renew, name="kubeconfig-token")
+
+
+def _error_of(error: ApiException) -> KubeError:
+    """Map the Status body of a refusal to our classes."""
+    code = int(error.status or 0)
+    try:
+        status = json.loads(error.body or "{}")
+    except ValueError:
+        status = {}
+    if not isinstance(status, dict):
+        status = {}
+    reason = str(status.get("reason") or error.reason or "")
+    message = str(status.get("message") or "")[:1000]
+    if code == 409:
+        return Conflict(code, reason, message, _field_conflicts(status))
+    if code == 429 or code >= 500:
+        return Unavailable(code, reason, message, _retry_after(error))
+    classes = {400: Invalid, 401: Forbidden, 403: Forbidden, 404: NotFound, 422: Invalid}
+    return classes.get(code, KubeError)(code, reason, message)
+
+
+def _field_conflicts(status: Object) -> tuple[FieldConflict, ...]:
+    causes = (status.get("details") or {}).get("causes") or []
+    found = []
+    for cause in causes:
+        if cause.get("reason") != "FieldManagerConflict":
+            continue
+        match = _CONFLICT_WITH.search(cause.get("message", ""))
+        found.append(FieldConflict(cause.get("field", ""), match[1] if match else "unknown"))
+    return tuple(found)
+
+
+def _retry_after(error: ApiException) -> float | None:
+    value = (error.headers or {}).get("Retry-After", "")
+    return float(value) if value.isdecimal() else None
+
+
+def _trace(metrics: Metrics) -> aiohttp.TraceConfig:
+    """Count and time every request of a session, kopf's too."""
+    trace = aiohttp.TraceConfig()
+
+    async def start(_: aiohttp.ClientSession, ctx: SimpleNamespace, __: object) -> None:
+        ctx.started = time.monotonic()
+
+    async def end(
+        _: aiohttp.ClientSession, ctx: SimpleNamespace, params: aiohttp.TraceRequestEndParams
+    ) -> None:
+        count(ctx, params.method, str(params.response.status))
+
+    async def fail(
+        _: aiohttp.ClientSession, ctx: SimpleNamespace, params: aiohttp.TraceRequestExceptionParams
+    ) -> None:
+        count(ctx, params.method, "0")
+
+    def count(ctx: SimpleNamespace, method: str, code: str) -> None:
+        metrics.kube_requests.labels(method, code).inc()
+        seconds = time.monotonic() - ctx.started
+        metrics.kube_request_duration.labels(method).observe(seconds)
+
+    trace.on_request_start.append(start)
+    trace.on_request_end.append(end)
+    trace.on_request_exception.append(fail)
+    return trace

@@ -1,0 +1,106 @@
+"""All metrics of the operator, in a registry of their own.
+
+One object is made by main and passed to whoever counts. Labels are bounded: no names of relays.
+Times are in seconds.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from tokenplace_operator import __version__
+
+PREFIX = "tokenplace_operator"
+
+_FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """The metric objects, grouped by the part that counts them."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+        self._build_info()
+        self._queue()
+        self._reconcile()
+        self._kube()
+        self._leadership()
+        self._relays()
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"{PREFIX}_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"{PREFIX}_{name}", text, labels, registry=self.registry)
+
+    def _seconds(self, name: str, text: str, *labels: str) -> Histogram:
+        return Histogram(f"{PREFIX}_{name}", text, labels, registry=self.registry, buckets=_FAST)
+
+    def _build_info(self) -> None:
+        info = self._gauge("build_info", "Constant 1; the version is in the label", "version")
+        info.labels(__version__).set(1)
+        self.event_loop_lag = self._gauge(
+            "event_loop_lag_seconds", "How late the last tick of the event loop was"
+        )
+
+    def _queue(self) -> None:
+        self.queue_depth = self._gauge("workqueue_depth", "Keys that wait for a worker")
+        self.queue_adds = self._counter("workqueue_adds_total", "Keys that entered the queue")
+        self.queue_retries = self._counter("workqueue_retries_total", "Keys retried after failing")
+        self.queue_wait = self._seconds(
+            "workqueue_queue_duration_seconds", "Time a key waited for a worker"
+        )
+        self.queue_work = self._seconds(
+            "workqueue_work_duration_seconds", "Time a worker held a key"
+        )
+        self.queue_unfinished = self._gauge(
+            "workqueue_unfinished_work_seconds", "Sum of the ages of all running reconciles"
+        )
+        self.queue_longest = self._gauge(
+            "workqueue_longest_running_seconds", "Age of the oldest running reconcile"
+        )
+
+    def _reconcile(self) -> None:
+        self.reconciles = self._counter(
+            "reconcile_total", "Reconciles by result: ok, requeued, error", "result"
+        )
+        self.reconcile_duration = self._seconds("reconcile_duration_seconds", "Time per reconcile")
+        self.reconcile_errors = self._counter(
+            "reconcile_errors_total", "Failed reconciles by reason", "reason"
+        )
+        self.applies = self._counter(
+            "apply_total",
+            "Children by kind and what was done: applied, skipped, conflict, error",
+            "kind",
+            "result",
+        )
+        self.drift = self._counter("drift_total", "Children that others had changed", "kind")
+        self.pruned = self._counter("pruned_total", "Children deleted as no longer wanted", "kind")
+
+    def _kube(self) -> None:
+        self.kube_requests = self._counter(
+            "kube_requests_total", "Requests to the API server; code 0: no answer", "method", "code"
+        )
+        self.kube_request_duration = self._seconds(
+            "kube_request_duration_seconds", "Time until the answer's headers", "method"
+        )
+        self.watch_events = self._counter("watch_events_total", "Watch events", "kind", "type")
+        self.resync_duration = self._seconds("resync_duration_seconds", "Time of a full resync")
+        self.resync_missed_deletes = self._counter(
+            "resync_missed_deletes_total", "Deleted objects that only a resync noticed", "kind"
+        )
+
+    def _leadership(self) -> None:
+        self.leader = self._gauge("leader", "1 while this process holds the Lease")
+        self.leader_transitions = self._counter(
+            "leader_transitions_total", "How often this process won or lost the Lease"
+        )
+
+    def _relays(self) -> None:
+        self.relays = self._gauge("relays", "Relays by readiness", "ready")
+        self.relay_conditions = self._gauge(
+            "relay_condition", "Relays by condition and its status", "condition", "status"
+        )

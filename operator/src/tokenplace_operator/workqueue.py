@@ -1,0 +1,133 @@
+"""The queue between events and workers.
+
+A key is in the queue once, however often it is added. It is never with two workers: added while a
+worker has it, it comes back when that worker is done. Failed keys come back after a backoff.
+"""
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Callable
+from random import Random
+
+from tokenplace_operator.kinds import Key
+from tokenplace_operator.metrics import Metrics
+
+FIRST_BACKOFF_SECONDS = 0.1
+MAX_BACKOFF_SECONDS = 300.0
+
+
+class QueueClosedError(Exception):
+    """The queue was closed: workers end."""
+
+
+class WorkQueue:
+    """Keys with their times in seconds of a monotonic clock; used from one event loop only."""
+
+    def __init__(self, clock: Callable[[], float], rng: Random, metrics: Metrics) -> None:
+        self._clock = clock
+        self._rng = rng
+        self._metrics = metrics
+        self._ready: deque[Key] = deque()
+        self._waiting_since: dict[Key, float] = {}
+        self._running_since: dict[Key, float] = {}
+        self._again: set[Key] = set()
+        self._due: dict[Key, float] = {}
+        self._timers: list[tuple[float, Key]] = []
+        self._failures: dict[Key, int] = {}
+        self._changed = asyncio.Event()
+        self._closed = False
+        metrics.queue_depth.set_function(lambda: len(self._waiting_since))
+        metrics.queue_unfinished.set_function(self._unfinished)
+        metrics.queue_longest.set_function(self.longest_running)
+
+    def add(self, key: Key) -> None:
+        """Hand the key to a worker as soon as one is free."""
+        if self._closed or key in self._waiting_since:
+            return
+        self._waiting_since[key] = self._clock()
+        self._metrics.queue_adds.inc()
+        if key in self._running_since:
+            self._again.add(key)
+        else:
+            self._ready.append(key)
+            self._changed.set()
+
+    def add_after(self, key: Key, seconds: float) -> None:
+        """Add the key later; the earliest of several times counts."""
+        due = self._clock() + seconds
+        if self._closed or due >= self._due.get(key, float("inf")):
+            return
+        self._due[key] = due
+        heapq.heappush(self._timers, (due, key))
+        self._changed.set()
+
+    async def get(self) -> Key:
+        """Wait for a key and hold it until `done`; raises QueueClosedError after `close`."""
+        while True:
+            if self._closed:
+                raise QueueClosedError
+            key = self.take()
+            if key is not None:
+                return key
+            self._changed.clear()
+            await self._wait()
+
+    def take(self) -> Key | None:
+        """Return a key that is ready now, or None."""
+        now = self._clock()
+        while self._timers and self._timers[0][0] <= now:
+            due, key = heapq.heappop(self._timers)
+            if self._due.get(key) == due:
+                del self._due[key]
+                self.add(key)
+        if not self._ready:
+            return None
+        key = self._ready.popleft()
+        self._due.pop(key, None)  # This reconcile says anew when the next one is wanted.
+        self._metrics.queue_wait.observe(now - self._waiting_since.pop(key))
+        self._running_since[key] = now
+        return key
+
+    def done(self, key: Key, ok: bool, at_least: float = 0.0) -> None:
+        """Give the key back; a failed one comes again after its backoff, `at_least` seconds."""
+        self._metrics.queue_work.observe(self._clock() - self._running_since.pop(key))
+        if key in self._again:
+            self._again.discard(key)
+            self._ready.append(key)
+            self._changed.set()
+        if ok:
+            self._failures.pop(key, None)
+            return
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        self._metrics.queue_retries.inc()
+        self.add_after(key, max(at_least, self._backoff(failures)))
+
+    def close(self) -> None:
+        """Refuse new keys and send the workers home; running keys may still be done."""
+        self._closed = True
+        self._changed.set()
+
+    def longest_running(self) -> float:
+        """Age of the oldest running reconcile in seconds; 0 when idle."""
+        now = self._clock()
+        return max((now - since for since in self._running_since.values()), default=0.0)
+
+    def _unfinished(self) -> float:
+        now = self._clock()
+        return sum(now - since for since in self._running_since.values())
+
+    def _backoff(self, failures: int) -> float:
+        """Doubling from 0.1 s to 300 s; the jitter takes off up to a quarter."""
+        # 2**12 tenths of a second are beyond the limit already.
+        seconds: float = FIRST_BACKOFF_SECONDS * 2 ** min(failures, 12)
+        return min(seconds, MAX_BACKOFF_SECONDS) * (1 - 0.25 * self._rng.random())
+
+    async def _wait(self) -> None:
+        delay = self._timers[0][0] - self._clock() if self._timers else None
+        try:
+            async with asyncio.timeout(delay):
+                await self._changed.wait()
+        except TimeoutError:
+            return
