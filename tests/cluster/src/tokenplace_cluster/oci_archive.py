@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
-_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 _LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 
@@ -40,7 +40,7 @@ def single_binary_image(binary: bytes, *, entrypoint: str) -> tuple[list[bytes],
     manifest = _encode(
         {
             "schemaVersion": 2,
-            "mediaType": _MANIFEST,
+            "mediaType": MANIFEST_TYPE,
             "config": _descriptor(_CONFIG, config),
             "layers": [_descriptor(_LAYER, layer)],
         }
@@ -52,7 +52,7 @@ def single_binary_archive(name: str, binary: bytes, *, entrypoint: str) -> bytes
     """An OCI archive that `ctr images import` reads: the image under its name."""
     blobs, manifest = single_binary_image(binary, entrypoint=entrypoint)
     named = {
-        **_descriptor(_MANIFEST, manifest),
+        **_descriptor(MANIFEST_TYPE, manifest),
         "platform": {"architecture": architecture(), "os": "linux"},
         "annotations": {
             "io.containerd.image.name": name,

@@ -1,0 +1,154 @@
+"""A node: containerd, kubelet and kube-proxy on a machine of its own. Root only."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from tokenplace_cluster.cleanup import Record
+from tokenplace_cluster.containerd import SOCKET, write_configuration, write_pause_archive
+from tokenplace_cluster.dns import DOMAIN
+from tokenplace_cluster.machine import Machine
+from tokenplace_cluster.network import cni_configuration
+from tokenplace_cluster.service import Service
+
+KUBELET_PORT: Final = 10250
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFiles:
+    """What a node is given: programs and credentials."""
+
+    kubelet: Path
+    kube_proxy: Path
+    pause: Path
+    client_ca: Path
+    """Of the API server's own client certificate, for logs and exec."""
+    kubelet_kubeconfig: Path
+    """Of the user system:node:<node name> in the group system:nodes."""
+    kube_proxy_kubeconfig: Path
+    """Of the user system:kube-proxy."""
+
+
+@dataclass(slots=True)
+class Node:
+    """The running node; name is the name of its Node object."""
+
+    name: str
+    machine: Machine
+    _services: list[Service]
+
+    @classmethod
+    def start(
+        cls, machine: Machine, files: NodeFiles, record: Record, *, registry: str, dns: str
+    ) -> Self:
+        """Start its programs; the Node object becomes Ready a moment later.
+
+        registry is the host:port images come from, dns the address pods ask for names.
+        """
+        containerd = _start_containerd(machine, files, record, registry)
+        kubelet = _start_kubelet(machine, files, record, dns)
+        kube_proxy = _start_kube_proxy(machine, files, record)
+        return cls(machine.name, machine, [containerd, kubelet, kube_proxy])
+
+    def ctr(self, *arguments: str) -> str:
+        """Run containerd's client on the node, in the namespace of Kubernetes."""
+        return self.machine.run("ctr", "--namespace", "k8s.io", *arguments)
+
+    def stop(self) -> None:
+        """End the node; pods that should end in order are deleted before."""
+        self.machine.stop()
+        for service in self._services:
+            service.stop()
+
+    def logs(self) -> str:
+        """The ends of the logs of its programs, for a failure message."""
+        return "\n\n".join(f"== {one.name}\n{one.tail()}" for one in self._services)
+
+
+def _start_containerd(machine: Machine, files: NodeFiles, record: Record, registry: str) -> Service:
+    folder = _made(machine.folder / "containerd")
+    cni = _made(machine.folder / "cni")
+    (cni / "10-pods.conflist").write_text(cni_configuration(machine.network, cni / "addresses"))
+    configuration = write_configuration(folder, cni=cni, registry=registry)
+    command = machine.inside("containerd", "--config", str(configuration))
+    service = Service.start("containerd", command, log=folder / "containerd.log", record=record)
+    socket = Path(f"/proc/{machine.pid}/root{SOCKET}")
+    service.wait_until(socket.exists, seconds=20)
+    archive = write_pause_archive(folder, files.pause)
+    machine.run("ctr", "--namespace", "k8s.io", "images", "import", str(archive))
+    return service
+
+
+def _start_kubelet(machine: Machine, files: NodeFiles, record: Record, dns: str) -> Service:
+    folder = _made(machine.folder / "kubelet")
+    (folder / "resolv.conf").write_text(f"nameserver {dns}\n")
+    configuration = folder / "config.json"
+    configuration.write_text(json.dumps(_kubelet_configuration(machine, files, folder, dns)))
+    command = machine.inside(
+        str(files.kubelet),
+        f"--config={configuration}",
+        f"--kubeconfig={files.kubelet_kubeconfig}",
+        f"--hostname-override={machine.name}",
+        f"--node-ip={machine.network.node}",
+        f"--root-dir={folder / 'root'}",
+        f"--cert-dir={folder / 'pki'}",
+    )
+    return Service.start("kubelet", command, log=folder / "kubelet.log", record=record)
+
+
+def _kubelet_configuration(
+    machine: Machine, files: NodeFiles, folder: Path, dns: str
+) -> dict[str, object]:
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "address": machine.network.node,
+        "port": KUBELET_PORT,
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": str(files.client_ca)},
+        },
+        "authorization": {"mode": "Webhook"},
+        "containerRuntimeEndpoint": f"unix://{SOCKET}",
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": f"/{machine.cgroup}",
+        "failCgroupV1": False,
+        "failSwapOn": False,
+        "enforceNodeAllocatable": [],
+        "clusterDomain": DOMAIN,
+        "clusterDNS": [dns],
+        "resolvConf": str(folder / "resolv.conf"),
+        "podLogsDir": "/var/log/pods",
+        "staticPodPath": "",
+        # A test machine may be nearly full, and an evicted pod is a riddle.
+        "imageGCHighThresholdPercent": 100,
+        "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%"},
+        # Fast enough that a readiness change is seen within a second.
+        "syncFrequency": "5s",
+        "nodeStatusUpdateFrequency": "4s",
+        "shutdownGracePeriod": "0s",
+        "registerNode": True,
+    }
+
+
+def _start_kube_proxy(machine: Machine, files: NodeFiles, record: Record) -> Service:
+    folder = _made(machine.folder / "kube-proxy")
+    command = machine.inside(
+        str(files.kube_proxy),
+        "--proxy-mode=nftables",
+        f"--kubeconfig={files.kube_proxy_kubeconfig}",
+        f"--hostname-override={machine.name}",
+        f"--cluster-cidr={machine.network.pods}",
+        # The limits of connection tracking belong to the machine.
+        "--conntrack-max-per-core=0",
+        "--conntrack-tcp-timeout-established=0s",
+        "--conntrack-tcp-timeout-close-wait=0s",
+    )
+    return Service.start("kube-proxy", command, log=folder / "kube-proxy.log", record=record)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,72 @@
+"""A long-running program of the cluster: started with a log, waited for, stopped."""
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from tokenplace_cluster.cleanup import Record
+
+_POLL_SECONDS: Final = 0.05
+
+
+class ServiceError(RuntimeError):
+    """A program ended or did not become ready; the message holds the end of its log."""
+
+
+@dataclass(slots=True)
+class Service:
+    """One running program."""
+
+    name: str
+    log: Path
+    _process: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(
+        cls,
+        name: str,
+        command: Sequence[str],
+        *,
+        log: Path,
+        record: Record,
+        environment: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Start a program with its output in a log file, and note it in the record."""
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                # Ctrl-C is for the driver, which then stops the programs in order.
+                start_new_session=True,
+            )
+        record.add_process(process.pid)
+        return cls(name, log, process)
+
+    def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
+        """Wait until ready says so; fail at once when the program ends before that."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if (code := self._process.poll()) is not None:
+                raise ServiceError(f"{self.name} ended with code {code}:\n{self.tail()}")
+            if time.monotonic() > deadline:
+                raise ServiceError(f"{self.name} not ready after {seconds:g} s:\n{self.tail()}")
+            time.sleep(_POLL_SECONDS)
+
+    def stop(self, *, seconds: float = 10) -> None:
+        """SIGTERM, and SIGKILL when that does not end it in time."""
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def tail(self, lines: int = 20) -> str:
+        """The end of the log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
