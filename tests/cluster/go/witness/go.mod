@@ -1,0 +1,3 @@
+module tokenplace.test/witness
+
+go 1.24
