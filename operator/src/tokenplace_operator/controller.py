@@ -1,0 +1,137 @@
+"""Workers between the queue and the reconciler, and the ticker that resyncs the store."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Protocol
+
+from tokenplace_operator.kinds import Key
+from tokenplace_operator.kube import Invalid, KubeError, Unavailable
+from tokenplace_operator.logs import get_logger, reconciling
+from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.workqueue import QueueClosedError, WorkQueue
+
+log = get_logger(__name__)
+
+
+class Result(Protocol):
+    """What a reconcile that did not fail says about the next one."""
+
+    @property
+    def requeue_after(self) -> float | None:
+        """Seconds until the next reconcile is wanted without any event; None: not at all."""
+        ...
+
+
+Reconcile = Callable[[Key], Awaitable[Result]]
+Resync = Callable[[], Awaitable[list[Key]]]
+
+
+class Controller:
+    """Runs `workers` reconciles at a time, and `resync` every `resync_seconds` +-10 %."""
+
+    def __init__(
+        self,
+        queue: WorkQueue,
+        reconcile: Reconcile,
+        resync: Resync,
+        metrics: Metrics,
+        *,
+        workers: int = 4,
+        resync_seconds: float = 600.0,
+        rng: Random | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._queue = queue
+        self._reconcile = reconcile
+        self._resync = resync
+        self._metrics = metrics
+        self._count = workers
+        self._resync_seconds = resync_seconds
+        self._rng = rng or Random()  # noqa: S311 (spreads load, guards nothing)
+        self._sleep = sleep
+        self._workers: list[asyncio.Task[None]] = []
+        self._ticker: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Fill the store, queue every relay, then start the workers and the ticker."""
+        await self._refill()
+        self._workers = [
+            asyncio.create_task(self._work(), name=f"worker-{n}") for n in range(self._count)
+        ]
+        self._ticker = asyncio.create_task(self._tick(), name="resync")
+
+    async def drain(self, seconds: float) -> None:
+        """Take no more keys, let running reconciles finish, and cancel them after `seconds`."""
+        self._queue.close()
+        if self._ticker is not None:
+            self._ticker.cancel()
+        if self._workers:
+            _, late = await asyncio.wait(self._workers, timeout=seconds)
+            for worker in late:
+                worker.cancel()
+        tasks = [*self._workers, *([self._ticker] if self._ticker is not None else [])]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _refill(self) -> None:
+        for key in await self._resync():
+            self._queue.add(key)
+
+    async def _tick(self) -> None:
+        while True:
+            await self._sleep(self._resync_seconds * (0.9 + 0.2 * self._rng.random()))
+            try:
+                await self._refill()
+            except KubeError as error:
+                log.warning("resync failed", reason=error.reason, code=error.code)
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                key = await self._queue.get()
+            except QueueClosedError:
+                return
+            with reconciling(key):
+                await self._process(key)
+
+    async def _process(self, key: Key) -> None:
+        """Reconcile one key and give it back; no error of one relay ends a worker."""
+        started = time.monotonic()
+        try:
+            result = await self._reconcile(key)
+        except KubeError as error:
+            self._failed(key, error)
+        except Exception:  # A bug: counted, logged with its traceback, retried.
+            log.exception("reconcile crashed")
+            self._count_error("Bug")
+            self._queue.done(key, ok=False)
+        except asyncio.CancelledError:
+            self._queue.done(key, ok=True)
+            raise
+        else:
+            self._succeeded(key, result)
+        finally:
+            self._metrics.reconcile_duration.observe(time.monotonic() - started)
+
+    def _succeeded(self, key: Key, result: Result) -> None:
+        self._queue.done(key, ok=True)
+        self._metrics.reconciles.labels("requeued" if result.requeue_after else "ok").inc()
+        if result.requeue_after is not None:
+            self._queue.add_after(key, result.requeue_after)
+
+    def _failed(self, key: Key, error: KubeError) -> None:
+        log.warning(
+            "reconcile failed", code=error.code, reason=error.reason, message=error.message[:500]
+        )
+        self._count_error(error.reason or type(error).__name__)
+        at_least = 0.0
+        if isinstance(error, Unavailable):
+            at_least = error.retry_after or 0.0
+        elif isinstance(error, Invalid):
+            at_least = 30.0  # Only a change of the relay helps, and that comes as an event.
+        self._queue.done(key, ok=False, at_least=at_least)
+
+    def _count_error(self, reason: str) -> None:
+        self._metrics.reconciles.labels("error").inc()
+        self._metrics.reconcile_errors.labels(reason).inc()

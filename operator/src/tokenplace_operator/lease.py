@@ -1,0 +1,225 @@
+"""Leader election with one Lease.
+
+Expiry is judged by our own monotonic clock since the Lease last changed before our eyes, never by
+the times written in it: clocks of two machines may differ. Each request has a short timeout, so
+that a hung one cannot outlive the deadline at which the leader must stop.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from random import Random
+from typing import Protocol
+
+from tokenplace_operator.kinds import LEASE, Kind, Object
+from tokenplace_operator.kube import Conflict, KubeError, NotFound
+from tokenplace_operator.logs import get_logger
+from tokenplace_operator.metrics import Metrics
+
+log = get_logger(__name__)
+
+
+class LeaseLostError(Exception):
+    """Another process leads, or we could not renew in time; stop acting at once."""
+
+
+class LeaseApi(Protocol):
+    """What the elector needs of `Kube`."""
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """Read one object."""
+        ...
+
+    async def create(self, obj: Object) -> Object:
+        """Create, or Conflict."""
+        ...
+
+    async def replace(self, obj: Object) -> Object:
+        """Replace, guarded by resourceVersion, or Conflict."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTimes:
+    """Seconds: a silent leader is dead after `lease`, and must itself have stopped by `renew`."""
+
+    lease: float = 15.0
+    renew: float = 10.0
+    retry: float = 2.0
+    request: float = 3.0
+
+    @classmethod
+    def of(cls, lease: float) -> "LeaseTimes":
+        """Scale the proportions of the defaults to another lease duration."""
+        return cls(lease, lease * 2 / 3, lease * 2 / 15, lease / 5)
+
+
+class Elector:
+    """Acquire, keep and release one Lease for one identity."""
+
+    def __init__(
+        self,
+        api: LeaseApi,
+        *,
+        namespace: str,
+        name: str,
+        identity: str,
+        times: LeaseTimes,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rng: Random | None = None,
+    ) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._name = name
+        self._identity = identity
+        self._times = times
+        self._metrics = metrics
+        self._clock = clock
+        self._now = now
+        self._sleep = sleep
+        self._rng = rng or Random()  # noqa: S311 (spreads retries, guards nothing)
+        self._seen: Object | None = None
+        self._seen_at = 0.0
+        self._renewed_at = 0.0
+
+    async def acquire(self) -> None:
+        """Wait until we lead."""
+        while not await self._attempt():
+            # Up to a fifth sooner, so that two standbys do not collide for ever.
+            await self._sleep(self._times.retry * (1 - 0.2 * self._rng.random()))
+        self._metrics.leader.set(1)
+        self._metrics.leader_transitions.inc()
+        log.info("leading", identity=self._identity)
+
+    async def keep(self) -> None:
+        """Renew until cancelled; raises LeaseLostError by the renew deadline at the latest."""
+        try:
+            while True:
+                await self._sleep(min(self._times.retry, max(self._left(), 0.0)))
+                await self._renew()
+        finally:
+            self._metrics.leader.set(0)
+
+    async def release(self) -> None:
+        """Let the next one start at once; errors are only logged, the Lease expires anyway."""
+        if self._seen is None or _spec(self._seen).get("holderIdentity") != self._identity:
+            return
+        lease = self._lease(self._seen, holder="", seconds=1)
+        try:
+            self._see(await self._call(self._api.replace(lease)))
+        except (KubeError, TimeoutError) as error:
+            log.warning("lease not released", error=str(error))
+
+    async def _attempt(self) -> bool:
+        """Create or take over the Lease if it is free; False when it is not, or on an error."""
+        started = self._clock()
+        try:
+            if self._seen is None or not self._expired():
+                self._see(await self._read())
+            if not self._expired():
+                return False
+            lease = self._lease(self._seen, holder=self._identity, seconds=self._times.lease)
+            write = self._api.replace if self._seen is not None else self._api.create
+            self._see(await self._call(write(lease)))
+        except Conflict:
+            self._seen = None
+            return False
+        except (KubeError, TimeoutError) as error:
+            log.warning("lease not acquired", error=str(error) or "no answer in time")
+            return False
+        self._renewed_at = started
+        return True
+
+    async def _read(self) -> Object | None:
+        try:
+            return await self._call(self._api.get(LEASE, self._namespace, self._name))
+        except NotFound:
+            return None
+
+    async def _renew(self) -> None:
+        """Write a new renew time; a failure is fatal only at the deadline or to another holder."""
+        started = self._clock()
+        try:
+            lease = self._lease(self._seen, holder=self._identity, seconds=self._times.lease)
+            self._see(await self._call(self._api.replace(lease), self._left()))
+        except Conflict:
+            await self._reread()
+        except (KubeError, TimeoutError) as error:
+            log.warning("lease not renewed", error=str(error) or "no answer in time")
+        else:
+            self._renewed_at = started
+        if self._left() <= 0:
+            raise LeaseLostError(f"not renewed for {self._times.renew:g} s")
+
+    async def _reread(self) -> None:
+        """After a conflict: our own late write, or another leader?"""
+        try:
+            lease = await self._call(
+                self._api.get(LEASE, self._namespace, self._name), self._left()
+            )
+        except NotFound:
+            raise LeaseLostError("the Lease was deleted") from None
+        except (KubeError, TimeoutError) as error:
+            log.warning("lease not read", error=str(error) or "no answer in time")
+            return
+        holder = _spec(lease).get("holderIdentity")
+        if holder != self._identity:
+            raise LeaseLostError(f"{holder!r} leads now")
+        self._see(lease)
+
+    async def _call(self, call: Awaitable[Object], left: float | None = None) -> Object:
+        seconds = self._times.request if left is None else min(self._times.request, left)
+        async with asyncio.timeout(max(seconds, 0.0)):
+            return await call
+
+    def _left(self) -> float:
+        return self._renewed_at + self._times.renew - self._clock()
+
+    def _see(self, lease: Object | None) -> None:
+        """Remember the Lease, and since when it looks as it does."""
+        if lease is None or self._seen is None or _version(lease) != _version(self._seen):
+            self._seen_at = self._clock()
+        self._seen = lease
+
+    def _expired(self) -> bool:
+        if self._seen is None:
+            return True
+        spec = _spec(self._seen)
+        if not spec.get("holderIdentity"):
+            return True
+        seconds = float(spec.get("leaseDurationSeconds") or self._times.lease)
+        return self._clock() - self._seen_at > seconds
+
+    def _lease(self, current: Object | None, *, holder: str, seconds: float) -> Object:
+        """The Lease as we want it next, based on the one we saw (which guards the write)."""
+        spec = dict(_spec(current)) if current is not None else {}
+        now = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        if holder and spec.get("holderIdentity") != holder:
+            transitions = int(spec.get("leaseTransitions") or 0)
+            spec["leaseTransitions"] = transitions + (1 if current is not None else 0)
+            spec["acquireTime"] = now
+        spec["holderIdentity"] = holder
+        spec["leaseDurationSeconds"] = max(1, round(seconds))
+        spec["renewTime"] = now
+        metadata = {"namespace": self._namespace, "name": self._name}
+        if current is not None:
+            metadata = current["metadata"]
+        return {
+            "apiVersion": LEASE.api_version,
+            "kind": LEASE.kind,
+            "metadata": metadata,
+            "spec": spec,
+        }
+
+
+def _spec(lease: Object) -> Object:
+    spec: Object = lease.get("spec") or {}
+    return spec
+
+
+def _version(lease: Object) -> str:
+    return str(lease["metadata"].get("resourceVersion", ""))

@@ -1,0 +1,88 @@
+"""/livez, /readyz and /metrics of the operator on one port."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from tokenplace_operator.metrics import Metrics
+
+TICK_SECONDS = 1.0
+MAX_TICK_AGE_SECONDS = 15.0
+MAX_RECONCILE_SECONDS = 300.0
+
+
+class Health:
+    """What the probes answer from.
+
+    Alive: the event loop ticks and no reconcile is stuck. Whether the API server answers is no
+    part of it, a restart would not help. Ready: up and in the election, as leader or standby.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], longest_running: Callable[[], float], metrics: Metrics
+    ) -> None:
+        self._clock = clock
+        self._longest_running = longest_running
+        self._metrics = metrics
+        self._ticked_at = clock()
+        self.ready = False
+
+    async def tick(self) -> None:
+        """Note every second that the loop turns, and how late."""
+        while True:
+            before = self._clock()
+            await asyncio.sleep(TICK_SECONDS)
+            self._ticked_at = self._clock()
+            self._metrics.event_loop_lag.set(max(0.0, self._ticked_at - before - TICK_SECONDS))
+
+    def problem(self) -> str | None:
+        """Why this process should be restarted, or None."""
+        age = self._clock() - self._ticked_at
+        if age > MAX_TICK_AGE_SECONDS:
+            return f"the event loop last ticked {age:.0f} s ago"
+        running = self._longest_running()
+        if running > MAX_RECONCILE_SECONDS:
+            return f"a reconcile runs for {running:.0f} s"
+        return None
+
+
+def make_app(health: Health, metrics: Metrics) -> web.Application:
+    """Build the application; nothing in it needs the API server."""
+
+    async def livez(_: web.Request) -> web.Response:
+        problem = health.problem()
+        return web.Response(text=problem or "ok", status=500 if problem else 200)
+
+    async def readyz(_: web.Request) -> web.Response:
+        if health.ready:
+            return web.Response(text="ok")
+        return web.Response(text="starting or stopping", status=503)
+
+    async def expose(_: web.Request) -> web.Response:
+        body = generate_latest(metrics.registry)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application()
+    app.router.add_get("/livez", livez)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", expose)
+    return app
+
+
+@asynccontextmanager
+async def serve(health: Health, metrics: Metrics, port: int) -> AsyncIterator[int]:
+    """Serve on all addresses; yields the port, which is a free one when 0 was asked."""
+    runner = web.AppRunner(make_app(health, metrics), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    ticking = asyncio.create_task(health.tick(), name="tick")
+    try:
+        site = web.TCPSite(runner, None, port)
+        await site.start()
+        yield int(runner.addresses[0][1])
+    finally:
+        ticking.cancel()
+        await asyncio.gather(ticking, return_exceptions=True)
+        await runner.cleanup()

@@ -1,0 +1,155 @@
+"""Watch events of the cluster, by kopf; the only module that imports it.
+
+kopf lists, watches and reconnects. Its handlers here do one thing: hand the object on. Nothing of
+kopf that writes is used: no finalizer, no annotation, no peering, no posted Event.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import kopf
+
+from tokenplace_operator.kinds import CHILD_KINDS, MANAGED_BY_SELECTOR, RELAY, Kind, Object, key_of
+from tokenplace_operator.kube import Kube
+from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.store import Store, parent_key
+from tokenplace_operator.workqueue import WorkQueue
+
+# About a minute of retries: an API server that restarts is awaited, a missing right fails loudly.
+ERROR_BACKOFFS = (0.5, 1, 2, 3) + (5,) * 12
+
+
+class NullDiffBase(kopf.DiffBaseStorage):
+    """Remembers nothing of an object: no annotation, and no copy of each body either."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:  # noqa: ANN401 (kopf's own signature)
+        """Return nothing worth comparing."""
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:  # noqa: ANN401
+        """Return nothing remembered."""
+        return None
+
+    def store(self, **_: Any) -> None:  # noqa: ANN401
+        """Remember nothing."""
+
+
+class NullProgress(kopf.ProgressStorage):
+    """Keeps no progress of handlers, for there is none to keep."""
+
+    def fetch(self, **_: Any) -> None:  # noqa: ANN401
+        """Return nothing remembered."""
+
+    def store(self, **_: Any) -> None:  # noqa: ANN401
+        """Remember nothing."""
+
+    def purge(self, **_: Any) -> None:  # noqa: ANN401
+        """Forget nothing."""
+
+    def touch(self, **_: Any) -> None:  # noqa: ANN401
+        """Write nothing."""
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        """Return it as it is."""
+        return essence
+
+
+class Intake:
+    """Where events go in: the store first, and if they were news to it, the queue."""
+
+    def __init__(self, store: Store, queue: WorkQueue, metrics: Metrics) -> None:
+        self._store = store
+        self._queue = queue
+        self._metrics = metrics
+
+    def take(self, kind: Kind, event_type: str | None, obj: Object) -> None:
+        """Observe one event of one kind; type None: listed at the start of a watch."""
+        self._metrics.watch_events.labels(kind.kind, event_type or "LISTED").inc()
+        obj = {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
+        if not self._store.observe(event_type, obj):
+            return
+        key = key_of(obj) if kind == RELAY else parent_key(obj)
+        if key is not None:
+            self._queue.add(key)
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """Make kopf an event source and nothing more."""
+    settings.posting.enabled = False
+    settings.scanning.disabled = True  # The kinds are fixed and must exist at the start.
+    settings.process.ultimate_exiting_timeout = 60
+    settings.queueing.idle_timeout = 1.0
+    settings.watching.server_timeout = 300
+    settings.watching.connect_timeout = 10
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 10
+    settings.networking.error_backoffs = ERROR_BACKOFFS
+    settings.persistence.diffbase_storage = NullDiffBase()
+    settings.persistence.progress_storage = NullProgress()
+    # kopf strips its own marker from every object it watches, even one that another kopf
+    # operator has put there. So ours must be a marker that nobody uses.
+    settings.persistence.finalizer = "token.place/unused"
+    for kind in CHILD_KINDS:
+        settings.watching.label_selectors[kind.group, kind.version, kind.plural] = (
+            MANAGED_BY_SELECTOR
+        )
+
+
+def register(
+    registry: kopf.OperatorRegistry, take: Callable[[Kind, str | None, Object], None]
+) -> None:
+    """Register one handler per kind, all of which only hand the event to `take`."""
+    for kind in (RELAY, *CHILD_KINDS):
+        kopf.on.event(
+            group=kind.group,
+            version=kind.version,
+            plural=kind.plural,
+            id=kind.plural,
+            registry=registry,
+        )(_handler(kind, take))
+
+
+def _handler(kind: Kind, take: Callable[[Kind, str | None, Object], None]) -> Callable[..., None]:
+    def handle(*, event: Any, **_: Any) -> None:  # noqa: ANN401 (whatever kopf passes)
+        take(kind, event["type"], event["object"])
+
+    return handle
+
+
+def login(registry: kopf.OperatorRegistry, connection: Callable[[], Kube]) -> None:
+    """Log kopf in as we are, with a session of its own, which it closes."""
+
+    async def handle(**_: Any) -> kopf.AiohttpSession:  # noqa: ANN401
+        kube = connection()
+        return kopf.AiohttpSession(server=kube.server, aiohttp_session=kube.new_session())
+
+    kopf.on.login(registry=registry)(handle)
+
+
+async def watch(
+    kube: Kube,
+    intake: Intake,
+    namespaces: Sequence[str],
+    *,
+    stop: asyncio.Event,
+    ready: asyncio.Event,
+) -> None:
+    """Watch all kinds until `stop`; ends with an error when a watch cannot be kept up.
+
+    kopf takes over SIGTERM and SIGINT when it starts; `ready` is set after that.
+    """
+    registry = kopf.OperatorRegistry()
+    settings = kopf.OperatorSettings()
+    configure(settings)
+    login(registry, lambda: kube)
+    register(registry, intake.take)
+    await kopf.operator(
+        registry=registry,
+        settings=settings,
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        stop_flag=stop,
+        ready_flag=ready,
+    )
