@@ -1,0 +1,415 @@
+"""The kind on the real API server: what it takes, what it fills in, and how it refuses."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DIGEST = "sha256:" + "a" * 64
+IMAGE = {"digest": DIGEST}
+POLL = {"mode": "None"}
+
+GOLDEN = ROOT / "tests" / "unit" / "golden"
+
+Spec = dict[str, Any]
+
+
+class Kubectl(Protocol):
+    def __call__(
+        self, *arguments: str, given: str | None = None
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+def relay(name: str = "relay", **spec: object) -> Spec:
+    return {
+        "apiVersion": "token.place/v1alpha1",
+        "kind": "TokenplaceRelay",
+        "metadata": {"name": name},
+        "spec": {"image": IMAGE, "gpu": POLL, **spec},
+    }
+
+
+def headless(*addresses: str, **gpu: object) -> Spec:
+    return {"gpu": {"mode": "Headless", "addresses": list(addresses), **gpu}}
+
+
+def external(host: str, **gpu: object) -> Spec:
+    return {"gpu": {"host": host, **gpu}}
+
+
+def tls(**fields: object) -> Spec:
+    return {"ingress": {"domain": "example.com", "tls": fields}}
+
+
+def egress(**peer: object) -> Spec:
+    return {"networkPolicy": {"extraEgress": [{"to": [peer]}]}}
+
+
+def added(**fields: object) -> Spec:
+    return {"podTemplate": fields}
+
+
+def from_ports(*ports: Spec) -> Spec:
+    peers: list[Spec] = [{"podSelector": {}}]
+    return {"networkPolicy": {"extraIngress": [{"from": peers, "ports": list(ports)}]}}
+
+
+GOOD: dict[str, Spec] = {
+    "only what is required": {},
+    "a tag": {"image": {"tag": "v1.2.3"}},
+    "tag and digest": {"image": {"tag": "v1.2.3", "digest": DIGEST}},
+    "a registry with a port": {"image": {"repository": "localhost:5000/a/b-c", "tag": "v1"}},
+    "stopped": {"replicas": 0},
+    "an external name": external("gpu.example.com"),
+    "addresses of both families": headless("192.0.2.1", "2001:db8::1"),
+    "a domain": {"ingress": {"domain": "example.com"}},
+    "hosts": {"ingress": {"hosts": ["token.place", "www.token.place"]}},
+    "hosts kept but off": {"ingress": {"enabled": False, "hosts": ["token.place"]}},
+    "an issuer": tls(issuer="own"),
+    "an own certificate": tls(secretName="mine"),
+    "no TLS": tls(enabled=False),
+    "resources by number": {"resources": {"requests": {"cpu": 1}, "limits": {"cpu": "1000m"}}},
+    "no limits": {"resources": {"limits": {}}},
+    "a block": egress(ipBlock={"cidr": "192.0.2.0/24", "except": ["192.0.2.128/25"]}),
+    "a block of IPv6": egress(ipBlock={"cidr": "2001:db8::/32"}),
+    "a world of sources": {
+        "networkPolicy": {"extraIngress": [{"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]}
+    },
+    "named and ranged ports": from_ports({"port": "http"}, {"port": 7000, "endPort": 7100}),
+    "everything of the golden file": yaml.safe_load(
+        (ROOT / "tests/unit/golden/everything.relay.yaml").read_text()
+    )["spec"],
+}
+
+BAD: dict[str, tuple[Spec, str]] = {
+    "no image": ({"image": {}}, "image: set digest (preferred) or tag"),
+    "a short digest": (
+        {"image": {"digest": "sha256:abc"}},
+        "image.digest: must be sha256: and 64 lower-case hex digits",
+    ),
+    "a digest in capitals": (
+        {"image": {"digest": "sha256:" + "A" * 64}},
+        "image.digest: must be sha256: and 64 lower-case hex digits",
+    ),
+    "latest": ({"image": {"tag": "latest"}}, "image.tag: latest names no fixed image"),
+    "ends in latest": ({"image": {"tag": "main-Latest"}}, "image.tag: latest names no fixed image"),
+    "latest beside a digest": (
+        {"image": {"tag": "latest", "digest": DIGEST}},
+        "image.tag: latest names no fixed image",
+    ),
+    "an impossible tag": ({"image": {"tag": "-v1"}}, "image.tag: must begin with"),
+    "an unfilled repository": (
+        {"image": {"repository": "ghcr.io/${OWNER}/relay", "tag": "v1"}},
+        "image.repository: must be host[:port]/path",
+    ),
+    "a repository with a tag": (
+        {"image": {"repository": "ghcr.io/a/relay:v1", "tag": "v1"}},
+        "image.repository: must be host[:port]/path",
+    ),
+    "a policy of its own": ({"image": {**IMAGE, "pullPolicy": "Sometimes"}}, "pullPolicy"),
+    "two over memory": (
+        {"replicas": 2},
+        "replicas: more than 1 is refused while state.mode is Memory",
+    ),
+    "less than none": ({"replicas": -1}, "spec.replicas"),
+    "another store": ({"state": {"mode": "Disk"}}, "spec.state.mode"),
+    "a privileged port": ({"port": 80}, "spec.port"),
+    "a port beyond": ({"port": 65536}, "spec.port"),
+    "more requested than allowed": (
+        {"resources": {"requests": {"memory": "1Gi"}}},
+        "resources.requests.memory: must not be greater than resources.limits.memory",
+    ),
+    "no quantity": ({"resources": {"limits": {"cpu": "a lot"}}}, "spec.resources.limits.cpu"),
+    "no host": ({"gpu": {}}, "gpu.host: required in mode ExternalName"),
+    "a host in headless": (
+        headless("192.0.2.1", host="gpu.example.com"),
+        "gpu.host: only mode ExternalName has a host",
+    ),
+    "a host in none": (
+        {"gpu": {"mode": "None", "host": "gpu.example.com"}},
+        "gpu.host: only mode ExternalName has a host",
+    ),
+    "addresses in external name": (
+        external("gpu.example.com", addresses=["192.0.2.1"]),
+        "gpu.addresses: only mode Headless has addresses",
+    ),
+    "no addresses": ({"gpu": {"mode": "Headless"}}, "gpu.addresses: required in mode Headless"),
+    "an empty list of addresses": (headless(), "spec.gpu.addresses"),
+    "an IPv4 address as host": (external("192.0.2.1"), "gpu.host: must be a DNS name, not an IP"),
+    "a short IPv4 address": (external("127.1"), "gpu.host: must be a DNS name, not an IP"),
+    "an IPv6 address as host": (external("2001:db8::1"), "gpu.host: must be a DNS name"),
+    "a URL as host": (external("http://gpu.example.com"), "gpu.host: must be a DNS name"),
+    "the pod itself as host": (external("localhost"), "gpu.host: localhost would be the relay pod"),
+    "a port of zero": (external("gpu.example.com", port=0), "spec.gpu.port"),
+    "no address": (headless("gpu.example.com"), "gpu.addresses: must be IPv4 or IPv6 addresses"),
+    "an address with a length": (headless("192.0.2.0/24"), "gpu.addresses: must be IPv4 or IPv6"),
+    "loopback": (headless("127.0.0.1"), "gpu.addresses: loopback, link-local"),
+    "loopback of IPv6": (headless("::1"), "gpu.addresses: loopback, link-local"),
+    "link-local": (headless("169.254.1.1"), "gpu.addresses: loopback, link-local"),
+    "unspecified": (headless("0.0.0.0"), "gpu.addresses: loopback, link-local"),
+    "an address twice": (headless("192.0.2.1", "192.0.2.1"), "spec.gpu.addresses[1]: Duplicate"),
+    "a bad Service name": (
+        external("gpu.example.com", serviceName="1gpu"),
+        "gpu.serviceName: must be lower-case letters",
+    ),
+    "the relay's own Service name": (
+        external("gpu.example.com", serviceName="relay"),
+        "gpu.serviceName: must differ from metadata.name",
+    ),
+    "a Service outside": ({"service": {"type": "ExternalName"}}, "spec.service.type"),
+    "an own annotation": (
+        {"service": {"annotations": {"token.place/applied-hash": "0"}}},
+        "service.annotations: keys under token.place/ belong to the operator",
+    ),
+    "an Ingress without a host": (
+        {"ingress": {"enabled": True}},
+        "ingress.enabled: true needs domain or hosts",
+    ),
+    "a URL as domain": (
+        {"ingress": {"domain": "https://example.com"}},
+        "ingress.domain: must be a DNS name",
+    ),
+    "an address as Ingress host": (
+        {"ingress": {"hosts": ["192.0.2.1"]}},
+        "ingress.hosts: must be a DNS name, not an IP address",
+    ),
+    "an issuer by annotation": (
+        {"ingress": {"annotations": {"cert-manager.io/issuer": "x"}}},
+        "ingress.annotations: the issuer is set by ingress.tls.clusterIssuer",
+    ),
+    "both issuers": (
+        tls(issuer="a", clusterIssuer="b"),
+        "ingress.tls: set issuer or clusterIssuer, not both",
+    ),
+    "a TLS-less issuer": (
+        tls(enabled=False, issuer="a"),
+        "ingress.tls: an issuer needs enabled: true",
+    ),
+    "no certificate": (tls(enabled=True), "ingress.tls: set clusterIssuer, issuer, or secretName"),
+    "no block": (egress(ipBlock={"cidr": "192.0.2.1"}), "extraEgress: cidr must be an IPv4 or"),
+    "a mask beyond": (egress(ipBlock={"cidr": "192.0.2.0/33"}), "extraEgress: cidr must be an"),
+    "bits beyond the mask": (
+        egress(ipBlock={"cidr": "1.2.3.4/8"}),
+        "extraEgress: cidr has bits set beyond its prefix length",
+    ),
+    "all destinations": (
+        egress(ipBlock={"cidr": "0.0.0.0/0"}),
+        "extraEgress: a cidr of everything would switch the policy off",
+    ),
+    "an exception elsewhere": (
+        egress(ipBlock={"cidr": "192.0.2.0/24", "except": ["198.51.100.0/25"]}),
+        "extraEgress: each except must be a block inside cidr",
+    ),
+    "block and selector": (
+        egress(ipBlock={"cidr": "192.0.2.0/24"}, podSelector={}),
+        "extraEgress: a peer has either ipBlock or selectors",
+    ),
+    "an empty peer": (egress(), "extraEgress: a peer has either ipBlock or selectors"),
+    "no peers": ({"networkPolicy": {"extraEgress": [{}]}}, "extraEgress[0].to: Required value"),
+    "a policy port beyond": (from_ports({"port": 70000}), "port: must be from 1 to 65535"),
+    "a range backwards": (from_ports({"port": 7000, "endPort": 6000}), "endPort: needs a numeric"),
+    "a selector without values": (
+        egress(podSelector={"matchExpressions": [{"key": "a", "operator": "In"}]}),
+        "matchExpressions.values: required for In and NotIn",
+    ),
+    "a drain of days": ({"drain": {"timeoutSeconds": 86400}}, "spec.drain.timeoutSeconds"),
+    "a selector label": (
+        added(labels={"app.kubernetes.io/instance": "x"}),
+        "podTemplate.labels: app.kubernetes.io/name, instance,",
+    ),
+    "a label of ours": (added(labels={"token.place/x": "y"}), "podTemplate.labels: keys under"),
+    "no label value": (added(labels={"a": "b c"}), "spec.podTemplate.labels.a"),
+    "our variable": (
+        added(env=[{"name": "RELAY_PORT", "value": "6000"}]),
+        "podTemplate.env: RELAY_HOST, RELAY_PORT,",
+    ),
+    "a variable twice": (
+        added(env=[{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]),
+        "spec.podTemplate.env[1]: Duplicate value",
+    ),
+    "a variable from two places": (
+        added(env=[{"name": "A", "value": "1", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]),
+        "podTemplate.env: set value or valueFrom, not both",
+    ),
+    "a variable from nowhere": (
+        added(env=[{"name": "A", "valueFrom": {}}]),
+        "podTemplate.env: valueFrom has exactly one of",
+    ),
+    "an empty envFrom": (added(envFrom=[{}]), "podTemplate.envFrom: set configMapRef or secretRef"),
+    "our volume": (
+        added(volumes=[{"name": "tmp", "emptyDir": {}}]),
+        "podTemplate.volumes: tmp belongs to the operator",
+    ),
+    "a volume of nothing": (
+        added(volumes=[{"name": "a"}]),
+        "podTemplate.volumes: exactly one of configMap, secret",
+    ),
+    "a host path": (
+        added(volumes=[{"name": "a", "emptyDir": {}, "hostPath": {"path": "/"}}]),
+        'unknown field "spec.podTemplate.volumes[0].hostPath"',
+    ),
+    "a mount of no volume": (
+        added(volumeMounts=[{"name": "a", "mountPath": "/a"}]),
+        "podTemplate.volumeMounts: each name must be one of podTemplate.volumes",
+    ),
+    "a mount over /tmp": (
+        added(
+            volumes=[{"name": "a", "emptyDir": {}}],
+            volumeMounts=[{"name": "a", "mountPath": "/tmp"}],
+        ),
+        "podTemplate.volumeMounts: /tmp belongs to the operator",
+    ),
+    "a mount by climbing": (
+        added(
+            volumes=[{"name": "a", "emptyDir": {}}],
+            volumeMounts=[{"name": "a", "mountPath": "/a/../tmp"}],
+        ),
+        "podTemplate.volumeMounts: mountPath must be absolute, without ..",
+    ),
+    "a toleration of nothing": (added(tolerations=[{}]), "tolerations: without key the operator"),
+    "an unknown field": ({"replicacount": 1}, 'unknown field "spec.replicacount"'),
+    "an unknown field below": ({"gpu": {**POLL, "hots": "x"}}, 'unknown field "spec.gpu.hots"'),
+    "a field of a later issue": ({"autoscaling": {}}, 'unknown field "spec.autoscaling"'),
+}
+
+
+@pytest.mark.parametrize("case", GOOD)
+def test_good_is_taken(kubectl: Kubectl, case: str) -> None:
+    done = create(kubectl, relay(**GOOD[case]))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_is_refused_with_field_and_rule(kubectl: Kubectl, case: str) -> None:
+    spec, message = BAD[case]
+    done = create(kubectl, relay(**spec))
+    assert done.returncode != 0
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize("name", ["a" * 64, "relay.one", "1relay"])
+def test_names_that_children_cannot_carry_are_refused(kubectl: Kubectl, name: str) -> None:
+    done = create(kubectl, relay(name))
+    assert "metadata.name: at most 63 lower-case letters" in done.stderr
+
+
+def test_the_longest_name_is_taken(kubectl: Kubectl) -> None:
+    assert create(kubectl, relay("a" * 63)).returncode == 0
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "deploy" / "examples").glob("*.yaml")), ids=str)
+def test_examples_are_taken(kubectl: Kubectl, example: Path) -> None:
+    done = create(kubectl, yaml.safe_load(example.read_text()))
+    assert done.returncode == 0, done.stderr
+
+
+def test_defaults_are_seen_by_the_user(kubectl: Kubectl) -> None:
+    done = create(kubectl, relay(), "--output=json")
+    spec = json.loads(done.stdout)["spec"]
+    assert spec["replicas"] == 1
+    assert spec["port"] == 5010
+    assert spec["image"]["repository"] == "ghcr.io/futuroptimist/tokenplace-relay"
+    assert spec["gpu"] == {"mode": "None", "port": 5015, "serviceName": "gpu-server"}
+    assert spec["drain"] == {"delaySeconds": 5, "timeoutSeconds": 20}
+    assert spec["ingress"]["tls"] == {"enabled": True, "clusterIssuer": "letsencrypt-dns01"}
+    assert spec["resources"]["limits"] == {"cpu": "500m", "memory": "256Mi"}
+    traefik = {"matchLabels": {"app.kubernetes.io/name": "traefik"}}
+    assert spec["networkPolicy"]["ingressController"] == {
+        "namespaceSelector": {},
+        "podSelector": traefik,
+    }
+
+
+def test_it_can_be_scaled_within_the_rules(kubectl: Kubectl) -> None:
+    created = kubectl("create", "--filename=-", given=json.dumps(relay("scaled")))
+    assert created.returncode == 0, created.stderr
+    assert kubectl("scale", "tokenplacerelay/scaled", "--replicas=0").returncode == 0
+    refused = kubectl("scale", "tokenplacerelay/scaled", "--replicas=2")
+    assert "replicas: more than 1 is refused while state.mode is Memory" in refused.stderr
+    status = {"status": {"replicas": 0, "selector": "app=x"}}
+    patched = kubectl(
+        "patch",
+        "tpr/scaled",
+        "--subresource=status",
+        "--type=merge",
+        f"--patch={json.dumps(status)}",
+    )
+    assert patched.returncode == 0, patched.stderr
+    scale = json.loads(kubectl("get", "tpr/scaled", "--subresource=scale", "--output=json").stdout)
+    assert scale["spec"].get("replicas", 0) == 0
+    assert scale["status"]["selector"] == "app=x"
+
+
+def test_columns(kubectl: Kubectl) -> None:
+    created = kubectl("create", "--filename=-", given=json.dumps(relay("shown")))
+    assert created.returncode == 0, created.stderr
+    narrow = kubectl("get", "tpr", "shown").stdout.splitlines()[0].split()
+    wide = kubectl("get", "tpr", "shown", "--output=wide").stdout.splitlines()[0].split()
+    assert narrow == ["NAME", "READY", "REASON", "HOST", "IMAGE", "AGE"]
+    assert set(wide) - set(narrow) == {"GPU", "REPLICAS"}
+
+
+def test_every_field_is_explained(kubectl: Kubectl) -> None:
+    explained = kubectl("explain", "tpr.spec.drain.delaySeconds").stdout
+    assert "Seconds between readiness turning red and the first refusal" in explained
+
+
+@pytest.mark.parametrize("golden", sorted(GOLDEN.glob("*.children.yaml")), ids=lambda p: p.name)
+def test_children_come_back_as_they_were_applied(kubectl: Kubectl, golden: Path) -> None:
+    """Else the operator would see drift in an object that nobody touched, and write for ever."""
+    for child in yaml.safe_load_all(golden.read_text()):
+        applied = server_side_apply(kubectl, child)
+        assert not missing(child["metadata"]["labels"], applied["metadata"]["labels"])
+        wanted = {field: value for field, value in child.items() if field != "metadata"}
+        assert missing(wanted, applied) == []
+
+
+def test_switching_the_gpu_mode_changes_the_service_in_place(kubectl: Kubectl) -> None:
+    """Both directions: the server has fields of its own (clusterIPs, ipFamilies) to let go of."""
+    for case in ("external-name", "headless", "external-name"):
+        children = yaml.safe_load_all((GOLDEN / f"{case}.children.yaml").read_text())
+        service = next(c for c in children if "gpu" in c["metadata"]["name"])
+        service["metadata"]["name"] = "switched"
+        applied = server_side_apply(kubectl, service, dry_run=False)
+        assert missing(service["spec"], applied["spec"]) == []
+
+
+def create(kubectl: Kubectl, obj: Spec, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Everything but storing it."""
+    strict = ("create", "--dry-run=server", "--validate=strict", "--filename=-")
+    return kubectl(*strict, *arguments, given=json.dumps(obj))
+
+
+def server_side_apply(kubectl: Kubectl, child: Spec, *, dry_run: bool = True) -> Spec:
+    """The object as the server would store it; the test's namespace, not that of the file."""
+    metadata = {k: v for k, v in child["metadata"].items() if k != "namespace"}
+    done = kubectl(
+        "apply",
+        "--server-side",
+        "--field-manager=tokenplace-operator",
+        f"--dry-run={'server' if dry_run else 'none'}",
+        "--output=json",
+        "--filename=-",
+        given=json.dumps({**child, "metadata": metadata}),
+    )
+    assert done.returncode == 0, done.stderr
+    applied: Spec = json.loads(done.stdout)
+    return applied
+
+
+def missing(wanted: object, live: object, path: str = "") -> list[str]:
+    """Where `wanted` is not a part of `live`; lists must agree item by item."""
+    if isinstance(wanted, dict) and isinstance(live, dict):
+        return [
+            problem
+            for name, value in wanted.items()
+            for problem in missing(value, live.get(name), f"{path}.{name}")
+        ]
+    if isinstance(wanted, list) and isinstance(live, list) and len(wanted) == len(live):
+        pairs = enumerate(zip(wanted, live, strict=True))
+        return [p for i, (w, have) in pairs for p in missing(w, have, f"{path}[{i}]")]
+    return [] if wanted == live else [f"{path}: {wanted!r} became {live!r}"]
