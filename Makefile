@@ -1,0 +1,41 @@
+# What people type; `make` alone lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+TOOLS := .tools
+UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
+RUN := $(UV) run --locked
+PYTEST_ARGS ?=
+
+.PHONY: help demo test lint format docs sync
+
+help: ## list what can be typed
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: sync ## a relay made by the operator, on a real cluster (ONCE=1: check and leave; CONTEXT=name: on your cluster)
+	@$(RUN) tokenplace-cluster demo $(if $(ONCE),--once) $(if $(CONTEXT),--context $(CONTEXT))
+
+test: sync ## every test, on real parts (PYTEST_ARGS="tests/unit" for some of them)
+	$(RUN) pytest $(PYTEST_ARGS)
+
+lint: sync ## style, types and import layers
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) lint-imports --no-logo
+	@git ls-files -s | awk '$$1 == 120000 {print "a link in the tree: " $$4; bad = 1} END {exit bad}'
+
+format: sync ## put the style right
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+docs: sync ## write the generated pages anew
+	$(RUN) python docs/generate_api_reference.py
+
+sync: $(if $(filter $(TOOLS)/bin/uv,$(UV)),$(TOOLS)/bin/uv)
+	@$(UV) sync --locked --quiet
+
+# A machine without uv gets one of its own, in the tree.
+$(TOOLS)/bin/uv:
+	@echo "no uv on this machine: putting one into $(TOOLS)/"
+	@.ci/venv $(TOOLS)
+	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
