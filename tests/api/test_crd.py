@@ -202,7 +202,11 @@ BAD: dict[str, tuple[Spec, str]] = {
     ),
     "an exception elsewhere": (
         egress(ipBlock={"cidr": "192.0.2.0/24", "except": ["198.51.100.0/25"]}),
-        "extraEgress: each except must be a block inside cidr",
+        "extraEgress: each except must be a smaller block inside",
+    ),
+    "an exception of everything": (
+        egress(ipBlock={"cidr": "192.0.2.0/24", "except": ["192.0.2.0/24"]}),
+        "extraEgress: each except must be a smaller block inside",
     ),
     "block and selector": (
         egress(ipBlock={"cidr": "192.0.2.0/24"}, podSelector={}),
@@ -222,6 +226,15 @@ BAD: dict[str, tuple[Spec, str]] = {
         "podTemplate.labels: app.kubernetes.io/name, instance,",
     ),
     "a label of ours": (added(labels={"token.place/x": "y"}), "podTemplate.labels: keys under"),
+    "no label key": (added(labels={"a b": "c"}), "podTemplate.labels: a key is a name of at most"),
+    "no annotation key": (
+        {"service": {"annotations": {"a/b/c": "d"}}},
+        "service.annotations: a key is a name of at most 63",
+    ),
+    "a negative amount": (
+        {"resources": {"requests": {"cpu": -1}}},
+        "quantity: must not be negative",
+    ),
     "no label value": (added(labels={"a": "b c"}), "spec.podTemplate.labels.a"),
     "our variable": (
         added(env=[{"name": "RELAY_PORT", "value": "6000"}]),
