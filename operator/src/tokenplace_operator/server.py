@@ -1,6 +1,7 @@
 """/livez, /readyz and /metrics of the operator on one port."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -79,10 +80,17 @@ async def serve(health: Health, metrics: Metrics, port: int) -> AsyncIterator[in
     await runner.setup()
     ticking = asyncio.create_task(health.tick(), name="tick")
     try:
-        site = web.TCPSite(runner, None, port)
-        await site.start()
-        yield int(runner.addresses[0][1])
+        listener = _listen(port)
+        await web.SockSite(runner, listener).start()
+        yield int(listener.getsockname()[1])
     finally:
         ticking.cancel()
         await asyncio.gather(ticking, return_exceptions=True)
         await runner.cleanup()
+
+
+def _listen(port: int) -> socket.socket:
+    """One socket for IPv4 and IPv6, so that a free port is the same port for both."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))

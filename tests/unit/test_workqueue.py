@@ -1,0 +1,185 @@
+"""The work queue, with a clock that only the test moves."""
+
+import asyncio
+from random import Random
+
+import pytest
+
+from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.workqueue import QueueClosedError, WorkQueue
+
+A, B = ("team", "a"), ("team", "b")
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def queue(clock: FakeClock, metrics: Metrics) -> WorkQueue:
+    return WorkQueue(clock, Random(1), metrics)
+
+
+def test_a_key_waits_once_however_often_it_is_added(queue: WorkQueue) -> None:
+    queue.add(A)
+    queue.add(B)
+    queue.add(A)
+    assert [queue.take(), queue.take(), queue.take()] == [A, B, None]
+
+
+def test_a_key_is_never_with_two_workers_and_comes_back(queue: WorkQueue) -> None:
+    queue.add(A)
+    assert queue.take() == A
+    queue.add(A)
+    queue.add(A)
+    assert queue.take() is None
+    queue.done(A, ok=True)
+    assert queue.take() == A
+    queue.done(A, ok=True)
+    assert queue.take() is None
+
+
+def wait_until_ready(queue: WorkQueue, clock: FakeClock, step: float) -> float:
+    """Move the clock until the key can be taken; return how long that was."""
+    started = clock.now
+    while queue.take() is None:
+        clock.now += step
+        assert clock.now - started < 1000
+    return clock.now - started
+
+
+def test_failures_back_off_doubling_up_to_five_minutes(queue: WorkQueue, clock: FakeClock) -> None:
+    queue.add(A)
+    assert queue.take() == A
+    waits = []
+    for _ in range(14):
+        queue.done(A, ok=False)
+        waits.append(wait_until_ready(queue, clock, step=0.005))
+    for number, wait in enumerate(waits):
+        full = min(0.1 * 2**number, 300.0)
+        assert 0.75 * full <= wait <= full + 0.01
+
+
+def test_success_resets_the_backoff(queue: WorkQueue, clock: FakeClock) -> None:
+    queue.add(A)
+    assert queue.take() == A
+    for _ in range(8):
+        queue.done(A, ok=False)
+        wait_until_ready(queue, clock, step=0.1)
+    queue.done(A, ok=True)
+    queue.add(A)
+    assert queue.take() == A
+    queue.done(A, ok=False)
+    assert wait_until_ready(queue, clock, step=0.01) <= 0.11
+
+
+def test_a_retry_waits_at_least_as_long_as_the_server_asked(
+    queue: WorkQueue, clock: FakeClock
+) -> None:
+    queue.add(A)
+    assert queue.take() == A
+    queue.done(A, ok=False, at_least=7.0)
+    assert wait_until_ready(queue, clock, step=0.5) == 7.0
+
+
+def test_add_after_keeps_the_earliest_time(queue: WorkQueue, clock: FakeClock) -> None:
+    queue.add_after(A, 60)
+    queue.add_after(A, 5)
+    queue.add_after(A, 30)
+    assert queue.take() is None
+    clock.now += 5
+    assert queue.take() == A
+    queue.done(A, ok=True)
+    clock.now += 100
+    assert queue.take() is None
+
+
+def test_taking_a_key_drops_its_timer(queue: WorkQueue, clock: FakeClock) -> None:
+    queue.add_after(A, 5)
+    queue.add(A)
+    assert queue.take() == A
+    queue.done(A, ok=True)
+    clock.now += 10
+    assert queue.take() is None
+
+
+async def test_get_wakes_for_a_key_and_for_a_timer(metrics: Metrics) -> None:
+    loop = asyncio.get_running_loop()
+    queue = WorkQueue(loop.time, Random(1), metrics)
+    getting = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.add(A)
+    assert await asyncio.wait_for(getting, 1) == A
+    getting = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.add_after(B, 0.02)
+    assert await asyncio.wait_for(getting, 1) == B
+
+
+async def test_many_workers_share_the_keys(metrics: Metrics) -> None:
+    queue = WorkQueue(asyncio.get_running_loop().time, Random(1), metrics)
+    held: set[tuple[str, str]] = set()
+    done: list[tuple[str, str]] = []
+    finished = asyncio.Event()
+
+    async def work() -> None:
+        while True:
+            key = await queue.get()
+            assert key not in held
+            held.add(key)
+            if len(done) < 50:
+                queue.add(key)
+            await asyncio.sleep(0)
+            held.discard(key)
+            done.append(key)
+            queue.done(key, ok=True)
+            if len(done) >= 60:
+                finished.set()
+
+    workers = [asyncio.create_task(work()) for _ in range(4)]
+    for number in range(20):
+        queue.add(("team", str(number)))
+    await asyncio.wait_for(finished.wait(), 2)
+    queue.close()
+    results = await asyncio.gather(*workers, return_exceptions=True)
+    assert {type(result) for result in results} == {QueueClosedError}
+
+
+async def test_close_sends_waiting_workers_home(queue: WorkQueue) -> None:
+    getting = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.close()
+    queue.add(A)
+    with pytest.raises(QueueClosedError):
+        await asyncio.wait_for(getting, 1)
+
+
+def test_metrics_tell_depth_and_the_oldest_running_key(
+    queue: WorkQueue, clock: FakeClock, metrics: Metrics
+) -> None:
+    queue.add(A)
+    queue.add(B)
+    assert metrics.registry.get_sample_value("tokenplace_operator_workqueue_depth") == 2
+    queue.take()
+    clock.now += 3
+    queue.take()
+    clock.now += 4
+    value = metrics.registry.get_sample_value
+    assert value("tokenplace_operator_workqueue_depth") == 0
+    assert value("tokenplace_operator_workqueue_longest_running_seconds") == 7
+    assert value("tokenplace_operator_workqueue_unfinished_work_seconds") == 11
+    assert value("tokenplace_operator_workqueue_adds_total") == 2
