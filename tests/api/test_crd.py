@@ -215,6 +215,12 @@ BAD: dict[str, tuple[Spec, str]] = {
     "an empty peer": (egress(), "extraEgress: a peer has either ipBlock or selectors"),
     "no peers": ({"networkPolicy": {"extraEgress": [{}]}}, "extraEgress[0].to: Required value"),
     "a policy port beyond": (from_ports({"port": 70000}), "port: must be from 1 to 65535"),
+    "a number as a port's name": (from_ports({"port": "8080"}), "port: a name has lower-case"),
+    "a key of two words": (
+        egress(podSelector={"matchExpressions": [{"key": "a b", "operator": "Exists"}]}),
+        "podSelector.matchExpressions[0].key",
+    ),
+    "a class in capitals": ({"ingress": {"className": "Traefik"}}, "spec.ingress.className"),
     "a range backwards": (from_ports({"port": 7000, "endPort": 6000}), "endPort: needs a numeric"),
     "a selector without values": (
         egress(podSelector={"matchExpressions": [{"key": "a", "operator": "In"}]}),
