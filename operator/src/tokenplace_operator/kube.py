@@ -232,7 +232,9 @@ class Kube:
     ) -> Object:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                response = await self._dynamic.request(method, path, body=body, **params)
+                response = await self._dynamic.request(
+                    method, path, body=body, serialize=False, **params
+                )
                 return cast("Object", json.loads(await response.read()))
         except ApiException as error:
             raise _error_of(error) from None

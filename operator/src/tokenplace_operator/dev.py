@@ -1,0 +1,70 @@
+"""For development: `kopf run --standalone -A -m tokenplace_operator.dev`.
+
+The same handlers, store, workers and reconciler as `tokenplace-operator run`, under kopf's own
+command line: with --verbose, with `-n NAMESPACE` instead of -A, and without Lease and probes.
+"""
+
+from contextlib import AsyncExitStack
+from typing import Any
+
+import click
+import kopf
+
+from tokenplace_operator import watch
+from tokenplace_operator.config import Config
+from tokenplace_operator.kinds import Kind, Object
+from tokenplace_operator.kube import Kube
+from tokenplace_operator.logs import quieten_kopf
+from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.wiring import Parts, assemble, reconciler
+
+
+class Development:
+    """The parts, started and stopped by kopf."""
+
+    def __init__(self) -> None:
+        self._resources = AsyncExitStack()
+        self._kube: Kube | None = None
+        self._parts: Parts | None = None
+
+    async def start(self, *, settings: kopf.OperatorSettings, **_: Any) -> None:  # noqa: ANN401
+        """Log in, fill the store and start the workers."""
+        watch.configure(settings)
+        quieten_kopf()
+        metrics = Metrics()
+        self._kube = await self._resources.enter_async_context(Kube.connect(metrics))
+        config = Config(namespaces=_namespaces())
+        self._parts = assemble(self._kube, config, metrics, reconciler)
+        await self._parts.controller.start()
+
+    async def stop(self, **_: Any) -> None:  # noqa: ANN401
+        """Let the workers finish and log out."""
+        if self._parts is not None:
+            await self._parts.controller.drain(10.0)
+        await self._resources.aclose()
+
+    def take(self, kind: Kind, event_type: str | None, obj: Object) -> None:
+        """Hand an event on."""
+        if self._parts is None:
+            raise RuntimeError("an event came before the start")
+        self._parts.intake.take(kind, event_type, obj)
+
+    def connection(self) -> Kube:
+        """Return the connection of whose login kopf makes its own."""
+        if self._kube is None:
+            raise RuntimeError("kopf logs in before the start")
+        return self._kube
+
+
+def _namespaces() -> tuple[str, ...]:
+    """Return the -n options of the `kopf run` that runs us."""
+    context = click.get_current_context(silent=True)
+    return tuple(context.params.get("namespaces") or ()) if context is not None else ()
+
+
+_development = Development()
+_registry = kopf.get_default_registry()
+kopf.on.startup(registry=_registry)(_development.start)
+kopf.on.cleanup(registry=_registry)(_development.stop)
+watch.login(_registry, _development.connection)
+watch.register(_registry, _development.take)
