@@ -1,9 +1,11 @@
 // Command witness says what a pod sees: as a server that answers with its host name, and as a client
-// (resolve NAME, fetch URL) for kubectl exec.
+// (resolve NAME, fetch URL [CA FILE]) for kubectl exec.
 package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -31,9 +33,15 @@ func run(ctx context.Context, arguments []string) error {
 	case len(arguments) == 2 && arguments[0] == "resolve":
 		return resolve(ctx, arguments[1])
 	case len(arguments) == 2 && arguments[0] == "fetch":
-		return fetch(arguments[1])
+		return fetch(arguments[1], nil)
+	case len(arguments) == 3 && arguments[0] == "fetch":
+		authorities, err := os.ReadFile(arguments[2])
+		if err != nil {
+			return err
+		}
+		return fetch(arguments[1], authorities)
 	}
-	return fmt.Errorf("usage: witness serve | resolve NAME | fetch URL")
+	return fmt.Errorf("usage: witness serve | resolve NAME | fetch URL [CA FILE]")
 }
 
 func serve(ctx context.Context) error {
@@ -65,8 +73,11 @@ func resolve(ctx context.Context, name string) error {
 	return err
 }
 
-func fetch(url string) error {
-	client := http.Client{Timeout: 5 * time.Second}
+func fetch(url string, authorities []byte) error {
+	trusted := x509.NewCertPool()
+	trusted.AppendCertsFromPEM(authorities)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}}
+	client := http.Client{Timeout: 5 * time.Second, Transport: transport}
 	response, err := client.Get(url)
 	if err != nil {
 		return err

@@ -1,6 +1,6 @@
 """What a cluster made on this machine, written down before it is made, and how it is taken away.
 
-One JSON record per cluster in /run/tokenplace-cluster names the driver, the processes, the link,
+One JSON record per cluster in RECORDS names the driver, the processes, the link,
 the cgroup and the folders. A driver that is stopped works through its record; after a SIGKILL the
 next start, or `tokenplace-cluster clean`, does. Mounts, network namespaces, bridges, veths and nft
 tables need no entry: they belong to the node's namespaces and end with its first process.
@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -20,7 +21,11 @@ from typing import Final, Self
 
 from tokenplace_cluster.network import remove_link
 
-RECORDS: Final = Path("/run/tokenplace-cluster")
+RECORDS: Final = (
+    Path("/run/tokenplace-cluster")
+    if os.geteuid() == 0
+    else Path(tempfile.gettempdir()) / f"tokenplace-cluster-{os.geteuid()}"
+)
 CGROUPS: Final = Path("/sys/fs/cgroup")
 _DEADLINE_SECONDS: Final = 20.0
 

@@ -99,8 +99,11 @@ def _unshare(folder: Path, name: str) -> subprocess.Popen[str]:
 
 def _first_process(holder: subprocess.Popen[str]) -> int:
     assert holder.stdout is not None
-    if holder.stdout.readline().strip() != "ready":
+    with holder.stdout as output:
+        ready = output.readline().strip() == "ready"
+    if not ready:
         holder.kill()
+        holder.wait()
         raise MachineError("the node's first process failed; its folder's init.log says why")
     children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text()
     return int(children.split()[0])

@@ -37,7 +37,8 @@ class Service:
         """Start a program with its output in a log file, and note it in the record."""
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command,
+                # The kernel ends it when the driver's thread dies without a word.
+                ["setpriv", "--pdeathsig=KILL", "--", *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -58,9 +59,12 @@ class Service:
                 raise ServiceError(f"{self.name} not ready after {seconds:g} s:\n{self.tail()}")
             time.sleep(_POLL_SECONDS)
 
-    def stop(self, *, seconds: float = 10) -> None:
-        """SIGTERM, and SIGKILL when that does not end it in time."""
-        self._process.terminate()
+    def stop(self, *, seconds: float = 10, kill: bool = False) -> None:
+        """SIGTERM, and SIGKILL when that does not end it in time, or at once when told."""
+        if kill:
+            self._process.kill()
+        else:
+            self._process.terminate()
         try:
             self._process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:

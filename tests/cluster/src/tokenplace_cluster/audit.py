@@ -1,0 +1,81 @@
+"""What the API server's audit log says: who asked for what, and what came of it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+WRITES: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+
+POLICY: Final = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived", "ResponseStarted"],
+    "rules": [{"level": "Metadata"}],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One finished request."""
+
+    verb: str
+    resource: str
+    subresource: str
+    namespace: str
+    name: str
+    user: str
+    user_agent: str
+    uri: str
+    code: int
+    timestamp: str
+    """When the request came in: ISO 8601 with microseconds, so it sorts as text."""
+
+    @property
+    def is_write(self) -> bool:
+        return self.verb in WRITES
+
+
+def read(log: Path, *, user: str = "", namespace: str = "", since: str = "") -> list[AuditEvent]:
+    """The requests of the log, oldest first; empty arguments match everything.
+
+    since is the timestamp of an earlier event: only what came in after it is returned.
+    """
+    return [
+        event
+        for event in _events(log)
+        if (not user or event.user == user)
+        and (not namespace or event.namespace == namespace)
+        and event.timestamp > since
+    ]
+
+
+def writes(log: Path, *, user: str = "", namespace: str = "", since: str = "") -> list[AuditEvent]:
+    """As read, but only the requests that could change something."""
+    found = read(log, user=user, namespace=namespace, since=since)
+    return [event for event in found if event.is_write]
+
+
+def _events(log: Path) -> Iterator[AuditEvent]:
+    with log.open() as lines:
+        for line in lines:
+            # The last line may still be in the writing.
+            if line.endswith("\n"):
+                yield _event(json.loads(line))
+
+
+def _event(entry: dict[str, Any]) -> AuditEvent:
+    target = entry.get("objectRef", {})
+    return AuditEvent(
+        verb=entry["verb"],
+        resource=target.get("resource", ""),
+        subresource=target.get("subresource", ""),
+        namespace=target.get("namespace", ""),
+        name=target.get("name", ""),
+        user=entry["user"]["username"],
+        user_agent=entry.get("userAgent", ""),
+        uri=entry["requestURI"],
+        code=entry.get("responseStatus", {}).get("code", 0),
+        timestamp=entry["requestReceivedTimestamp"],
+    )

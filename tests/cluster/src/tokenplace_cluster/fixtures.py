@@ -1,0 +1,118 @@
+"""Fixtures of every test against a real API server; assertions go through kubectl or pykube."""
+
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+import pykube
+import pytest
+
+from tokenplace_cluster.control_plane import KUBECTL, ControlPlane
+
+CRDS: Final = Path(__file__).parents[4] / "crds"
+FIRST_TIME_SECONDS: Final = 1800
+"""A first run builds Kubernetes."""
+
+T = TypeVar("T")
+
+
+class Kubectl(Protocol):
+    """Run kubectl as the administrator in the test's namespace; the caller reads the outcome."""
+
+    def __call__(
+        self, *arguments: str, given: str | None = None
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+class Eventually(Protocol):
+    """Call check until it neither fails an assertion nor returns None or False."""
+
+    def __call__(self, check: Callable[[], T], *, seconds: float = 20) -> T: ...
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """A control plane without nodes, shared by the whole run."""
+    with ControlPlane.start() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def crd(control_plane: ControlPlane) -> str:
+    """The kind, known to the API server; returns the CRD's name."""
+    control_plane.kubectl("apply", "--server-side", f"--filename={CRDS}")
+    name = "tokenplacerelays.token.place"
+    control_plane.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=20s")
+    return name
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """A namespace of the test's own."""
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    control_plane.kubectl("create", "namespace", name)
+    yield name
+    control_plane.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def api(control_plane: ControlPlane) -> Iterator[pykube.HTTPClient]:
+    """pykube as the administrator."""
+    client = pykube.HTTPClient(pykube.KubeConfig.from_file(str(control_plane.kubeconfig)))
+    yield client
+    client.session.close()
+
+
+@pytest.fixture
+def kubectl(control_plane: ControlPlane, namespace: str) -> Kubectl:
+    """kubectl as the administrator, in the test's namespace."""
+
+    def run(*arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [
+                KUBECTL,
+                f"--kubeconfig={control_plane.kubeconfig}",
+                f"--namespace={namespace}",
+                *arguments,
+            ],
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Eventually:
+    """Wait for what another process will do; the last failure is the test's when it does not."""
+
+    def wait(check: Callable[[], T], *, seconds: float = 20) -> T:
+        deadline = time.monotonic() + seconds
+        while True:
+            late = time.monotonic() > deadline
+            try:
+                found = check()
+            except AssertionError:
+                if late:
+                    raise
+            else:
+                if found is not None and found is not False:
+                    return found
+                assert not late, f"not within {seconds:g} s: {check}"
+            time.sleep(0.1)
+
+    return wait
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests on a cluster the time that a first build takes."""
+    for item in items:
+        on_cluster = {"api", "node"} & set(item.path.parts)
+        if on_cluster and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(FIRST_TIME_SECONDS))

@@ -1,0 +1,53 @@
+"""`tokenplace-cluster`: a real cluster from the command line."""
+
+import shlex
+import signal
+from contextlib import ExitStack
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tokenplace_cluster import build, cleanup
+from tokenplace_cluster.cluster import Cluster
+from tokenplace_cluster.control_plane import ControlPlane
+
+cli = typer.Typer(
+    no_args_is_help=True,
+    help="A real Kubernetes on this machine, without a container engine.",
+)
+console = Console(highlight=False, soft_wrap=True)
+
+
+@cli.command("build")
+def build_programs() -> None:
+    """Build all programs of the cluster, once, and print where they are."""
+    for name in (*build.KUBERNETES_PROGRAMS, "coredns", "registry", "pause", "witness"):
+        console.print(f"{name:25} {build.program(name)}")
+
+
+@cli.command()
+def up(
+    node: Annotated[bool, typer.Option(help="With a node that runs pods; needs root.")] = False,
+) -> None:
+    """Start a cluster, print how to reach it, and keep it until Ctrl-C."""
+    with ExitStack() as stack:
+        started = (
+            stack.enter_context(Cluster.start())
+            if node
+            else stack.enter_context(ControlPlane.start())
+        )
+        console.print(f"export KUBECONFIG={shlex.quote(str(started.kubeconfig))}")
+        console.print("Ctrl-C stops it and takes everything away.")
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+@cli.command()
+def clean() -> None:
+    """Take away what clusters left whose driver was killed."""
+    for line in cleanup.clean_abandoned() or ["nothing was left"]:
+        console.print(line)
+
+
+if __name__ == "__main__":
+    cli()
