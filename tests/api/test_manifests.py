@@ -3,28 +3,26 @@
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-OPERATOR = sorted((ROOT / "deploy" / "operator").glob("*.yaml"))
+OPERATOR = ROOT / "deploy" / "operator"
+MANIFESTS = ("--namespace=", f"--filename={OPERATOR}")
 GOLDEN = sorted((ROOT / "tests" / "unit" / "golden").glob("*.children.yaml"))
 
 Object = dict[str, Any]
 
 
-class Kubectl(Protocol):
-    def __call__(
-        self, *arguments: str, given: str | None = None
-    ) -> subprocess.CompletedProcess[str]: ...
+Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def objects() -> Iterator[Object]:
-    for path in OPERATOR:
+    for path in sorted(OPERATOR.glob("*.yaml")):
         yield from yaml.safe_load_all(path.read_text())
 
 
@@ -33,17 +31,17 @@ def one(kind: str) -> Object:
 
 
 @pytest.fixture
-def restricted(kubectl: Kubectl) -> Kubectl:
+def restricted(run_kubectl: Kubectl) -> Kubectl:
     """kubectl in a namespace that takes only pods of the strictest kind."""
     here = ("create", "configmap", "here", "--dry-run=server")
-    namespace = kubectl(*here, "--output=jsonpath={.metadata.namespace}").stdout
+    namespace = run_kubectl(*here, "--output=jsonpath={.metadata.namespace}").stdout
     level = "pod-security.kubernetes.io/enforce=restricted"
-    labelled = kubectl("label", "namespace", namespace, level, "--overwrite")
+    labelled = run_kubectl("label", "namespace", namespace, level, "--overwrite")
     assert labelled.returncode == 0, labelled.stderr
     deadline = time.monotonic() + 20
-    while "violates PodSecurity" not in refusal(kubectl, as_root()):
+    while "violates PodSecurity" not in refusal(run_kubectl, as_root()):
         assert time.monotonic() < deadline, "the server never enforced the level"
-    return kubectl
+    return run_kubectl
 
 
 def as_root() -> Object:
@@ -51,27 +49,36 @@ def as_root() -> Object:
     return {"metadata": {}, "spec": {"serviceAccountName": "any", "containers": [container]}}
 
 
-def refusal(kubectl: Kubectl, template: Object) -> str:
+def refusal(run_kubectl: Kubectl, template: Object) -> str:
     """What the server says against a pod of `template`; empty when it takes it."""
     account = {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
         "metadata": {"name": template["spec"]["serviceAccountName"]},
     }
-    made = kubectl("apply", "--server-side", "--filename=-", given=json.dumps(account))
+    made = run_kubectl("apply", "--server-side", "--filename=-", given=json.dumps(account))
     assert made.returncode == 0, made.stderr
     metadata = {**template["metadata"], "name": "pod"}
     pod = {**template, "apiVersion": "v1", "kind": "Pod", "metadata": metadata}
-    done = kubectl("create", "--dry-run=server", "--filename=-", given=json.dumps(pod))
+    done = run_kubectl("create", "--dry-run=server", "--filename=-", given=json.dumps(pod))
     return done.stderr if done.returncode else ""
 
 
-def test_the_operators_manifests_are_taken(kubectl: Kubectl) -> None:
-    for path in OPERATOR:
-        done = kubectl(
-            "apply", "--server-side", "--validate=strict", "--namespace=", f"--filename={path}"
-        )
-        assert done.returncode == 0, done.stderr
+@pytest.fixture
+def installed(run_kubectl: Kubectl) -> Kubectl:
+    """kubectl after the manifests were applied and the authorizer has seen them."""
+    applied = run_kubectl("apply", "--server-side", "--validate=strict", *MANIFESTS)
+    assert applied.returncode == 0, applied.stderr
+    account = "--as=system:serviceaccount:tokenplace-system:tokenplace-operator"
+    deadline = time.monotonic() + 20
+    while run_kubectl("auth", "can-i", "list", "pods", account).returncode != 0:
+        assert time.monotonic() < deadline, "the binding never took effect"
+    return run_kubectl
+
+
+def test_the_manifests_are_taken_and_change_nothing_the_second_time(installed: Kubectl) -> None:
+    difference = installed("diff", "--server-side", *MANIFESTS)
+    assert (difference.stdout, difference.stderr, difference.returncode) == ("", "", 0)
 
 
 def test_the_roles_have_no_wildcard_and_no_secret() -> None:
@@ -102,3 +109,28 @@ def test_the_relays_pods_are_restricted(restricted: Kubectl, golden: Path) -> No
     # PriorityClasses are checked when a pod is made; the one of the golden file does not exist.
     template["spec"].pop("priorityClassName", None)
     assert refusal(restricted, template) == ""
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "answer"),
+    [
+        ("watch", "tokenplacerelays.token.place", "yes"),
+        ("patch", "tokenplacerelays.token.place --subresource=status", "yes"),
+        ("patch", "tokenplacerelays.token.place", "no"),
+        ("delete", "tokenplacerelays.token.place", "no"),
+        ("create", "deployments.apps", "yes"),
+        ("delete", "endpointslices.discovery.k8s.io", "yes"),
+        ("list", "pods", "yes"),
+        ("create", "pods", "no"),
+        ("get", "secrets", "no"),
+        ("update", "leases.coordination.k8s.io --namespace=tokenplace-system", "yes"),
+        ("update", "leases.coordination.k8s.io --namespace=kube-system", "no"),
+        ("create", "clusterroles.rbac.authorization.k8s.io", "no"),
+    ],
+)
+def test_what_the_operator_may_do(
+    installed: Kubectl, verb: str, resource: str, answer: str
+) -> None:
+    account = "--as=system:serviceaccount:tokenplace-system:tokenplace-operator"
+    said = installed("auth", "can-i", verb, *resource.split(), account)
+    assert said.stdout.strip() == answer
