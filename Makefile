@@ -15,6 +15,7 @@ demo: sync ## a relay made by the operator, on a real cluster (ONCE=1: check and
 	@$(RUN) tokenplace-cluster demo $(if $(ONCE),--once) $(if $(CONTEXT),--context $(CONTEXT))
 
 test: sync ## every test, on real parts (PYTEST_ARGS="tests/unit" for some of them)
+	@$(RUN) tokenplace-cluster build
 	$(RUN) pytest $(PYTEST_ARGS)
 
 lint: sync ## style, types and import layers

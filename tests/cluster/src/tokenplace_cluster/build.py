@@ -138,15 +138,15 @@ def _build(module: GoModule, go: str, folder: Path) -> None:
         command = [go, "build", "-v", "-trimpath", "-ldflags", flags, "-o", str(output), "."]
         environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
         total = _package_count(module, go, environment)
-        process = subprocess.Popen(
+        with subprocess.Popen(
             command,
             cwd=module.folder,
             env=environment,
             stderr=subprocess.PIPE,
             text=True,
-        )
-        tail = _show_progress(module, process, total)
-        if process.wait() != 0:
+        ) as process:
+            tail = _show_progress(module, process, total)
+        if process.returncode != 0:
             raise BuildError(f"building {module.name} failed:\n" + "\n".join(tail))
         output.parent.chmod(0o755)
         folder.mkdir(exist_ok=True)
