@@ -2,12 +2,17 @@
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.fixtures import Kubectl
+
+pytestmark = pytest.mark.usefixtures("crd")
 
 ROOT = Path(__file__).parents[2]
 DIGEST = "sha256:" + "a" * 64
@@ -17,9 +22,6 @@ POLL = {"mode": "None"}
 GOLDEN = ROOT / "tests" / "unit" / "golden"
 
 Spec = dict[str, Any]
-
-
-Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def relay(name: str = "relay", **spec: object) -> Spec:
@@ -294,38 +296,46 @@ BAD: dict[str, tuple[Spec, str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """One for all tests of this file: nearly all of them store nothing."""
+    control_plane.kubectl("create", "namespace", "crd")
+    yield "crd"
+    control_plane.kubectl("delete", "namespace", "crd", "--wait=false")
+
+
 @pytest.mark.parametrize("case", GOOD)
-def test_good_is_taken(run_kubectl: Kubectl, case: str) -> None:
-    done = create(run_kubectl, relay(**GOOD[case]))
+def test_good_is_taken(kubectl: Kubectl, case: str) -> None:
+    done = create(kubectl, relay(**GOOD[case]))
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_is_refused_with_field_and_rule(run_kubectl: Kubectl, case: str) -> None:
+def test_bad_is_refused_with_field_and_rule(kubectl: Kubectl, case: str) -> None:
     spec, message = BAD[case]
-    done = create(run_kubectl, relay(**spec))
+    done = create(kubectl, relay(**spec))
     assert done.returncode != 0
     assert message in done.stderr
 
 
 @pytest.mark.parametrize("name", ["a" * 64, "relay.one", "1relay"])
-def test_names_that_children_cannot_carry_are_refused(run_kubectl: Kubectl, name: str) -> None:
-    done = create(run_kubectl, relay(name))
+def test_names_that_children_cannot_carry_are_refused(kubectl: Kubectl, name: str) -> None:
+    done = create(kubectl, relay(name))
     assert "metadata.name: at most 63 lower-case letters" in done.stderr
 
 
-def test_the_longest_name_is_taken(run_kubectl: Kubectl) -> None:
-    assert create(run_kubectl, relay("a" * 63)).returncode == 0
+def test_the_longest_name_is_taken(kubectl: Kubectl) -> None:
+    assert create(kubectl, relay("a" * 63)).returncode == 0
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "deploy" / "examples").glob("*.yaml")), ids=str)
-def test_examples_are_taken(run_kubectl: Kubectl, example: Path) -> None:
-    done = create(run_kubectl, yaml.safe_load(example.read_text()))
+def test_examples_are_taken(kubectl: Kubectl, example: Path) -> None:
+    done = create(kubectl, yaml.safe_load(example.read_text()))
     assert done.returncode == 0, done.stderr
 
 
-def test_defaults_are_seen_by_the_user(run_kubectl: Kubectl) -> None:
-    done = create(run_kubectl, relay(), "--output=json")
+def test_defaults_are_seen_by_the_user(kubectl: Kubectl) -> None:
+    done = create(kubectl, relay(), "--output=json")
     spec = json.loads(done.stdout)["spec"]
     assert spec["replicas"] == 1
     assert spec["port"] == 5010
@@ -341,20 +351,20 @@ def test_defaults_are_seen_by_the_user(run_kubectl: Kubectl) -> None:
     }
 
 
-def test_the_kind_is_established(run_kubectl: Kubectl) -> None:
-    crd = run_kubectl("get", "crd", "tokenplacerelays.token.place", "--output=json")
+def test_the_kind_is_established(kubectl: Kubectl) -> None:
+    crd = kubectl("get", "crd", "tokenplacerelays.token.place", "--output=json")
     conditions = {c["type"]: c["status"] for c in json.loads(crd.stdout)["status"]["conditions"]}
     assert conditions == {"Established": "True", "NamesAccepted": "True"}
 
 
-def test_it_can_be_scaled_within_the_rules(run_kubectl: Kubectl) -> None:
-    created = run_kubectl("create", "--filename=-", given=json.dumps(relay("scaled")))
+def test_it_can_be_scaled_within_the_rules(kubectl: Kubectl) -> None:
+    created = kubectl("create", "--filename=-", given=json.dumps(relay("scaled")))
     assert created.returncode == 0, created.stderr
-    assert run_kubectl("scale", "tokenplacerelay/scaled", "--replicas=0").returncode == 0
-    refused = run_kubectl("scale", "tokenplacerelay/scaled", "--replicas=2")
+    assert kubectl("scale", "tokenplacerelay/scaled", "--replicas=0").returncode == 0
+    refused = kubectl("scale", "tokenplacerelay/scaled", "--replicas=2")
     assert "replicas: more than 1 is refused while state.mode is Memory" in refused.stderr
     status = {"status": {"replicas": 0, "selector": "app=x"}}
-    patched = run_kubectl(
+    patched = kubectl(
         "patch",
         "tpr/scaled",
         "--subresource=status",
@@ -362,57 +372,55 @@ def test_it_can_be_scaled_within_the_rules(run_kubectl: Kubectl) -> None:
         f"--patch={json.dumps(status)}",
     )
     assert patched.returncode == 0, patched.stderr
-    scale = json.loads(
-        run_kubectl("get", "tpr/scaled", "--subresource=scale", "--output=json").stdout
-    )
+    scale = json.loads(kubectl("get", "tpr/scaled", "--subresource=scale", "--output=json").stdout)
     assert scale["spec"].get("replicas", 0) == 0
     assert scale["status"]["selector"] == "app=x"
 
 
-def test_columns(run_kubectl: Kubectl) -> None:
-    created = run_kubectl("create", "--filename=-", given=json.dumps(relay("shown")))
+def test_columns(kubectl: Kubectl) -> None:
+    created = kubectl("create", "--filename=-", given=json.dumps(relay("shown")))
     assert created.returncode == 0, created.stderr
-    narrow = run_kubectl("get", "tpr", "shown").stdout.splitlines()[0].split()
-    wide = run_kubectl("get", "tpr", "shown", "--output=wide").stdout.splitlines()[0].split()
+    narrow = kubectl("get", "tpr", "shown").stdout.splitlines()[0].split()
+    wide = kubectl("get", "tpr", "shown", "--output=wide").stdout.splitlines()[0].split()
     assert narrow == ["NAME", "READY", "REASON", "HOST", "IMAGE", "AGE"]
     assert set(wide) - set(narrow) == {"GPU", "REPLICAS"}
 
 
-def test_every_field_is_explained(run_kubectl: Kubectl) -> None:
-    explained = run_kubectl("explain", "tpr.spec.drain.delaySeconds").stdout
+def test_every_field_is_explained(kubectl: Kubectl) -> None:
+    explained = kubectl("explain", "tpr.spec.drain.delaySeconds").stdout
     assert "Seconds between readiness turning red and the first refusal" in explained
 
 
 @pytest.mark.parametrize("golden", sorted(GOLDEN.glob("*.children.yaml")), ids=lambda p: p.name)
-def test_children_come_back_as_they_were_applied(run_kubectl: Kubectl, golden: Path) -> None:
+def test_children_come_back_as_they_were_applied(kubectl: Kubectl, golden: Path) -> None:
     """Else the operator would see drift in an object that nobody touched, and write for ever."""
     for child in yaml.safe_load_all(golden.read_text()):
-        applied = server_side_apply(run_kubectl, child)
+        applied = server_side_apply(kubectl, child)
         assert not missing(child["metadata"]["labels"], applied["metadata"]["labels"])
         wanted = {field: value for field, value in child.items() if field != "metadata"}
         assert missing(wanted, applied) == []
 
 
-def test_switching_the_gpu_mode_changes_the_service_in_place(run_kubectl: Kubectl) -> None:
+def test_switching_the_gpu_mode_changes_the_service_in_place(kubectl: Kubectl) -> None:
     """Both directions: the server has fields of its own (clusterIPs, ipFamilies) to let go of."""
     for case in ("external-name", "headless", "external-name"):
         children = yaml.safe_load_all((GOLDEN / f"{case}.children.yaml").read_text())
         service = next(c for c in children if "gpu" in c["metadata"]["name"])
         service["metadata"]["name"] = "switched"
-        applied = server_side_apply(run_kubectl, service, dry_run=False)
+        applied = server_side_apply(kubectl, service, dry_run=False)
         assert missing(service["spec"], applied["spec"]) == []
 
 
-def create(run_kubectl: Kubectl, obj: Spec, *arguments: str) -> subprocess.CompletedProcess[str]:
+def create(kubectl: Kubectl, obj: Spec, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Everything but storing it."""
     strict = ("create", "--dry-run=server", "--validate=strict", "--filename=-")
-    return run_kubectl(*strict, *arguments, given=json.dumps(obj))
+    return kubectl(*strict, *arguments, given=json.dumps(obj))
 
 
-def server_side_apply(run_kubectl: Kubectl, child: Spec, *, dry_run: bool = True) -> Spec:
+def server_side_apply(kubectl: Kubectl, child: Spec, *, dry_run: bool = True) -> Spec:
     """The object as the server would store it; the test's namespace, not that of the file."""
     metadata = {k: v for k, v in child["metadata"].items() if k != "namespace"}
-    done = run_kubectl(
+    done = kubectl(
         "apply",
         "--server-side",
         "--field-manager=tokenplace-operator",

@@ -1,14 +1,15 @@
 """The shipped manifests on the real API server, and all pods under its strictest rules."""
 
 import json
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tokenplace_cluster.fixtures import Kubectl
 
 ROOT = Path(__file__).parents[2]
 OPERATOR = ROOT / "deploy" / "operator"
@@ -16,9 +17,6 @@ MANIFESTS = ("--namespace=", f"--filename={OPERATOR}")
 GOLDEN = sorted((ROOT / "tests" / "unit" / "golden").glob("*.children.yaml"))
 
 Object = dict[str, Any]
-
-
-Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def objects() -> Iterator[Object]:
@@ -31,17 +29,17 @@ def one(kind: str) -> Object:
 
 
 @pytest.fixture
-def restricted(run_kubectl: Kubectl) -> Kubectl:
+def restricted(kubectl: Kubectl) -> Kubectl:
     """kubectl in a namespace that takes only pods of the strictest kind."""
     here = ("create", "configmap", "here", "--dry-run=server")
-    namespace = run_kubectl(*here, "--output=jsonpath={.metadata.namespace}").stdout
+    namespace = kubectl(*here, "--output=jsonpath={.metadata.namespace}").stdout
     level = "pod-security.kubernetes.io/enforce=restricted"
-    labelled = run_kubectl("label", "namespace", namespace, level, "--overwrite")
+    labelled = kubectl("label", "namespace", namespace, level, "--overwrite")
     assert labelled.returncode == 0, labelled.stderr
     deadline = time.monotonic() + 20
-    while "violates PodSecurity" not in refusal(run_kubectl, as_root()):
+    while "violates PodSecurity" not in refusal(kubectl, as_root()):
         assert time.monotonic() < deadline, "the server never enforced the level"
-    return run_kubectl
+    return kubectl
 
 
 def as_root() -> Object:
@@ -49,31 +47,31 @@ def as_root() -> Object:
     return {"metadata": {}, "spec": {"serviceAccountName": "any", "containers": [container]}}
 
 
-def refusal(run_kubectl: Kubectl, template: Object) -> str:
+def refusal(kubectl: Kubectl, template: Object) -> str:
     """What the server says against a pod of `template`; empty when it takes it."""
     account = {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
         "metadata": {"name": template["spec"]["serviceAccountName"]},
     }
-    made = run_kubectl("apply", "--server-side", "--filename=-", given=json.dumps(account))
+    made = kubectl("apply", "--server-side", "--filename=-", given=json.dumps(account))
     assert made.returncode == 0, made.stderr
     metadata = {**template["metadata"], "name": "pod"}
     pod = {**template, "apiVersion": "v1", "kind": "Pod", "metadata": metadata}
-    done = run_kubectl("create", "--dry-run=server", "--filename=-", given=json.dumps(pod))
+    done = kubectl("create", "--dry-run=server", "--filename=-", given=json.dumps(pod))
     return done.stderr if done.returncode else ""
 
 
 @pytest.fixture
-def installed(run_kubectl: Kubectl) -> Kubectl:
+def installed(kubectl: Kubectl) -> Kubectl:
     """kubectl after the manifests were applied and the authorizer has seen them."""
-    applied = run_kubectl("apply", "--server-side", "--validate=strict", *MANIFESTS)
+    applied = kubectl("apply", "--server-side", "--validate=strict", *MANIFESTS)
     assert applied.returncode == 0, applied.stderr
     account = "--as=system:serviceaccount:tokenplace-system:tokenplace-operator"
     deadline = time.monotonic() + 20
-    while run_kubectl("auth", "can-i", "list", "pods", account).returncode != 0:
+    while kubectl("auth", "can-i", "list", "pods", account).returncode != 0:
         assert time.monotonic() < deadline, "the binding never took effect"
-    return run_kubectl
+    return kubectl
 
 
 def test_the_manifests_are_taken_and_change_nothing_the_second_time(installed: Kubectl) -> None:
