@@ -193,7 +193,7 @@ def _why(
         return 1
     failure = working.exception() if working.done() else None
     if failure is not None and not stopping.done():
-        log.error("the watch failed", error=str(failure), type=type(failure).__name__)
+        log.error("the work failed", error=str(failure), type=type(failure).__name__)
         return 1
     # Without a failure and a signal of ours, kopf had the signal before we took signals back.
     log.info("stopping on a signal")

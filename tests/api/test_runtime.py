@@ -1,0 +1,174 @@
+"""The runtime on the real API server: failover, namespaces, rights, a restarted API server.
+
+It runs as a process of its own, around a reconcile that only says which relay it was called for.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.fixtures import Eventually
+
+PROGRAM = """
+import asyncio, sys
+from types import SimpleNamespace
+from tokenplace_operator import logs
+from tokenplace_operator.config import Config
+from tokenplace_operator.main import operate
+
+def make(kube, store, metrics):
+    log = logs.get_logger("test")
+    async def reconcile(key):
+        log.info("reconciled")
+        return SimpleNamespace(requeue_after=None)
+    return reconcile
+
+logs.configure("INFO")
+config = Config(metrics_port=0, lease_seconds=6, lease_namespace=sys.argv[1],
+                namespaces=tuple(sys.argv[2:]))
+sys.exit(asyncio.run(operate(config, make)))
+"""
+
+RELAY = """
+apiVersion: token.place/v1alpha1
+kind: TokenplaceRelay
+metadata: {name: %s}
+spec: {image: {digest: "sha256:%s"}, gpu: {mode: None}}
+"""
+
+
+class Process:
+    """One operator process and its log lines."""
+
+    def __init__(self, log: Path, kubeconfig: Path, *arguments: str) -> None:
+        self._log = log
+        with log.open("w") as output:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-W", "error", "-c", PROGRAM, *arguments],
+                env={**os.environ, "KUBECONFIG": str(kubeconfig)},
+                stderr=output,
+            )
+
+    def lines(self, event: str) -> list[dict[str, str]]:
+        found = []
+        for line in self._log.read_text().splitlines():
+            if line.startswith("{") and line.endswith("}"):
+                entry = json.loads(line)
+                if entry["event"] == event:
+                    found.append(entry)
+        return found
+
+    def leads(self) -> bool:
+        assert self.popen.poll() is None, self._log.read_text()
+        return bool(self.lines("leading"))
+
+    def started(self) -> bool:
+        assert self.popen.poll() is None, self._log.read_text()
+        return bool(self.lines("started"))
+
+    def end(self, number: signal.Signals) -> int:
+        self.popen.send_signal(number)
+        return self.popen.wait(30)
+
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def start(control_plane: ControlPlane, tmp_path: Path, crd: str) -> Iterator[Start]:
+    del crd
+    processes: list[Process] = []
+
+    def run(*arguments: str, kubeconfig: Path | None = None) -> Process:
+        log = tmp_path / f"operator-{len(processes)}.log"
+        process = Process(log, kubeconfig or control_plane.kubeconfig, *arguments)
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        if process.popen.poll() is None:
+            process.end(signal.SIGKILL)
+
+
+def make_relay(control_plane: ControlPlane, namespace: str, name: str) -> None:
+    text = RELAY % (name, "a" * 64)
+    control_plane.kubectl("apply", f"--namespace={namespace}", "--filename=-", given=text)
+
+
+def test_a_standby_takes_over_after_sigkill_and_at_once_after_sigterm(
+    start: Start, namespace: str, eventually: Eventually
+) -> None:
+    first = start(namespace, namespace)
+    eventually(first.leads, seconds=60)
+    second = start(namespace, namespace)
+    eventually(second.started, seconds=60)
+    assert not second.lines("leading")
+    first.end(signal.SIGKILL)
+    killed = time.monotonic()
+    eventually(second.leads, seconds=15)
+    assert 3 < time.monotonic() - killed < 9, "6 s of lease, from its last renewal, and a retry"
+    third = start(namespace, namespace)
+    eventually(third.started, seconds=60)
+    ended = time.monotonic()
+    assert second.end(signal.SIGTERM) == 0
+    eventually(third.leads, seconds=10)
+    assert time.monotonic() - ended < 3
+    assert third.end(signal.SIGTERM) == 0
+
+
+def test_one_namespace_is_watched_and_no_other(
+    start: Start, control_plane: ControlPlane, namespace: str, eventually: Eventually
+) -> None:
+    make_relay(control_plane, namespace, "before")
+    operator = start(namespace, namespace)
+    eventually(lambda: operator.lines("reconciled"), seconds=60)
+    make_relay(control_plane, "default", "elsewhere")
+    make_relay(control_plane, namespace, "after")
+    relays = eventually(
+        lambda: (
+            {line["relay"] for line in operator.lines("reconciled")}
+            if len(operator.lines("reconciled")) > 1
+            else None
+        )
+    )
+    control_plane.kubectl("delete", "tpr", "elsewhere", "--namespace=default")
+    assert relays == {f"{namespace}/before", f"{namespace}/after"}
+
+
+def test_a_missing_list_right_ends_the_operator_loudly(
+    start: Start, control_plane: ControlPlane, namespace: str
+) -> None:
+    rights = ["create", "role", "leases", "--verb=get,create,update", "--resource=leases"]
+    control_plane.kubectl(*rights, f"--namespace={namespace}")
+    bind = ["create", "rolebinding", "leases", "--role=leases", "--user=poor"]
+    control_plane.kubectl(*bind, f"--namespace={namespace}")
+    operator = start(namespace, namespace, kubeconfig=control_plane.user_kubeconfig("poor"))
+    assert operator.popen.wait(60) == 1
+    failure = operator.lines("the work failed")[0]
+    assert 'cannot list resource "tokenplacerelays"' in failure["error"]
+
+
+def test_a_restarted_api_server_is_survived(
+    start: Start, control_plane: ControlPlane, namespace: str, eventually: Eventually
+) -> None:
+    make_relay(control_plane, namespace, "before")
+    operator = start(namespace, namespace)
+    eventually(lambda: operator.lines("reconciled"), seconds=60)
+    control_plane.stop_apiserver(kill=True)
+    control_plane.start_apiserver()
+    make_relay(control_plane, namespace, "after")
+    eventually(
+        lambda: f"{namespace}/after" in {line["relay"] for line in operator.lines("reconciled")},
+        seconds=60,
+    )
+    assert operator.popen.poll() is None
+    assert operator.end(signal.SIGTERM) == 0
