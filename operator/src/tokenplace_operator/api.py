@@ -203,11 +203,6 @@ class Relay:
     paused: bool
 
     @property
-    def key(self) -> tuple[str, str]:
-        """(namespace, name)."""
-        return self.namespace, self.name
-
-    @property
     def selector(self) -> dict[str, str]:
         """The labels that select this relay's pods; immutable in a Deployment."""
         return {"app.kubernetes.io/name": APP, "app.kubernetes.io/instance": self.name}
