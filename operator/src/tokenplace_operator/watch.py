@@ -78,7 +78,8 @@ def configure(settings: kopf.OperatorSettings) -> None:
     """Make kopf an event source and nothing more."""
     settings.posting.enabled = False
     settings.scanning.disabled = True  # The kinds are fixed and must exist at the start.
-    settings.process.ultimate_exiting_timeout = 60
+    # A watch that failed for good can leave kopf hanging in its own exit; this ends the process.
+    settings.process.ultimate_exiting_timeout = 20
     settings.queueing.idle_timeout = 1.0
     settings.watching.server_timeout = 300
     settings.watching.connect_timeout = 10
