@@ -1,6 +1,7 @@
 """A real control plane: etcd, API server, controller manager and scheduler. No root needed."""
 
 import contextlib
+import fcntl
 import json
 import socket
 import ssl
@@ -54,10 +55,12 @@ class ControlPlane:
     ) -> Iterator[Self]:
         """Start all components on free ports of an address and wait until they work.
 
-        A record is given by a cluster that cleans up for all of its parts.
+        A record is given by a cluster that cleans up for all of its parts. A directory may be
+        used again, and keeps its data; DirectoryInUseError when a driver still runs in it.
         """
         with ExitStack() as stack:
             folder = directory or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            stack.enter_context(_claimed(folder))
             if record is None:
                 clean_abandoned()
                 record = Record.create(folder)
@@ -126,7 +129,8 @@ class ControlPlane:
 
     def stop_apiserver(self, *, kill: bool = False) -> None:
         """End the API server, by SIGKILL when told; the data stays in etcd."""
-        self._components.pop("kube-apiserver").stop(seconds=3, kill=kill)
+        # It keeps its place in the order of stopping: after those that hold watches on it.
+        self._components["kube-apiserver"].stop(seconds=3, kill=kill)
 
     def start_apiserver(self) -> None:
         """Start the API server again on the same address and port."""
@@ -136,6 +140,9 @@ class ControlPlane:
     def _start(self) -> None:
         for name in ("kube-apiserver", "etcd", "etcd-peer", "controllers", "scheduler"):
             self._ports[name] = _free_port(self.address)
+        # An earlier run's name another port and hold certificates of another authority.
+        for stale in self.directory.glob("*.kubeconfig"):
+            stale.unlink()
         (self.directory / "audit-policy.json").write_text(json.dumps(audit.POLICY))
         create_token_key(self.directory / "pki")
         self._launch("etcd", self._etcd_flags())
@@ -257,6 +264,22 @@ class ControlPlane:
 
 class KubectlError(RuntimeError):
     """kubectl ended with an error; the message is its own."""
+
+
+class DirectoryInUseError(RuntimeError):
+    """Another driver runs a control plane in the same directory."""
+
+
+@contextmanager
+def _claimed(directory: Path) -> Iterator[None]:
+    """Keep other drivers out of a directory; the kernel lets go when this one dies."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DirectoryInUseError(f"{directory}: a control plane already runs here") from error
+        yield
 
 
 def _free_port(address: str) -> int:
