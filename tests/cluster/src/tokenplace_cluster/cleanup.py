@@ -19,8 +19,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-from tokenplace_cluster.network import remove_link
-
 RECORDS: Final = (
     Path("/run/tokenplace-cluster")
     if os.geteuid() == 0
@@ -61,6 +59,7 @@ class Record:
     driver: Identity
     processes: list[Identity] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
+    """Held until the record is gone; a link itself goes with the node's network namespace."""
     cgroups: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
 
@@ -110,8 +109,6 @@ class Record:
             process.kill()
         for process in self.processes:
             _wait_until_gone(process)
-        for link in self.links:
-            remove_link(link)
         for cgroup in self.cgroups:
             remove_cgroup(cgroup)
         for folder in self.folders:
@@ -131,6 +128,11 @@ def clean(directory: Path) -> list[str]:
 def clean_abandoned() -> list[str]:
     """Take away what clusters of dead drivers left anywhere on this machine."""
     return [_undo(one) for one in _records() if not one.driver.alive()]
+
+
+def held_links() -> set[str]:
+    """The links whose networks may still be in use by a cluster that is being taken away."""
+    return {link for record in _records() for link in record.links}
 
 
 def remove_cgroup(name: str) -> None:
@@ -173,8 +175,12 @@ def _remove_one_cgroup(group: Path, deadline: float) -> None:
 
 
 def _records() -> list[Record]:
-    paths = sorted(RECORDS.glob("*.json")) if RECORDS.is_dir() else []
-    return [Record.load(path) for path in paths]
+    found: list[Record] = []
+    for path in sorted(RECORDS.glob("*.json")) if RECORDS.is_dir() else []:
+        # Another cluster may finish, and take its record away, at any moment.
+        with contextlib.suppress(FileNotFoundError):
+            found.append(Record.load(path))
+    return found
 
 
 def _undo(record: Record) -> str:

@@ -30,8 +30,8 @@ CLUSTER_ROLE: Final[Mapping[str, object]] = {
 }
 """What CoreDNS may read, as its own deployment manifests have it."""
 
-# Names that neither the cluster nor the hosts file knows are answered NXDOMAIN: the node has no way
-# out, and a test must not depend on the world's DNS.
+# Names that neither the cluster nor the hosts file knows are refused: the node has no way out, and
+# a test must not depend on the world's DNS.
 _COREFILE = """\
 .:53 {{
     bind {address}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from tokenplace_cluster import network
-from tokenplace_cluster.cleanup import Record, create_cgroup
+from tokenplace_cluster.cleanup import Record, create_cgroup, held_links
 from tokenplace_cluster.network import Network
 
 # The node covers these with its own; what lies below them would be out of its sight.
@@ -42,7 +42,7 @@ class Machine:
         record.add_process(holder.pid)
         pid = _first_process(holder)
         record.add_process(pid)
-        connected = network.connect(pid)
+        connected = network.connect(pid, held_links())
         record.add(link=connected.link)
         create_cgroup(name)
         return cls(folder, name, connected, name, pid, holder)

@@ -8,6 +8,7 @@ with it.
 import errno
 import json
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_network
 from pathlib import Path
@@ -54,14 +55,17 @@ class NoFreeNetworkError(RuntimeError):
     """Every /16 of the pool is in use on this machine."""
 
 
-def connect(pid: int) -> Network:
+def connect(pid: int, held: Collection[str] = ()) -> Network:
     """Take a free /16 and link the machine to the network namespace of a process.
 
-    The name of the link carries the octet, so that taking it is atomic between instances.
+    The name of the link carries the octet, so that taking it is atomic between instances; held are
+    names whose link is gone but whose addresses are still listened on.
     """
     used = _used_networks()
     for octet in POOL:
         network = Network(octet)
+        if network.link in held:
+            continue
         if any(used_one.overlaps(IPv4Network(f"10.{octet}.0.0/16")) for used_one in used):
             continue
         if _add_link(network, pid):
@@ -77,12 +81,6 @@ def add_test_address(network: Network, last: int) -> str:
     address = network.test_address(last)
     _ip("address", "add", f"{address}/32", "dev", network.link)
     return address
-
-
-def remove_link(name: str) -> None:
-    """Remove the link if it is still there; its routes and addresses go with it."""
-    if Path("/sys/class/net", name).exists():
-        _ip("link", "delete", name)
 
 
 def cni_configuration(network: Network, state: Path) -> str:

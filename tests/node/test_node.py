@@ -1,0 +1,242 @@
+"""The test cluster itself: a node that runs pods, and nothing left of it afterwards."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tokenplace_cluster import cleanup
+from tokenplace_cluster.cluster import Cluster
+from tokenplace_cluster.control_plane import KUBECTL
+from tokenplace_cluster.fixtures import Eventually
+
+Kubectl = Callable[..., str]
+Traces = dict[str, set[str]]
+
+PROGRAMS = {
+    "containerd", "containerd-shim", "kubelet", "kube-proxy", "kube-apiserver", "kube-scheduler",
+    "kube-controller", "etcd", "registry", "coredns", "unshare", "nsenter", "runc", "pause",
+    "witness",
+}  # fmt: skip
+
+DRIVER = """
+import sys
+from pathlib import Path
+from tokenplace_cluster.cluster import Cluster
+with Cluster.start(Path(sys.argv[1])) as cluster:
+    print("up", cluster.kubeconfig, cluster.push_witness(), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def witness(cluster: Cluster, kubectl: Kubectl) -> str:
+    """A pod of the witness image behind a Service; returns the image's reference by digest."""
+    image = cluster.push_witness()
+    kubectl("apply", "-f", "-", given=pod(image))
+    kubectl("apply", "-f", "-", given=service("front", {"selector": {"app": "witness"}}))
+    external = {"type": "ExternalName", "externalName": "gpu.example.test"}
+    kubectl("apply", "-f", "-", given=service("gpu", external))
+    kubectl("wait", "--for=condition=Ready", "pod/witness", "--timeout=60s")
+    return image
+
+
+def test_node_is_ready_and_carries_its_version(cluster: Cluster, kubectl: Kubectl) -> None:
+    (node,) = json.loads(kubectl("get", "nodes", "-o", "json"))["items"]
+    ready = [one["status"] for one in node["status"]["conditions"] if one["type"] == "Ready"]
+    assert ready == ["True"]
+    assert node["status"]["nodeInfo"]["kubeletVersion"] == "v1.35.4"
+    assert node["metadata"]["name"] == cluster.node.name
+
+
+def test_image_is_pulled_by_digest_from_the_local_registry(
+    cluster: Cluster, kubectl: Kubectl, witness: str
+) -> None:
+    (status,) = json.loads(kubectl("get", "pod", "witness", "-o", "json"))["status"][
+        "containerStatuses"
+    ]
+    assert status["imageID"] == witness
+    assert witness.startswith(f"{cluster.registry.address}/witness@sha256:")
+
+
+@pytest.mark.usefixtures("witness")
+def test_logs_and_exec_reach_the_container(kubectl: Kubectl) -> None:
+    assert kubectl("logs", "witness").splitlines()[0] == "serving as witness"
+    assert in_pod(kubectl, "fetch", "http://localhost:8080/") == "witness"
+
+
+@pytest.mark.usefixtures("witness")
+def test_pod_resolves_services_and_external_names(
+    cluster: Cluster, kubectl: Kubectl, eventually: Eventually
+) -> None:
+    for name in ("front", "kubernetes.default"):
+        spec = json.loads(kubectl("get", "service", name.split(".")[0], "-o", "json"))["spec"]
+        assert in_pod(kubectl, "resolve", name) == spec["clusterIP"]
+    cluster.dns.set_hosts({"gpu.example.test": "192.0.2.77"})
+
+    def resolved() -> bool:
+        return in_pod(kubectl, "resolve", "gpu") == "192.0.2.77"
+
+    eventually(resolved)
+
+
+@pytest.mark.usefixtures("witness")
+def test_service_carries_traffic_from_pods_and_from_the_machine(kubectl: Kubectl) -> None:
+    assert in_pod(kubectl, "fetch", "http://front/") == "witness"
+    address = kubectl("get", "service", "front", "-o", "jsonpath={.spec.clusterIP}")
+    with urllib.request.urlopen(f"http://{address}/", timeout=5) as response:
+        assert response.read() == b"witness\n"
+
+
+def test_a_pod_reaches_the_api_server_it_verifies(kubectl: Kubectl, witness: str) -> None:
+    assert witness
+    mounted = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+    url = "https://kubernetes.default.svc/livez"
+    assert in_pod(kubectl, "fetch", url, mounted) == "ok"
+
+
+def test_nothing_is_left_after_a_stop(tmp_path: Path, eventually: Eventually) -> None:
+    before = traces()
+    with driver(tmp_path) as process:
+        assert new_since(before)["links"], "the snapshot does not see a running cluster"
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+    eventually(lambda: assert_nothing_new_since(before))
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_nothing_is_left_after_an_interrupt(
+    tmp_path: Path, name: str, eventually: Eventually
+) -> None:
+    before = traces()
+    with driver(tmp_path) as process:
+        process.send_signal(signal.Signals[name])
+        process.wait(timeout=60)
+    eventually(lambda: assert_nothing_new_since(before))
+
+
+def test_clean_finishes_what_a_killed_driver_left(tmp_path: Path, eventually: Eventually) -> None:
+    before = traces()
+    with driver(tmp_path) as process:
+        process.kill()
+        process.wait(timeout=10)
+    assert new_since(before)["cgroups"], "the kill left nothing to clean"
+    assert cleanup.clean(tmp_path)
+    eventually(lambda: assert_nothing_new_since(before))
+    assert cleanup.clean(tmp_path) == []
+
+
+def pod(image: str) -> dict[str, Any]:
+    container = {
+        "name": "witness",
+        "image": image,
+        "args": ["serve"],
+        "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "witness", "labels": {"app": "witness"}},
+        "spec": {"terminationGracePeriodSeconds": 1, "containers": [container]},
+    }
+
+
+def service(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    ports = [{"port": 80, "targetPort": 8080}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"ports": ports, **spec},
+    }
+
+
+def in_pod(kubectl: Kubectl, *arguments: str) -> str:
+    return kubectl("exec", "witness", "--", "/witness", *arguments)
+
+
+@contextlib.contextmanager
+def driver(directory: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that runs a cluster with a pod in the directory."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(directory)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        with process.stdout as output:
+            line = output.readline()
+        assert line.startswith("up "), "the driver failed; its error output says why"
+        _, kubeconfig, image = line.split()
+        run_pod(kubeconfig, image)
+        yield process
+
+
+def run_pod(kubeconfig: str, image: str) -> None:
+    kubectl = [KUBECTL, f"--kubeconfig={kubeconfig}"]
+    given = json.dumps(pod(image)).encode()
+    subprocess.run([*kubectl, "apply", "-f", "-"], input=given, check=True, capture_output=True)
+    waiting = ["wait", "--for=condition=Ready", "pod/witness", "--timeout=60s"]
+    subprocess.run([*kubectl, *waiting], check=True, capture_output=True)
+
+
+def traces() -> Traces:
+    """What a node leaves on a machine if it is not cleaned."""
+    return {
+        "processes": set(_processes()),
+        "mounts": {line.split()[4] for line in _read("/proc/self/mountinfo")},
+        "links": {one["ifname"] for one in json.loads(_output("ip", "-json", "link"))},
+        "routes": set(_output("ip", "route").splitlines()),
+        "namespaces": set(_output("ip", "netns").splitlines()),
+        "tables": set(_output("nft", "list", "tables").splitlines()),
+        "cgroups": {folder for folder, _, _ in os.walk("/sys/fs/cgroup")},
+        "tunables": {f"{one}={_read(one)}" for one in _tunables()},
+        "places": {str(one) for place in _PLACES for one in Path(place).glob("*")},
+        "records": {str(one) for one in cleanup.RECORDS.glob("*")},
+    }
+
+
+_PLACES = ("/run/containerd", "/run/netns", "/var/lib/cni", "/var/lib/kubelet", "/var/log/pods")
+
+
+def new_since(before: Traces) -> Traces:
+    return {kind: found - before[kind] for kind, found in traces().items()}
+
+
+def assert_nothing_new_since(before: Traces) -> bool:
+    left = {kind: found for kind, found in new_since(before).items() if found}
+    assert left == {}
+    return True
+
+
+def _processes() -> Iterator[str]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            name = (folder / "comm").read_text().strip()
+            if name in PROGRAMS:
+                yield f"{folder.name} {name}"
+
+
+def _tunables() -> list[str]:
+    return [f"/proc/sys/{name}" for name in ("vm/overcommit_memory", "kernel/panic",
+            "net/ipv4/ip_forward", "net/netfilter/nf_conntrack_max")
+            if Path("/proc/sys", name).exists()]  # fmt: skip
+
+
+def _read(path: str) -> list[str]:
+    return Path(path).read_text().splitlines()
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
