@@ -4,12 +4,16 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 
 from tokenplace_operator.config import Config
 from tokenplace_operator.controller import Controller, Reconcile
+from tokenplace_operator.events import Recorder
+from tokenplace_operator.gpu_target import Resolver
 from tokenplace_operator.kube import Kube
 from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.reconcile import Reconciler
 from tokenplace_operator.store import Store
 from tokenplace_operator.watch import Intake
 from tokenplace_operator.workqueue import WorkQueue
@@ -47,4 +51,11 @@ def assemble(kube: Kube, config: Config, metrics: Metrics, make_reconcile: MakeR
 
 def reconciler(kube: Kube, store: Store, metrics: Metrics) -> Reconcile:
     """Make the reconcile function of the program."""
-    raise NotImplementedError("the reconciler is not wired yet")
+    return Reconciler(
+        kube, store, metrics, Recorder(kube, utc_now), Resolver(time.monotonic), utc_now
+    ).reconcile
+
+
+def utc_now() -> datetime:
+    """The time of day, for timestamps."""
+    return datetime.now(UTC)

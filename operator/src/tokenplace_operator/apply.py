@@ -1,0 +1,219 @@
+"""From desired and live children to writes: skip, apply or prune; strangers are left alone."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tokenplace_operator.desired.metadata import APPLIED_HASH
+from tokenplace_operator.kinds import Key, Kind, Object, key_of, of
+from tokenplace_operator.kube import Conflict, FieldConflict, Invalid
+from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.store import Store, controller_of
+
+_CANNOT_CHANGE = ("immutable", "may not change", "Duplicate value")
+"""In refusals of a change that no apply can make: a new selector, a port that others renumbered."""
+
+Live = Mapping[tuple[Kind, Key], Object]
+
+
+class Writer(Protocol):
+    """The calls of `Kube` that writing children needs."""
+
+    async def apply(self, obj: Object, *, force: bool = False, dry_run: bool = False) -> Object:
+        """Server-side apply."""
+        ...
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
+        """Delete the object with this uid."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A name that a child needs and somebody else has; `by` says who."""
+
+    kind: str
+    name: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a reconcile will do. Every desired child is in exactly one of the first four."""
+
+    skip: tuple[Object, ...] = ()
+    apply: tuple[Object, ...] = ()
+    waiting: tuple[Object, ...] = ()
+    """Live and on the way out: applied when it is gone, which comes as an event."""
+    blocked: tuple[Blocked, ...] = ()
+    prune: tuple[Object, ...] = ()
+    """Live children that are no longer desired."""
+    drifted: tuple[Object, ...] = ()
+    """Those of `apply` that somebody else changed."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (self.apply or self.prune)
+
+
+def plan(desired: Iterable[Object], live: Live, children: Iterable[Object], uid: str) -> Plan:
+    """Decide for each child of the relay with this uid.
+
+    live: what has the names of desired children, whoever made it.
+    children: everything that the relay controls, wanted or not.
+    """
+    wanted = {identity(obj): obj for obj in desired}
+    groups: dict[str, list[Any]] = {
+        name: [] for name in ("skip", "apply", "waiting", "blocked", "drifted")
+    }
+    for where, obj in wanted.items():
+        found = live.get(where)
+        verdict = _judge(obj, found, uid)
+        if verdict == "blocked" and found is not None:
+            groups["blocked"].append(Blocked(where[0].kind, where[1][1], _holder(found)))
+            continue
+        if verdict == "drifted":
+            groups["drifted"].append(obj)
+            verdict = "apply"
+        groups[verdict].append(obj)
+    prune = [one for one in children if identity(one) not in wanted and not _is_leaving(one)]
+    return Plan(prune=tuple(prune), **{name: tuple(found) for name, found in groups.items()})
+
+
+def identity(obj: Object) -> tuple[Kind, Key]:
+    """Kind and key of an object."""
+    return of(obj), key_of(obj)
+
+
+def _judge(obj: Object, live: Object | None, uid: str) -> str:
+    if live is None:
+        return "apply"
+    owner = controller_of(live)
+    if owner is None or owner["uid"] != uid:
+        return "waiting" if _is_predecessor(obj, owner) else "blocked"
+    if _is_leaving(live):
+        return "waiting"
+    if _hash(live) != _hash(obj):
+        return "apply"
+    return "skip" if is_subset(obj, live) else "drifted"
+
+
+def _is_predecessor(obj: Object, owner: Object | None) -> bool:
+    """Whether a deleted relay of the same name had it: the garbage collector is on its way."""
+    ours = controller_of(obj)
+    if owner is None or ours is None:
+        return False
+    return all(owner[field] == ours[field] for field in ("apiVersion", "kind", "name"))
+
+
+def _is_leaving(obj: Object) -> bool:
+    return "deletionTimestamp" in obj["metadata"]
+
+
+def _holder(live: Object) -> str:
+    owner = controller_of(live)
+    if owner is None:
+        return "an object without a controller, made by somebody else"
+    return f"{owner['kind']} {owner['name']}"
+
+
+def _hash(obj: Object) -> str:
+    return str(obj["metadata"].get("annotations", {}).get(APPLIED_HASH, ""))
+
+
+def is_subset(desired: Any, live: Any) -> bool:  # noqa: ANN401 (JSON of any shape)
+    """Whether live says all that desired says; the server and others may have added more.
+
+    Lists of objects compare item by item in order, since the server keeps the order that we
+    apply; lists that belong to others as well (ownerReferences) may hold more.
+    """
+    if isinstance(desired, dict):
+        return isinstance(live, dict) and all(
+            is_subset(value, live.get(name)) for name, value in desired.items()
+        )
+    if isinstance(desired, list):
+        return _is_sublist(desired, live)
+    return bool(desired == live) or (live is None and desired in ("", False))
+
+
+def _is_sublist(desired: list[Any], live: object) -> bool:
+    if not desired:
+        return not live
+    if not isinstance(live, list):
+        return False
+    if len(live) == len(desired):
+        return all(is_subset(want, have) for want, have in zip(desired, live, strict=True))
+    # Somebody added items of their own: ours must still be there.
+    mergeable = all(isinstance(one, dict) and ("name" in one or "uid" in one) for one in desired)
+    return mergeable and all(any(is_subset(want, have) for have in live) for want in desired)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Fields of a child that others had set and we took back."""
+
+    child: Object
+    conflicts: tuple[FieldConflict, ...]
+
+
+class Applier:
+    """Executes plans."""
+
+    def __init__(self, kube: Writer, store: Store, metrics: Metrics) -> None:
+        self._kube = kube
+        self._store = store
+        self._metrics = metrics
+
+    async def execute(self, todo: Plan) -> list[Taken]:
+        """Apply in order, then prune; return the fields that were taken back from others."""
+        self._count(todo)
+        taken = []
+        for obj in todo.apply:
+            conflicts = await self._apply(obj)
+            if conflicts:
+                taken.append(Taken(obj, conflicts))
+        for obj in todo.prune:
+            await self._prune(obj)
+        return taken
+
+    def _count(self, todo: Plan) -> None:
+        for obj in todo.skip:
+            self._metrics.applies.labels(obj["kind"], "skipped").inc()
+        for obj in todo.drifted:
+            self._metrics.drift.labels(obj["kind"]).inc()
+
+    async def _apply(self, obj: Object) -> tuple[FieldConflict, ...]:
+        conflicts: tuple[FieldConflict, ...] = ()
+        kind = obj["kind"]
+        try:
+            try:
+                live = await self._kube.apply(obj)
+            except Conflict as conflict:
+                if not conflict.causes:
+                    raise
+                conflicts = conflict.causes
+                self._metrics.applies.labels(kind, "conflict").inc()
+                live = await self._kube.apply(obj, force=True)
+        except Invalid as refusal:
+            if not await self._replaced(obj, refusal):
+                self._metrics.applies.labels(kind, "error").inc()
+                raise
+            return ()
+        self._metrics.applies.labels(kind, "applied").inc()
+        self._store.put(live)
+        return conflicts
+
+    async def _replaced(self, obj: Object, refusal: Invalid) -> bool:
+        """Delete a live child that cannot be changed into what is wanted; its end is an event."""
+        kind, key = identity(obj)
+        live = self._store.get(kind, key)
+        if live is None or not any(text in refusal.message for text in _CANNOT_CHANGE):
+            return False
+        await self._kube.delete(kind, *key, uid=live["metadata"]["uid"])
+        return True
+
+    async def _prune(self, obj: Object) -> None:
+        kind, key = identity(obj)
+        await self._kube.delete(kind, *key, uid=obj["metadata"]["uid"])
+        self._metrics.pruned.labels(kind.kind).inc()

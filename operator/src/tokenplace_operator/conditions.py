@@ -1,0 +1,86 @@
+"""The conditions of a TokenplaceRelay: their types, their reasons, and the rule of transition."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+Condition = dict[str, Any]
+
+
+class Type(StrEnum):
+    """Condition types. Ready, Reconciling and Stalled are those that kstatus reads."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    AVAILABLE = "Available"
+    IMAGE_PINNED = "ImagePinned"
+    NETWORK_POLICY_ACCURATE = "NetworkPolicyAccurate"
+    PAUSED = "Paused"
+
+
+class Reason(StrEnum):
+    """Why a condition has its status; also the reasons of Events."""
+
+    AVAILABLE = "Available"
+    SCALED_TO_ZERO = "ScaledToZero"
+    SETTLED = "Settled"
+    PROGRESSING = "Progressing"
+    SPEC_INVALID = "SpecInvalid"
+    NAME_TAKEN = "NameTaken"
+    WAITING_FOR_DELETION = "WaitingForDeletion"
+    APPLY_REFUSED = "ApplyRefused"
+    DEPLOYMENT_MISSING = "DeploymentMissing"
+    ROLLOUT_PENDING = "RolloutPending"
+    ROLLOUT_DEADLINE_EXCEEDED = "RolloutDeadlineExceeded"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    CONTAINER_CRASHES = "ContainerCrashes"
+    CONTAINER_CONFIG_INVALID = "ContainerConfigInvalid"
+    POD_UNSCHEDULABLE = "PodUnschedulable"
+    POD_REFUSED = "PodRefused"
+    DIGEST = "Digest"
+    TAG_ONLY = "TagOnly"
+    POLICY_CURRENT = "PolicyCurrent"
+    POLICY_DISABLED = "PolicyDisabled"
+    POLICY_MISSING = "PolicyMissing"
+    GPU_HOST_UNRESOLVED = "GpuHostUnresolved"
+    PAUSED = "Paused"
+    ACTIVE = "Active"
+    FIELD_CONFLICT = "FieldConflict"
+
+
+MESSAGE_LIMIT = 1024
+
+
+def text_time(moment: datetime) -> str:
+    """A time as the API writes it: whole seconds, UTC."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def set_condition(
+    previous: list[Condition],
+    kind: Type,
+    status: bool | None,
+    reason: Reason,
+    message: str,
+    *,
+    generation: int,
+    now: datetime,
+) -> Condition:
+    """The new condition of a type; its lastTransitionTime moves only when its status does.
+
+    status None is Unknown.
+    """
+    text = "Unknown" if status is None else str(status)
+    before = next((one for one in previous if one.get("type") == kind), None)
+    unchanged = before is not None and before.get("status") == text
+    return {
+        "type": str(kind),
+        "status": text,
+        "reason": str(reason),
+        "message": message[:MESSAGE_LIMIT],
+        "observedGeneration": generation,
+        "lastTransitionTime": before["lastTransitionTime"]
+        if before is not None and unchanged
+        else text_time(now),
+    }

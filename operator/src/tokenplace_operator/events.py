@@ -1,0 +1,89 @@
+"""Events on a TokenplaceRelay: few, deduplicated, and never a reason for a reconcile to fail."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from tokenplace_operator.conditions import MESSAGE_LIMIT, Reason, text_time
+from tokenplace_operator.kinds import EVENT, Kind, Object
+from tokenplace_operator.kube import KubeError
+from tokenplace_operator.logs import get_logger
+
+log = get_logger(__name__)
+
+COMPONENT = "tokenplace-operator"
+MAX_REMEMBERED = 4096
+
+
+class EventWriter(Protocol):
+    """The two calls of `Kube` that recording needs."""
+
+    async def create(self, obj: Object) -> Object:
+        """Create an object."""
+        ...
+
+    async def patch(self, kind: Kind, namespace: str, name: str, patch: Object) -> Object:
+        """Merge into an object."""
+        ...
+
+
+class Recorder:
+    """Writes core/v1 Events; the same reason and message again only counts the first one up."""
+
+    def __init__(self, kube: EventWriter, now: Callable[[], datetime]) -> None:
+        self._kube = kube
+        self._now = now
+        self._counts: OrderedDict[str, int] = OrderedDict()
+
+    async def record(self, about: Object, reason: Reason, message: str, *, warning: bool) -> None:
+        """Record what a user should know about an object."""
+        message = message[:MESSAGE_LIMIT]
+        name = _name(about, reason, message)
+        count = self._counts.pop(name, 0) + 1
+        self._counts[name] = count
+        if len(self._counts) > MAX_REMEMBERED:
+            self._counts.popitem(last=False)
+        try:
+            await self._write(about, name, reason, message, count, warning=warning)
+        except KubeError as error:
+            log.warning("event not recorded", event_reason=str(reason), code=error.code)
+
+    async def _write(
+        self, about: Object, name: str, reason: Reason, message: str, count: int, *, warning: bool
+    ) -> None:
+        now = text_time(self._now())
+        namespace = about["metadata"]["namespace"]
+        if count > 1:
+            patch = {"count": count, "lastTimestamp": now}
+            await self._kube.patch(EVENT, namespace, name, patch)
+            return
+        await self._kube.create(
+            {
+                "apiVersion": EVENT.api_version,
+                "kind": EVENT.kind,
+                "metadata": {"name": name, "namespace": namespace},
+                "involvedObject": {
+                    "apiVersion": about["apiVersion"],
+                    "kind": about["kind"],
+                    "name": about["metadata"]["name"],
+                    "namespace": namespace,
+                    "uid": about["metadata"]["uid"],
+                },
+                "type": "Warning" if warning else "Normal",
+                "reason": str(reason),
+                "message": message,
+                "source": {"component": COMPONENT},
+                "firstTimestamp": now,
+                "lastTimestamp": now,
+                "count": 1,
+            }
+        )
+
+
+def _name(about: Object, reason: Reason, message: str) -> str:
+    """The same text about the same object has the same name, also after a restart."""
+    identity = "\0".join([about["metadata"]["uid"], reason, message])
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    return f"{about['metadata']['name']}.{digest}"
