@@ -89,8 +89,11 @@ def test_pod_resolves_services_and_external_names(
 
 
 @pytest.mark.usefixtures("witness")
-def test_service_carries_traffic_from_pods_and_from_the_machine(kubectl: Kubectl) -> None:
-    assert in_pod(kubectl, "fetch", "http://front/") == "witness"
+def test_service_carries_traffic_from_pods_and_from_the_machine(
+    kubectl: Kubectl, eventually: Eventually
+) -> None:
+    # kube-proxy writes its rules at most once a second.
+    assert eventually(lambda: in_pod(kubectl, "fetch", "http://front/")) == "witness"
     address = kubectl("get", "service", "front", "-o", "jsonpath={.spec.clusterIP}")
     with urllib.request.urlopen(f"http://{address}/", timeout=5) as response:
         assert response.read() == b"witness\n"

@@ -66,6 +66,7 @@ class Cluster:
     def _start(
         cls, stack: ExitStack, folder: Path, record: Record, hosts: Mapping[str, str]
     ) -> Self:
+        # Last to stop: the control plane's address is on the link to it.
         machine = Machine.start(folder / "node", record)
         stack.callback(machine.stop)
         network = machine.network
@@ -94,8 +95,7 @@ class Cluster:
         )
         stack.callback(dns.stop)
         files = _node_files(plane, machine)
-        node = Node.start(machine, files, record, registry=registry.address, dns=dns.address)
-        stack.callback(node.stop)
+        node = Node.start(machine, files, registry=registry.address, dns=dns.address)
         return cls(folder, network, plane, registry, dns, node)
 
     @property
@@ -137,7 +137,7 @@ def wait_until_ready(node: Node, kubeconfig: Path) -> None:
     ):
         while _get(kubeconfig, query) != expected:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"no {query[0]} after {READY_SECONDS} s\n{node.logs()}")
+                raise TimeoutError(f"no {query[0]} after {READY_SECONDS} s\n{node.machine.logs()}")
             time.sleep(0.2)
 
 

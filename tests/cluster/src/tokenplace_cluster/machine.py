@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
 from tokenplace_cluster import network
 from tokenplace_cluster.cleanup import Record, create_cgroup, held_links
 from tokenplace_cluster.network import Network
+from tokenplace_cluster.service import Service
 
 # The node covers these with its own; what lies below them would be out of its sight.
 COVERED: Final = tuple(Path(one) for one in ("/run", "/var/run", "/var/lib", "/var/log"))
@@ -29,7 +30,9 @@ class Machine:
     cgroup: str
     pid: int
     """Of the first process, as this machine numbers it."""
+    record: Record
     _holder: subprocess.Popen[str]
+    _services: list[Service] = field(default_factory=list)
 
     @classmethod
     def start(cls, folder: Path, record: Record) -> Self:
@@ -45,7 +48,7 @@ class Machine:
         connected = network.connect(pid, held_links())
         record.add(link=connected.link)
         create_cgroup(name)
-        return cls(folder, name, connected, name, pid, holder)
+        return cls(folder, name, connected, name, pid, record, holder)
 
     def inside(self, *command: str) -> list[str]:
         """The command line that runs a command on the node."""
@@ -65,11 +68,23 @@ class Machine:
             raise MachineError(f"{command[0]} failed on the node: {done.stderr.strip()}")
         return done.stdout
 
+    def start_service(self, name: str, *command: str, log: Path) -> Service:
+        """Start a long-running program on the node; it ends with the machine."""
+        service = Service.start(name, self.inside(*command), log=log, record=self.record)
+        self._services.append(service)
+        return service
+
+    def logs(self) -> str:
+        """The ends of the logs of its programs, for a failure message."""
+        return "\n\n".join(f"== {one.name}\n{one.tail()}" for one in self._services)
+
     def stop(self) -> None:
         """End the first process, and with it all that runs, is mounted or linked on the node."""
         assert self._holder.stdin is not None
         self._holder.stdin.close()
         self._holder.wait(timeout=30)
+        for service in self._services:
+            service.stop()
 
 
 def _check(folder: Path) -> None:

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from tokenplace_cluster.cleanup import Record
 from tokenplace_cluster.containerd import SOCKET, write_configuration, write_pause_archive
 from tokenplace_cluster.dns import DOMAIN
 from tokenplace_cluster.machine import Machine
 from tokenplace_cluster.network import cni_configuration
-from tokenplace_cluster.service import Service
 
 KUBELET_PORT: Final = 10250
 
@@ -32,60 +30,46 @@ class NodeFiles:
 
 @dataclass(slots=True)
 class Node:
-    """The running node; name is the name of its Node object."""
+    """The running node, which ends with its machine; name is the name of its Node object."""
 
     name: str
     machine: Machine
-    _services: list[Service]
 
     @classmethod
-    def start(
-        cls, machine: Machine, files: NodeFiles, record: Record, *, registry: str, dns: str
-    ) -> Self:
+    def start(cls, machine: Machine, files: NodeFiles, *, registry: str, dns: str) -> Self:
         """Start its programs; the Node object becomes Ready a moment later.
 
         registry is the host:port images come from, dns the address pods ask for names.
         """
-        containerd = _start_containerd(machine, files, record, registry)
-        kubelet = _start_kubelet(machine, files, record, dns)
-        kube_proxy = _start_kube_proxy(machine, files, record)
-        return cls(machine.name, machine, [containerd, kubelet, kube_proxy])
+        _start_containerd(machine, files, registry)
+        _start_kubelet(machine, files, dns)
+        _start_kube_proxy(machine, files)
+        return cls(machine.name, machine)
 
     def ctr(self, *arguments: str) -> str:
         """Run containerd's client on the node, in the namespace of Kubernetes."""
         return self.machine.run("ctr", "--namespace", "k8s.io", *arguments)
 
-    def stop(self) -> None:
-        """End the node; pods that should end in order are deleted before."""
-        self.machine.stop()
-        for service in self._services:
-            service.stop()
 
-    def logs(self) -> str:
-        """The ends of the logs of its programs, for a failure message."""
-        return "\n\n".join(f"== {one.name}\n{one.tail()}" for one in self._services)
-
-
-def _start_containerd(machine: Machine, files: NodeFiles, record: Record, registry: str) -> Service:
+def _start_containerd(machine: Machine, files: NodeFiles, registry: str) -> None:
     folder = _made(machine.folder / "containerd")
     cni = _made(machine.folder / "cni")
     (cni / "10-pods.conflist").write_text(cni_configuration(machine.network, cni / "addresses"))
     configuration = write_configuration(folder, cni=cni, registry=registry)
-    command = machine.inside("containerd", "--config", str(configuration))
-    service = Service.start("containerd", command, log=folder / "containerd.log", record=record)
+    command = ("containerd", "--config", str(configuration))
+    service = machine.start_service("containerd", *command, log=folder / "containerd.log")
     socket = Path(f"/proc/{machine.pid}/root{SOCKET}")
     service.wait_until(socket.exists, seconds=20)
     archive = write_pause_archive(folder, files.pause)
     machine.run("ctr", "--namespace", "k8s.io", "images", "import", str(archive))
-    return service
 
 
-def _start_kubelet(machine: Machine, files: NodeFiles, record: Record, dns: str) -> Service:
+def _start_kubelet(machine: Machine, files: NodeFiles, dns: str) -> None:
     folder = _made(machine.folder / "kubelet")
     (folder / "resolv.conf").write_text(f"nameserver {dns}\n")
     configuration = folder / "config.json"
     configuration.write_text(json.dumps(_kubelet_configuration(machine, files, folder, dns)))
-    command = machine.inside(
+    command = (
         str(files.kubelet),
         f"--config={configuration}",
         f"--kubeconfig={files.kubelet_kubeconfig}",
@@ -94,7 +78,7 @@ def _start_kubelet(machine: Machine, files: NodeFiles, record: Record, dns: str)
         f"--root-dir={folder / 'root'}",
         f"--cert-dir={folder / 'pki'}",
     )
-    return Service.start("kubelet", command, log=folder / "kubelet.log", record=record)
+    machine.start_service("kubelet", *command, log=folder / "kubelet.log")
 
 
 def _kubelet_configuration(
@@ -133,9 +117,9 @@ def _kubelet_configuration(
     }
 
 
-def _start_kube_proxy(machine: Machine, files: NodeFiles, record: Record) -> Service:
+def _start_kube_proxy(machine: Machine, files: NodeFiles) -> None:
     folder = _made(machine.folder / "kube-proxy")
-    command = machine.inside(
+    command = (
         str(files.kube_proxy),
         "--proxy-mode=nftables",
         f"--kubeconfig={files.kube_proxy_kubeconfig}",
@@ -146,7 +130,7 @@ def _start_kube_proxy(machine: Machine, files: NodeFiles, record: Record) -> Ser
         "--conntrack-tcp-timeout-established=0s",
         "--conntrack-tcp-timeout-close-wait=0s",
     )
-    return Service.start("kube-proxy", command, log=folder / "kube-proxy.log", record=record)
+    machine.start_service("kube-proxy", *command, log=folder / "kube-proxy.log")
 
 
 def _made(folder: Path) -> Path:
