@@ -1,0 +1,84 @@
+"""A token.place client: selects a compute node, sends it a sealed request, reads the answer."""
+
+import asyncio
+import secrets
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tokenplace_relay import envelope
+from tokenplace_relay.envelope import Identity, Inner, Padding, Sealed
+from tokenplace_relay.peer import Connection, Json
+
+Form = Literal["ciphertext", "chat_history"]
+
+
+@dataclass(slots=True)
+class Client:
+    """One client with one key pair.
+
+    padding and form tell apart the peers that exist: Python clients send `chat_history` with
+    OAEP, browsers send `ciphertext` with PKCS#1 v1.5.
+    """
+
+    relay: Connection
+    identity: Identity
+    padding: Padding = "oaep"
+    form: Form = "chat_history"
+    cancel_tokens: dict[str, str] = field(default_factory=dict)
+
+    async def select(self, model: str, tier: str = "8k-fast") -> Json:
+        """Ask for a compute node; the answer names its key."""
+        query = {"model": model, "context_tier": tier}
+        return (await self.relay.get("api/v1/relay/servers/next", query))[1]
+
+    async def send(self, node: str, model: str, messages: list[Inner]) -> str:
+        """Seal a chat request to a node's key and hand it in; return its request id."""
+        request_id = secrets.token_hex(16)
+        cancel_token = secrets.token_hex(16)
+        inner = envelope.request(request_id, self.identity.public, model, messages)
+        sealed = await asyncio.to_thread(envelope.seal, inner, node, self.padding)
+        self.cancel_tokens[request_id] = cancel_token
+        await self.relay.post(
+            "requests",
+            {
+                "client_public_key": self.identity.public,
+                "server_public_key": node,
+                self.form: sealed.ciphertext,
+                "cipherkey": sealed.cipherkey,
+                "iv": sealed.iv,
+                "protocol": envelope.PROTOCOL,
+                "version": envelope.VERSION,
+                "request_id": request_id,
+                "cancel_token": cancel_token,
+            },
+        )
+        return request_id
+
+    async def retrieve(self, request_id: str) -> Inner | None:
+        """The opened and checked answer, or None while it is pending."""
+        body = {"client_public_key": self.identity.public, "request_id": request_id}
+        status, answer = await self.relay.post("responses/retrieve", body)
+        if status == 202:
+            return None
+        sealed = Sealed(answer["chat_history"], answer["cipherkey"], answer["iv"])
+        inner = await asyncio.to_thread(self.identity.open, sealed)
+        envelope.check(inner, request_id, self.identity.public)
+        found: Inner = inner["api_v1_response"]
+        return found
+
+    async def wait_for_answer(self, request_id: str, every_seconds: float = 0.05) -> Inner:
+        """Retrieve until the answer is there; the caller sets the limit."""
+        while True:
+            answer = await self.retrieve(request_id)
+            if answer is not None:
+                return answer
+            await asyncio.sleep(every_seconds)
+
+    async def cancel(self, request_id: str) -> Json:
+        """Take a request back."""
+        body = {
+            "client_public_key": self.identity.public,
+            "request_id": request_id,
+            "cancel_token": self.cancel_tokens[request_id],
+        }
+        return (await self.relay.post("requests/cancel", body))[1]

@@ -1,0 +1,54 @@
+"""What our own client and compute node share: JSON over HTTP to a relay."""
+
+from typing import Any
+
+import aiohttp
+import msgspec
+
+Json = dict[str, Any]
+
+
+class RelayError(Exception):
+    """The relay refused; `status` is the HTTP status, `code` and `message` are its own words."""
+
+    def __init__(self, route: str, status: int, code: str, message: str) -> None:
+        super().__init__(f"{route}: {status} {message}".strip())
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+class Connection:
+    """Calls to one relay; the session is the caller's."""
+
+    def __init__(self, session: aiohttp.ClientSession, base_url: str, token: str = "") -> None:
+        self._session = session
+        self._base = base_url.rstrip("/")
+        self._headers = {"X-Relay-Server-Token": token} if token else {}
+
+    async def post(self, route: str, body: Json) -> tuple[int, Json]:
+        """Send a JSON object to a route below /api/v1/relay; return status and answer."""
+        url = f"{self._base}/api/v1/relay/{route}"
+        async with self._session.post(url, json=body, headers=self._headers) as response:
+            return await _answer(route, response)
+
+    async def get(self, path: str, query: dict[str, str] | None = None) -> tuple[int, Json]:
+        """Ask for a path below the base URL."""
+        url = f"{self._base}/{path}"
+        async with self._session.get(url, params=query) as response:
+            return await _answer(path, response)
+
+
+async def _answer(route: str, response: aiohttp.ClientResponse) -> tuple[int, Json]:
+    content = await response.read()
+    try:
+        body = msgspec.json.decode(content, type=dict[str, Any])
+    except msgspec.DecodeError:
+        text = "the answer is not JSON: is this a token.place relay?"
+        raise RelayError(route, response.status, "", text) from None
+    if response.status >= 400:
+        error = body.get("error")
+        error = error if isinstance(error, dict) else {}
+        code, message = str(error.get("code", "")), str(error.get("message", ""))
+        raise RelayError(route, response.status, code, message)
+    return response.status, body
