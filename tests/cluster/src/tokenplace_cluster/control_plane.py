@@ -154,7 +154,7 @@ class ControlPlane:
 
     def _stop(self) -> None:
         for component in reversed(self._components.values()):
-            component.stop()
+            component.stop(seconds=2)
 
     def _launch(self, name: str, flags: Sequence[str]) -> None:
         command = [str(program(name)), *flags]
