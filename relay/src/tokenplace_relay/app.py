@@ -1,0 +1,142 @@
+"""The relay as an aiohttp application: routes, and what happens around every request."""
+
+import asyncio
+import contextlib
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from tokenplace_relay import client_routes, node_routes, ops
+from tokenplace_relay.config import Config
+from tokenplace_relay.context import CONTEXT, Context
+from tokenplace_relay.http import ApiError
+from tokenplace_relay.logs import get
+from tokenplace_relay.memory import Memory
+from tokenplace_relay.metrics import Metrics, StateCollector
+from tokenplace_relay.polls import Polls
+
+log = get("tokenplace.relay.http")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_QUIET: Final = frozenset({"/livez", "/healthz", "/metrics"})
+_ID: Final = "request_id"
+
+
+def make_app(config: Config, clock: Callable[[], float] = time.monotonic) -> web.Application:
+    """A relay of its own, sharing nothing with another in the same process."""
+    polls, metrics = Polls(), Metrics()
+    state = Memory(config, clock, polls.wake)
+    metrics.registry.register(StateCollector(state, polls))
+    app = web.Application(middlewares=[_observe], client_max_size=config.max_envelope_bytes)
+    app[CONTEXT] = Context(config, state, polls, metrics)
+    app.add_routes(_routes())
+    app.on_response_prepare.append(_name_response)
+    app.cleanup_ctx.append(_housekeeping)
+    return app
+
+
+def _routes() -> list[web.RouteDef]:
+    relay = "/api/v1/relay"
+    return [
+        web.get("/", ops.page),
+        web.get("/livez", ops.live),
+        web.get("/healthz", ops.health),
+        web.get("/metrics", ops.metrics),
+        web.get(f"{relay}/servers/next", client_routes.select),
+        web.post(f"{relay}/requests", client_routes.submit),
+        web.post(f"{relay}/requests/cancel", client_routes.cancel),
+        web.post(f"{relay}/responses/retrieve", client_routes.retrieve),
+        web.post(f"{relay}/servers/register", node_routes.register),
+        web.post(f"{relay}/servers/poll", node_routes.poll),
+        web.post(f"{relay}/servers/control", node_routes.control),
+        web.post(f"{relay}/servers/unregister", node_routes.unregister),
+        web.post(f"{relay}/responses", node_routes.respond),
+    ]
+
+
+@web.middleware
+async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request an id, turn every failure into JSON, log and count the outcome."""
+    given = request.headers.get("X-Request-Id", "")
+    request[_ID] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    started = time.perf_counter()
+    with structlog.contextvars.bound_contextvars(request_id=request[_ID]):
+        response = await _answer(request, handler)
+        _note(request, response.status, time.perf_counter() - started)
+    return response
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return error.response()
+    except web.HTTPException as error:
+        return _as_json(error)
+    except ConnectionError:
+        raise
+    except Exception as error:  # noqa: BLE001 (nothing of it may reach a stranger)
+        # Not the exception's own text: it may quote what a stranger sent.
+        log.error("handler failed", error=type(error).__name__, where=_place(error))  # noqa: TRY400
+        return ApiError(500, "Internal server error").response()
+
+
+def _as_json(error: web.HTTPException) -> web.Response:
+    """aiohttp's own refusals, such as 404 and 405, in our shape."""
+    answer = ApiError(error.status, error.reason).response()
+    if "Allow" in error.headers:
+        answer.headers["Allow"] = error.headers["Allow"]
+    return answer
+
+
+def _place(error: BaseException) -> str:
+    """File and line of a failure: enough to find it, and nothing that a stranger sent."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else "unknown"
+
+
+def _note(request: web.Request, status: int, seconds: float) -> None:
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else "other"
+    request.app[CONTEXT].metrics.observe(request.method, route, status, seconds)
+    if route not in _QUIET:
+        log.info(
+            "http.request",
+            http_method=request.method if request.method.isalpha() else "other",
+            http_route=route,
+            http_status=status,
+            duration_ms=round(seconds * 1000, 2),
+        )
+
+
+async def _name_response(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["X-Request-Id"] = request.get(_ID, "")
+
+
+async def _housekeeping(app: web.Application) -> AsyncIterator[None]:
+    """Expire and forget by timer, and measure how late the loop runs."""
+    context = app[CONTEXT]
+
+    async def tick() -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            await asyncio.sleep(context.config.housekeeping_interval)
+            late = loop.time() - before - context.config.housekeeping_interval
+            context.metrics.loop_lag.set(max(0.0, late))
+            context.state.housekeep()
+
+    task = asyncio.create_task(tick(), name="housekeeping")
+    yield
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,173 @@
+"""The routes of clients: select, hand in, cancel, retrieve."""
+
+from typing import Final
+
+from aiohttp import web
+
+from tokenplace_relay import wire
+from tokenplace_relay.capabilities import TIERS
+from tokenplace_relay.context import envelope_body, of, small_body
+from tokenplace_relay.http import ApiError, JsonObject, json_response
+from tokenplace_relay.logs import fingerprint, get
+from tokenplace_relay.selection import DEFAULT_MODEL, POLICY, Choice, resolve_model
+from tokenplace_relay.state import (
+    Finished,
+    Full,
+    Node,
+    Pending,
+    Stage,
+    UnknownNode,
+    UnknownRequest,
+    WrongProof,
+)
+
+log = get("tokenplace.relay.client")
+
+MAX_MODEL_LENGTH: Final = 128
+_REASONS: Final = frozenset(
+    {
+        "cancelled", "client_timeout", "expired", "requester_cancelled", "requester_gave_up",
+        "provider_timeout", "pending_request_ttl_exceeded", "server_unregistered",
+    }
+)  # fmt: skip
+
+
+async def select(request: web.Request) -> web.Response:
+    """GET servers/next: name a compute node; reserves nothing."""
+    context = of(request)
+    context.refuse_when_draining()
+    asked = request.query.get("model", DEFAULT_MODEL)[:MAX_MODEL_LENGTH]
+    tier = request.query.get("context_tier", "8k-fast")
+    state = context.state
+    if not state.nodes:
+        text = "No registered compute nodes are available on this relay."
+        raise ApiError(503, text, "no_registered_compute_nodes", retry_after=5)
+    if tier not in TIERS:
+        raise ApiError(400, "Unsupported context_tier", "invalid_context_tier")
+    choice = state.select(resolve_model(asked), tier)
+    if choice.node is None:
+        raise _nobody(choice, asked, tier)
+    return json_response(_selected(choice, choice.node, asked, tier, state.now()))
+
+
+async def submit(request: web.Request) -> web.Response:
+    """POST requests: queue an envelope for a compute node, once for each request id."""
+    context = of(request)
+    context.refuse_when_draining()
+    body, size = await envelope_body(request)
+    envelope = wire.request_envelope(body, context.config)
+    client = envelope["client_public_key"]
+    request_id = wire.optional_text(body, "request_id", context.config)
+    token = wire.optional_text(body, "cancel_token", context.config)
+    node = wire.node_key(body, context.config)
+    try:
+        remaining = context.state.submit(client, request_id, node, envelope, size=size, token=token)
+    except UnknownNode:
+        raise ApiError(404, "Server with the specified public key not found") from None
+    except Finished as end:
+        raise finished(end) from None
+    except Full as full:
+        raise refused(full) from None
+    log.info("request queued", client=fingerprint(client), node=fingerprint(node))
+    return json_response({"message": "Request received", **deadline(remaining)})
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """POST requests/cancel: take a request back, with the token it was handed in with."""
+    context = of(request)
+    body = await small_body(request)
+    client = body.get("client_public_key")
+    if not client:
+        raise ApiError(400, "Invalid request data")
+    client = wire.client_key(body, context.config)
+    request_id = wire.required_text(body, "request_id", context.config)
+    token = wire.required_text(body, "cancel_token", context.config)
+    wanted = Stage.EXPIRED if body.get("status") == "expired" else Stage.CANCELLED
+    given = body.get("reason")
+    reason = given if isinstance(given, str) and given in _REASONS else str(wanted)
+    try:
+        stage, removed = context.state.cancel((client, request_id), token, wanted, reason)
+    except WrongProof:
+        raise ApiError(403, "Missing or invalid cancel proof") from None
+    log.info("request cancelled", client=fingerprint(client), reason=reason)
+    answer: JsonObject = {"status": str(stage), "request_id": request_id}
+    return json_response({**answer, "removed_from_queue": removed})
+
+
+async def retrieve(request: web.Request) -> web.Response:
+    """POST responses/retrieve: the answer, or how long it may still take."""
+    context = of(request)
+    body = await small_body(request)
+    client = wire.client_key(body, context.config)
+    request_id = wire.optional_text(body, "request_id", context.config)
+    try:
+        if not request_id:
+            return json_response(context.state.retrieve_any(client))
+        found = context.state.retrieve(client, request_id)
+    except UnknownRequest:
+        text = f"Unknown request_id: {request_id}"
+        none = "No response available for the given public key"
+        raise ApiError(404, text if request_id else none) from None
+    except Finished as end:
+        raise finished(end) from None
+    if isinstance(found, Pending):
+        return json_response({"status": "pending", **deadline(found.remaining)}, 202)
+    return json_response(found)
+
+
+def deadline(remaining: float) -> JsonObject:
+    """The pair of equal seconds that peers know a deadline by."""
+    return {"request_deadline_remaining_seconds": remaining, "request_ttl_seconds": remaining}
+
+
+def finished(end: Finished) -> ApiError:
+    """What a client is told of a request that has ended without an answer."""
+    text = f"Request {end.status}"
+    extra = {"status": str(end.status), "reason": end.reason}
+    return ApiError(410, text, str(end.status), extra=extra)
+
+
+def refused(full: Full) -> ApiError:
+    """What a peer is told at a bound."""
+    return ApiError(full.status, full.message, full.code, retry_after=5)
+
+
+def _selected(choice: Choice, node: Node, asked: str, tier: str, now: float) -> JsonObject:
+    able = node.capabilities
+    spilled = able.tier != tier
+    answer: JsonObject = {
+        "server_public_key": node.key,
+        "requested_context_tier": tier,
+        "requested_model": asked,
+        "resolved_model": resolve_model(asked),
+        "selected_context_tier": able.tier,
+        "selected_context_window_tokens": able.context_tokens,
+        "selected_model_support": list(able.models),
+        "selection_policy": POLICY,
+        "eligible_node_count": sum(choice.eligible.values()),
+        "eligible_tier_counts": choice.eligible,
+        "selected_queue_depth": len(node.queue),
+        "selected_in_flight_count": node.in_flight(now),
+        "selected_load_score": node.load(now),
+        "spillover": spilled,
+    }
+    if spilled:
+        answer["spillover_reason"] = "no_smaller_eligible_node_available"
+    return answer
+
+
+def _nobody(choice: Choice, asked: str, tier: str) -> ApiError:
+    extra: JsonObject = {
+        "selection_policy": POLICY,
+        "requested_context_tier": tier,
+        "requested_model": asked,
+        "eligible_node_count": 0,
+        "eligible_tier_counts": choice.eligible,
+    }
+    if not choice.full:
+        text = "No compute node serves this model and context tier."
+        return ApiError(503, text, "no_matching_compute_node", retry_after=5, extra=extra)
+    extra["capacity_limited_node_count"] = sum(choice.full.values())
+    extra["capacity_limited_tier_counts"] = choice.full
+    text = "Every compute node that fits is busy."
+    return ApiError(503, text, "no_available_capacity", retry_after=2, extra=extra)

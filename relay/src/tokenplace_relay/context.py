@@ -1,0 +1,51 @@
+"""What handlers work with, under typed keys of the application."""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from tokenplace_relay.config import Config
+from tokenplace_relay.http import ApiError, JsonObject, read_object
+from tokenplace_relay.memory import Memory
+from tokenplace_relay.metrics import Metrics
+from tokenplace_relay.polls import Polls
+
+
+@dataclass(slots=True)
+class Context:
+    """One relay: settings, state, held polls, metrics, and how far a drain has come."""
+
+    config: Config
+    state: Memory
+    polls: Polls
+    metrics: Metrics
+    draining: bool = False
+    """Readiness is red; everything is still served."""
+    refusing: bool = False
+    """New registrations, selections and requests are refused, and polls return at once."""
+
+    def refuse_when_draining(self) -> None:
+        """Raise for what a relay that goes away must not begin."""
+        if self.refusing:
+            text = "This relay is draining; its successor takes over"
+            raise ApiError(503, text, "draining", retry_after=1)
+
+
+CONTEXT = web.AppKey("context", Context)
+
+
+def of(request: web.Request) -> Context:
+    """The context of a request's application."""
+    return request.app[CONTEXT]
+
+
+async def small_body(request: web.Request) -> JsonObject:
+    """The JSON object of a call without an envelope."""
+    config = of(request).config
+    return (await read_object(request, config.max_body_bytes, config.body_timeout))[0]
+
+
+async def envelope_body(request: web.Request) -> tuple[JsonObject, int]:
+    """The JSON object of a call with an envelope, and its size in bytes."""
+    config = of(request).config
+    return await read_object(request, config.max_envelope_bytes, config.body_timeout)

@@ -1,0 +1,89 @@
+"""JSON over HTTP: reading bounded bodies, writing answers, and the one shape of an error.
+
+An error is `{"error": {"message", "code", ...}}`; `code` repeats the HTTP status unless peers
+match on a word (token.place relay.py).
+"""
+
+import asyncio
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+JsonObject = dict[str, Any]
+
+
+class ApiError(Exception):
+    """An answer that is an error: status, code, message, extra fields and Retry-After seconds."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        code: str | int | None = None,
+        *,
+        retry_after: int | None = None,
+        extra: JsonObject | None = None,
+        close: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body: JsonObject = {
+            "error": {"message": message, "code": status if code is None else code, **(extra or {})}
+        }
+        self.retry_after = retry_after
+        self.close = close
+
+    def response(self) -> web.Response:
+        """Return the answer this error stands for."""
+        answer = json_response(self.body, self.status)
+        if self.retry_after is not None:
+            answer.headers["Retry-After"] = str(self.retry_after)
+        if self.close:
+            answer.force_close()
+        return answer
+
+
+def json_response(body: JsonObject, status: int = 200) -> web.Response:
+    """Return compact JSON with sorted keys and a final newline."""
+    payload = msgspec.json.encode(body, order="sorted") + b"\n"
+    return web.Response(body=payload, status=status, content_type="application/json")
+
+
+async def read_object(request: web.Request, limit: int, seconds: float) -> tuple[JsonObject, int]:
+    """Return the JSON object of the body and its size in bytes.
+
+    Raises ApiError: 415 for another content type, 413 past `limit` bytes, 408 when the body takes
+    longer than `seconds`, 400 when it is not a JSON object.
+    """
+    if request.content_type != "application/json":
+        raise ApiError(415, "Content-Type must be application/json")
+    raw = await _read_body(request, limit, seconds)
+    try:
+        body = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise ApiError(400, "Request body is not valid JSON") from None
+    if not isinstance(body, dict):
+        raise ApiError(400, "Invalid request data")
+    return body, len(raw)
+
+
+async def _read_body(request: web.Request, limit: int, seconds: float) -> bytes:
+    if (request.content_length or 0) > limit:
+        raise too_large(limit)
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(seconds):
+            async for part in request.content.iter_any():
+                size += len(part)
+                if size > limit:
+                    raise too_large(limit)
+                parts.append(part)
+    except TimeoutError:
+        raise ApiError(408, "Request body took too long", close=True) from None
+    return b"".join(parts)
+
+
+def too_large(limit: int) -> ApiError:
+    """Return the error for a body of more than `limit` bytes."""
+    return ApiError(413, f"Request body is larger than {limit} bytes", close=True)

@@ -1,0 +1,91 @@
+"""The program: `tokenplace-relay serve` and `tokenplace-relay probe URL`."""
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Annotated
+
+import typer
+import uvloop
+from aiohttp import web
+
+from tokenplace_relay.app import make_app
+from tokenplace_relay.config import Config, ConfigError, describe, load
+from tokenplace_relay.context import CONTEXT
+from tokenplace_relay.drain import drain
+from tokenplace_relay.logs import configure, get
+
+cli = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="The token.place relay: passes ciphertext between clients and compute nodes.",
+)
+log = get("tokenplace.relay")
+
+
+@cli.command(epilog=describe())
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[str | None, typer.Option(help="Port to listen on; 0 for any.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="Least level that is logged.")] = None,
+) -> None:
+    """Serve until SIGTERM, then drain. Every setting below is an environment variable."""
+    try:
+        config = load(os.environ, {"host": host, "port": port, "log_level": log_level})
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        raise typer.Exit(2) from None
+    configure(config.log_level)
+    raise typer.Exit(uvloop.run(_serve(config)))
+
+
+@cli.command()
+def probe(
+    url: Annotated[str, typer.Argument(help="Base URL of a relay.")],
+    timeout: Annotated[float, typer.Option(help="Seconds for the whole probe.")] = 30.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Send one encrypted request through a relay and check the answer."""
+    from tokenplace_relay import probe as probing  # noqa: PLC0415 (serving needs no RSA)
+
+    raise typer.Exit(probing.run(url, timeout=timeout, as_json=as_json))
+
+
+async def _serve(config: Config) -> int:
+    app = make_app(config)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, handler_cancellation=True)
+    await runner.setup()
+    stop = _signals()
+    try:
+        site = web.TCPSite(runner, config.host, config.port, backlog=1024, shutdown_timeout=1)
+        await site.start()
+    except OSError as error:
+        sys.stderr.write(f"cannot listen on {config.host}:{config.port}: {error.strerror}\n")
+        await runner.cleanup()
+        return 1
+    port = runner.addresses[0][1]
+    log.info("relay.startup", port=port)
+    await stop.wait()
+    await drain(app[CONTEXT])
+    await runner.cleanup()
+    log.info("relay.shutdown")
+    return 0
+
+
+def _signals() -> asyncio.Event:
+    """An event that the first SIGTERM or SIGINT sets; the second one ends the process."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def received(number: signal.Signals) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received, number)
+    return stop
+
+
+if __name__ == "__main__":
+    cli()
