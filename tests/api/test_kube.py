@@ -74,9 +74,9 @@ async def test_a_dry_run_stores_nothing(kube: Kube, namespace: str) -> None:
 async def test_a_conflict_names_field_and_manager_and_force_wins(
     kube: Kube, control_plane: ControlPlane, namespace: str
 ) -> None:
-    await kube.apply(service(namespace, 80))
     mine = service(namespace, 80)
     mine["spec"]["sessionAffinity"] = "ClientIP"
+    await kube.apply(mine)
     control_plane.kubectl(
         "patch",
         "service",
