@@ -148,6 +148,8 @@ async def watch(
     await kopf.operator(
         registry=registry,
         settings=settings,
+        # Else kopf asks for the name of the user, and a pod's user has none.
+        identity="tokenplace-operator",  # type: ignore[arg-type]  # its type is not exported
         standalone=True,
         clusterwide=not namespaces,
         namespaces=namespaces,
