@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tokenplace_cluster import build, cleanup
+from tokenplace_cluster import build, cleanup, demo
 from tokenplace_cluster.cluster import Cluster
 from tokenplace_cluster.control_plane import ControlPlane
 
@@ -40,6 +40,20 @@ def up(
         console.print(f"export KUBECONFIG={shlex.quote(str(started.kubeconfig))}")
         console.print("Ctrl-C stops it and takes everything away.")
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+@cli.command("demo")
+def play_demo(
+    once: Annotated[bool, typer.Option(help="Leave at the end; exit 0 if the probe passed.")] = (
+        False
+    ),
+    context: Annotated[str, typer.Option(help="Use the cluster of this kube context.")] = "",
+    relay_image: Annotated[
+        str, typer.Option(help="With --context: the image, by digest.", envvar="RELAY_IMAGE")
+    ] = "",
+) -> None:
+    """Show a TokenplaceRelay become a running relay."""
+    raise typer.Exit(demo.run(console, once=once, context=context, relay_image=relay_image))
 
 
 @cli.command()

@@ -1,0 +1,273 @@
+"""`make demo`: from nothing to a Ready relay that carries an encrypted round trip.
+
+Three stages, from best to least: a cluster of our own with a node (root), a cluster that is named
+by its kube context, or a control plane without a node, on which nothing runs but everything that
+the operator writes can be seen.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from rich.console import Console
+
+from tokenplace_cluster import images
+from tokenplace_cluster.cluster import Cluster
+from tokenplace_cluster.control_plane import KUBECTL, ControlPlane, KubectlError
+
+ROOT: Final = Path(__file__).parents[4]
+OPERATOR_NAMESPACE: Final = "tokenplace-system"
+NAMESPACE: Final = "default"
+NAME: Final = "relay"
+READY_SECONDS: Final = 120.0
+PATCH: Final = '{"spec":{"ingress":{"domain":"example.com"}}}'
+CHILDREN: Final = (
+    "serviceaccount,deployment,pod,service,endpointslices.discovery.k8s.io,ingress,networkpolicy"
+)
+
+
+class DemoError(RuntimeError):
+    """The demo cannot go on; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where the demo plays: a way to reach the API server, and what can run there."""
+
+    kubectl: tuple[str, ...]
+    relay_image: str
+    operator_image: str = ""
+    """Empty: the operator runs as a process of this machine."""
+    operator_kubeconfig: str = ""
+    has_nodes: bool = True
+
+    def run(self, *arguments: str, given: str | None = None) -> str:
+        """Run kubectl there; raise with its message when it fails."""
+        done = subprocess.run(
+            [*self.kubectl, *arguments], input=given, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise KubectlError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
+
+
+def run(console: Console, *, once: bool, context: str, relay_image: str) -> int:
+    """Play the demo; return 0 only when the probe passed."""
+    with ExitStack() as stack:
+        try:
+            stage = _set_up(stack, console, context, relay_image)
+            _install(stack, console, stage)
+            passed = _play(stack, console, stage)
+        except (DemoError, KubectlError, TimeoutError) as error:
+            console.print(f"[red]{error}[/red]")
+            return 1
+        if not once:
+            _stay(console, stage)
+        return 0 if passed else 1
+
+
+def _set_up(stack: ExitStack, console: Console, context: str, relay_image: str) -> Stage:
+    if context:
+        return _given_cluster(console, context, relay_image)
+    if os.geteuid() != 0:
+        return _without_node(stack, console)
+    return _own_cluster(stack, console)
+
+
+def _own_cluster(stack: ExitStack, console: Console) -> Stage:
+    with _step(console, "start a cluster with one node"):
+        cluster = stack.enter_context(Cluster.start())
+    with _step(console, "build the images and push them to the local registry"):
+        relay, operator = (
+            images.push(images.build(name), cluster.registry.address)
+            for name in ("relay", "operator")
+        )
+    kubectl = (KUBECTL, f"--kubeconfig={cluster.kubeconfig}")
+    console.print(f"  KUBECONFIG={cluster.kubeconfig}")
+    return Stage(kubectl, relay, operator)
+
+
+def _given_cluster(console: Console, context: str, relay_image: str) -> Stage:
+    if "@sha256:" not in relay_image:
+        raise DemoError(
+            "On your own cluster, name the relay image that its nodes can pull, by digest:\n"
+            "  RELAY_IMAGE=registry/tokenplace-relay@sha256:... make demo CONTEXT=" + context
+        )
+    console.print(f"using the cluster of context {context}; the operator runs on this machine")
+    return Stage((KUBECTL, f"--context={context}"), relay_image)
+
+
+def _without_node(stack: ExitStack, console: Console) -> Stage:
+    console.print("Not root: there will be no node, so nothing can run. You will see the objects.")
+    with _step(console, "start a control plane"):
+        plane = stack.enter_context(ControlPlane.start())
+    image = f"{images.REPOSITORY}/tokenplace-relay@sha256:{'0' * 64}"
+    config = str(plane.kubeconfig)
+    return Stage((KUBECTL, f"--kubeconfig={config}"), image, "", config, has_nodes=False)
+
+
+def _install(stack: ExitStack, console: Console, stage: Stage) -> None:
+    with _step(console, "install the kind"):
+        stage.run("apply", "--server-side", f"--filename={ROOT / 'crds'}")
+        crd = "crd/tokenplacerelays.token.place"
+        stage.run("wait", "--for=condition=Established", crd, "--timeout=30s")
+    with _step(console, "install the operator and its rights"):
+        stage.run("apply", "--filename=-", given=yaml.safe_dump_all(_operator_objects(stage)))
+        if stage.operator_image:
+            rollout = ("rollout", "status", "deployment/tokenplace-operator", "--timeout=90s")
+            stage.run(f"--namespace={OPERATOR_NAMESPACE}", *rollout)
+        else:
+            stack.enter_context(_operator_process(stage))
+
+
+def _operator_objects(stage: Stage) -> list[dict[str, Any]]:
+    """The shipped manifests; without the Deployment when the operator runs on this machine."""
+    objects: list[dict[str, Any]] = []
+    for path in sorted((ROOT / "deploy" / "operator").glob("*.yaml")):
+        objects += yaml.safe_load_all(path.read_text())
+    if not stage.operator_image:
+        return [one for one in objects if one["kind"] != "Deployment"]
+    for one in objects:
+        if one["kind"] == "Deployment":
+            one["spec"]["template"]["spec"]["containers"][0]["image"] = stage.operator_image
+    return objects
+
+
+@contextmanager
+def _operator_process(stage: Stage) -> Iterator[None]:
+    """The operator on this machine, logged in as its own ServiceAccount."""
+    names = ("tokenplace-operator", f"--namespace={OPERATOR_NAMESPACE}")
+    token = stage.run("create", "token", *names).strip()
+    config = yaml.safe_load(stage.run("config", "view", "--minify", "--raw"))
+    config["users"][0]["user"] = {"token": token}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kubeconfig"
+        path.touch(mode=0o600)
+        path.write_text(yaml.safe_dump(config))
+        program = str(Path(sys.executable).with_name("tokenplace-operator"))
+        with (Path(folder) / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [program, "run", "--metrics-port=0"],
+                env={**os.environ, "KUBECONFIG": str(path)},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+            try:
+                yield
+            finally:
+                process.terminate()
+                process.wait(timeout=30)
+
+
+def _play(stack: ExitStack, console: Console, stage: Stage) -> bool:
+    with _step(console, "apply a TokenplaceRelay"):
+        stage.run("apply", "--filename=-", given=yaml.safe_dump(_sample(stage)))
+    if not stage.has_nodes:
+        _wait_for_children(stage)
+        _show(console, stage)
+        console.print("No pod can run here, so there was no probe. Run as root to see it all.")
+        return False
+    _watch_until_ready(console, stage)
+    _show(console, stage)
+    url = stack.enter_context(_forwarded(stage))
+    console.print(f"\nThe relay answers at {url}")
+    probe = [str(Path(sys.executable).with_name("tokenplace-relay")), "probe", url]
+    return subprocess.run(probe, check=False).returncode == 0
+
+
+def _sample(stage: Stage) -> dict[str, Any]:
+    sample: dict[str, Any] = yaml.safe_load((ROOT / "deploy/examples/minimal.yaml").read_text())
+    repository, _, digest = stage.relay_image.partition("@")
+    sample["metadata"] |= {"name": NAME, "namespace": NAMESPACE}
+    sample["spec"]["image"] = {"repository": repository, "digest": digest}
+    return sample
+
+
+def _watch_until_ready(console: Console, stage: Stage) -> None:
+    """Show each new word of the condition Ready until it is True."""
+    started, last = time.monotonic(), ""
+    path = '{range .status.conditions[?(@.type=="Ready")]}{.status} {.reason}: {.message}{end}'
+    while True:
+        now = stage.run("get", "tpr", NAME, f"--namespace={NAMESPACE}", f"--output=jsonpath={path}")
+        if now != last:
+            console.print(
+                f"  {time.monotonic() - started:5.1f} s  Ready={now or '(no status yet)'}"
+            )
+            last = now
+        if now.startswith("True"):
+            return
+        if time.monotonic() - started > READY_SECONDS:
+            raise DemoError(f"not Ready after {READY_SECONDS:.0f} s: {now}")
+        time.sleep(0.2)
+
+
+def _wait_for_children(stage: Stage) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while not stage.run(
+        "get", "deployment", NAME, f"--namespace={NAMESPACE}", "--ignore-not-found"
+    ):
+        if time.monotonic() > deadline:
+            raise DemoError("the operator made no Deployment")
+        time.sleep(0.2)
+
+
+def _show(console: Console, stage: Stage) -> None:
+    selector = f"--selector=app.kubernetes.io/instance={NAME}"
+    where = f"--namespace={NAMESPACE}"
+    console.print("\n" + stage.run("get", "tpr", NAME, where, "--output=wide"))
+    console.print(stage.run("get", CHILDREN, where, selector))
+
+
+@contextmanager
+def _forwarded(stage: Stage) -> Iterator[str]:
+    """A port of this machine that leads to the relay's Service."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    target = (f"--namespace={NAMESPACE}", "port-forward", f"service/{NAME}", f"{port}:80")
+    with subprocess.Popen(
+        [*stage.kubectl, *target], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            raise DemoError("kubectl port-forward ended at once")
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def _stay(console: Console, stage: Stage) -> None:
+    kubectl = " ".join(stage.kubectl)
+    console.print("\nTry next, in another terminal:")
+    for command in (
+        f"get tpr {NAME} -o yaml",
+        f"delete deployment {NAME}    # the operator makes it again",
+        f'patch tpr {NAME} --type=merge -p \'{{"spec":{{"ingress":{{"domain":"example.com"}}}}}}\'',
+        f"logs deployment/{NAME}",
+    ):
+        console.print(f"  {kubectl} {command}", soft_wrap=True, markup=False)
+    console.print("Ctrl-C ends the demo and takes everything away.")
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        console.print("\nending")
+
+
+@contextmanager
+def _step(console: Console, title: str) -> Iterator[None]:
+    started = time.monotonic()
+    with console.status(title):
+        yield
+    console.print(f"[green]ok[/green] {title} ({time.monotonic() - started:.1f} s)")
