@@ -1,0 +1,288 @@
+"""The whole path on real pods: a TokenplaceRelay becomes a relay that people can rely on."""
+
+import asyncio
+import http.server
+import json
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+from tokenplace_cluster import images
+from tokenplace_cluster.cluster import Cluster
+from tokenplace_cluster.control_plane import KUBECTL
+from tokenplace_cluster.fixtures import Eventually
+from tokenplace_relay.client import Client
+from tokenplace_relay.compute_node import ComputeNode
+from tokenplace_relay.envelope import Identity
+from tokenplace_relay.peer import Connection
+
+ROOT = Path(__file__).parents[2]
+MODEL = "qwen3-8b-instruct"
+GPU_HOST = "gpu-box.example.test"
+GPU_PORT = 5015
+READY_SECONDS = 60
+
+Kubectl = Callable[..., str]
+Object = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def relay_images(cluster: Cluster) -> tuple[str, str]:
+    """Two images of the relay that differ in a label, so in their digests."""
+    address = cluster.registry.address
+    first, second = (images.build("relay", revision=one) for one in ("first", "second"))
+    return images.push(first, address), images.push(second, address)
+
+
+@pytest.fixture(scope="module")
+def operator(cluster: Cluster, kubectl: Kubectl) -> str:
+    """The operator as a pod, with the shipped rights and nothing more."""
+    image = images.push(images.build("operator"), cluster.registry.address)
+    kubectl("apply", "--server-side", f"--filename={ROOT / 'crds'}")
+    kubectl("wait", "--for=condition=Established", "crd/tokenplacerelays.token.place")
+    for path in sorted((ROOT / "deploy" / "operator").glob("*.yaml")):
+        for one in yaml.safe_load_all(path.read_text()):
+            if one["kind"] == "Deployment":
+                one["spec"]["template"]["spec"]["containers"][0]["image"] = image
+            kubectl("apply", "--filename=-", given=one)
+    rollout = ("rollout", "status", "deployment/tokenplace-operator", "--timeout=90s")
+    kubectl("--namespace=tokenplace-system", *rollout)
+    return image
+
+
+@pytest.fixture(scope="module")
+def gpu_server(cluster: Cluster) -> Iterator[str]:
+    """A stand-in for `server.py` outside the cluster; returns its address."""
+    address = cluster.add_test_address(50)
+    cluster.dns.set_hosts({GPU_HOST: address})
+
+    class Health(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health" else 404)
+            self.end_headers()
+            self.wfile.write(b"gpu is well")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer((address, GPU_PORT), Health) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield address
+        server.shutdown()
+
+
+@pytest.fixture
+def relay(
+    operator: str, relay_images: tuple[str, str], kubectl: Kubectl, eventually: Eventually
+) -> Iterator[str]:
+    """A Ready relay of the first image; returns its name."""
+    assert operator
+    kubectl("apply", "--filename=-", given=sample(relay_images[0]))
+    wait_until_ready(kubectl, eventually)
+    yield "relay"
+    kubectl("delete", "tpr", "relay")
+    eventually(lambda: not kubectl("get", "pods", "-lapp.kubernetes.io/instance=relay", "-oname"))
+
+
+def test_runs_the_digest_of_the_spec_hardened(
+    relay: str, relay_images: tuple[str, str], kubectl: Kubectl
+) -> None:
+    digest = relay_images[0].partition("@")[2]
+    pod = the_pod(kubectl)
+    assert pod["status"]["containerStatuses"][0]["imageID"].endswith(digest)
+    assert read(kubectl, relay)["status"]["image"]["running"] == digest
+    inside = dict(
+        line.split(":\t", 1) for line in in_pod(kubectl, STATUS).splitlines() if ":\t" in line
+    )
+    assert inside["Uid"].split() == ["1000"] * 4
+    assert inside["Gid"].split() == ["1000"] * 4
+    assert {int(inside[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")} == {0}
+    assert inside["NoNewPrivs"].strip() == "1"
+    assert inside["Seccomp"].strip() == "2"
+    assert "Read-only file system" in in_pod(kubectl, WRITE)
+
+
+def test_probe_passes_through_the_service(relay: str, kubectl: Kubectl) -> None:
+    address = kubectl("get", "service", relay, "--output=jsonpath={.spec.clusterIP}")
+    program = str(Path(sys.executable).with_name("tokenplace-relay"))
+    done = subprocess.run(
+        [program, "probe", f"http://{address}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("mode", ["ExternalName", "Headless"])
+def test_gpu_traffic_arrives(
+    mode: str, relay: str, gpu_server: str, kubectl: Kubectl, eventually: Eventually
+) -> None:
+    target = {"host": GPU_HOST} if mode == "ExternalName" else {"addresses": [gpu_server]}
+    change(kubectl, {"gpu": {"mode": mode, "port": GPU_PORT, **target}})
+    wait_until_ready(kubectl, eventually)
+    assert eventually(lambda: in_pod(kubectl, ASK_GPU)) == "gpu is well"
+    environment = json.loads(in_pod(kubectl, ENVIRONMENT))
+    named = {"TOKENPLACE_GPU_HOST", "TOKENPLACE_GPU_PORT"} & environment.keys()
+    assert named == (
+        {"TOKENPLACE_GPU_HOST", "TOKENPLACE_GPU_PORT"} if mode == "ExternalName" else set()
+    )
+    assert relay in kubectl("get", "tpr", "--output=name")
+
+
+async def test_pod_that_is_deleted_finishes_its_work(
+    cluster: Cluster, relay: str, kubectl: Kubectl
+) -> None:
+    pod = await asyncio.to_thread(the_pod, kubectl)
+    name = pod["metadata"]["name"]
+    url = f"http://{pod['status']['podIP']}:5010"
+    watch = await watch_pod(cluster, name)
+    async with aiohttp.ClientSession() as session:
+        connection = Connection(session, url)
+        keys = await asyncio.gather(*(asyncio.to_thread(Identity.create) for _ in range(2)))
+        node, client = ComputeNode(connection, keys[0], (MODEL,)), Client(connection, keys[1])
+        await node.register()
+        request_id = await client.send(
+            keys[0].public, MODEL, [{"role": "user", "content": f"are you there, {relay}?"}]
+        )
+        work = await node.poll()
+        assert work is not None
+        await asyncio.to_thread(kubectl, "delete", "pod", name, "--wait=false")
+        await asyncio.to_thread(wait_for_red, url)
+        assert await node.control(work) == "active"
+        await node.respond(work)
+        answer = await client.wait_for_answer(request_id)
+        assert answer["message"]["content"] == f"are you there, {relay}?"
+    assert await exit_code(watch) == 0
+
+
+def test_new_digest_rolls_out_and_a_missing_one_says_so(
+    relay: str, relay_images: tuple[str, str], kubectl: Kubectl, eventually: Eventually
+) -> None:
+    first, second = (one.partition("@")[2] for one in relay_images)
+    change(kubectl, {"image": {"digest": second}})
+    wait_until_ready(kubectl, eventually)
+    eventually(lambda: read(kubectl, relay)["status"]["image"]["running"] == second)
+
+    change(kubectl, {"image": {"digest": "sha256:" + "d" * 64}})
+
+    def told() -> bool:
+        ready = condition(read(kubectl, relay), "Ready")
+        assert ready["reason"] == "ImagePullFailed", ready
+        return bool(ready["status"] == "False")
+
+    eventually(told, seconds=READY_SECONDS)
+    change(kubectl, {"image": {"digest": first}})
+    wait_until_ready(kubectl, eventually)
+    eventually(lambda: read(kubectl, relay)["status"]["image"]["running"] == first)
+
+
+STATUS = "print(open('/proc/1/status').read())"
+ENVIRONMENT = "import json, os; print(json.dumps(dict(os.environ)))"
+WRITE = """
+try:
+    open('/opt/file', 'w')
+except OSError as error:
+    print(error)
+"""
+ASK_GPU = """
+import os, urllib.request
+url = os.environ['TOKENPLACE_RELAY_UPSTREAM_URL'] + '/health'
+print(urllib.request.urlopen(url, timeout=5).read().decode())
+"""
+
+
+def sample(image: str) -> Object:
+    example: Object = yaml.safe_load((ROOT / "deploy/examples/minimal.yaml").read_text())
+    repository, _, digest = image.partition("@")
+    example["metadata"]["name"] = "relay"
+    example["spec"]["image"] = {"repository": repository, "digest": digest}
+    return example
+
+
+def change(kubectl: Kubectl, spec: Object) -> None:
+    kubectl("patch", "tpr", "relay", "--type=merge", f"--patch={json.dumps({'spec': spec})}")
+
+
+def read(kubectl: Kubectl, name: str) -> Object:
+    found: Object = json.loads(kubectl("get", "tpr", name, "--output=json"))
+    return found
+
+
+def condition(relay: Object, kind: str) -> Object:
+    found = [one for one in relay.get("status", {}).get("conditions", []) if one["type"] == kind]
+    assert found, f"no condition {kind}: {relay.get('status')}"
+    return dict(found[0])
+
+
+def wait_until_ready(kubectl: Kubectl, eventually: Eventually) -> None:
+    def ready() -> bool:
+        relay = read(kubectl, "relay")
+        summary = condition(relay, "Ready")
+        assert summary["status"] == "True", summary
+        return bool(relay["status"]["observedGeneration"] == relay["metadata"]["generation"])
+
+    eventually(ready, seconds=READY_SECONDS)
+
+
+def the_pod(kubectl: Kubectl) -> Object:
+    pods = json.loads(
+        kubectl("get", "pods", "--selector=app.kubernetes.io/instance=relay", "--output=json")
+    )["items"]
+    (pod,) = [one for one in pods if "deletionTimestamp" not in one["metadata"]]
+    return dict(pod)
+
+
+def in_pod(kubectl: Kubectl, code: str) -> str:
+    name = the_pod(kubectl)["metadata"]["name"]
+    return kubectl("exec", name, "--", "python3", "-c", code)
+
+
+def wait_for_red(url: str) -> None:
+    """Readiness is seen red while the socket is still open."""
+    while (answer := health(url)) == (200, "ok"):
+        pass
+    assert answer == (503, "draining")
+
+
+def health(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=5) as response:
+            return response.status, json.load(response)["status"]
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, json.load(refusal)["status"]
+
+
+async def watch_pod(cluster: Cluster, name: str) -> asyncio.subprocess.Process:
+    path = "jsonpath={.status.containerStatuses[*].state.terminated.exitCode}{'\\n'}"
+    return await asyncio.create_subprocess_exec(
+        KUBECTL,
+        f"--kubeconfig={cluster.kubeconfig}",
+        "get",
+        "pod",
+        name,
+        "--watch",
+        f"--output={path}",
+        stdout=asyncio.subprocess.PIPE,
+    )
+
+
+async def exit_code(watch: asyncio.subprocess.Process) -> int:
+    """What the pod's container ended with, as the last states of the pod tell."""
+    assert watch.stdout is not None
+    try:
+        async with asyncio.timeout(60):
+            while line := await watch.stdout.readline():
+                if line.strip():
+                    return int(line)
+    finally:
+        watch.terminate()
+        await watch.wait()
+    raise AssertionError("the pod went without an exit code")
