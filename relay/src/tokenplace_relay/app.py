@@ -27,6 +27,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET: Final = frozenset({"/livez", "/healthz", "/metrics"})
 _ID: Final = "request_id"
+_MODULES: Final = (ops, client_routes, node_routes)
+"""Each says in `routes()` what it serves."""
 
 
 def make_app(config: Config, clock: Callable[[], float] = time.monotonic) -> web.Application:
@@ -36,29 +38,11 @@ def make_app(config: Config, clock: Callable[[], float] = time.monotonic) -> web
     metrics.registry.register(StateCollector(state, polls))
     app = web.Application(middlewares=[_observe], client_max_size=config.max_envelope_bytes)
     app[CONTEXT] = Context(config, state, polls, metrics)
-    app.add_routes(_routes())
+    for module in _MODULES:
+        app.add_routes(module.routes())
     app.on_response_prepare.append(_name_response)
     app.cleanup_ctx.append(_housekeeping)
     return app
-
-
-def _routes() -> list[web.RouteDef]:
-    relay = "/api/v1/relay"
-    return [
-        web.get("/", ops.page),
-        web.get("/livez", ops.live),
-        web.get("/healthz", ops.health),
-        web.get("/metrics", ops.metrics),
-        web.get(f"{relay}/servers/next", client_routes.select),
-        web.post(f"{relay}/requests", client_routes.submit),
-        web.post(f"{relay}/requests/cancel", client_routes.cancel),
-        web.post(f"{relay}/responses/retrieve", client_routes.retrieve),
-        web.post(f"{relay}/servers/register", node_routes.register),
-        web.post(f"{relay}/servers/poll", node_routes.poll),
-        web.post(f"{relay}/servers/control", node_routes.control),
-        web.post(f"{relay}/servers/unregister", node_routes.unregister),
-        web.post(f"{relay}/responses", node_routes.respond),
-    ]
 
 
 @web.middleware

@@ -32,6 +32,17 @@ _REASONS: Final = frozenset(
 )  # fmt: skip
 
 
+def routes() -> list[web.RouteDef]:
+    """What this module serves."""
+    relay = "/api/v1/relay"
+    return [
+        web.get(f"{relay}/servers/next", select),
+        web.post(f"{relay}/requests", submit),
+        web.post(f"{relay}/requests/cancel", cancel),
+        web.post(f"{relay}/responses/retrieve", retrieve),
+    ]
+
+
 async def select(request: web.Request) -> web.Response:
     """GET servers/next: name a compute node; reserves nothing."""
     context = of(request)

@@ -26,6 +26,18 @@ log = get("tokenplace.relay.node")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+def routes() -> list[web.RouteDef]:
+    """What this module serves."""
+    relay = "/api/v1/relay"
+    return [
+        web.post(f"{relay}/servers/register", register),
+        web.post(f"{relay}/servers/poll", poll),
+        web.post(f"{relay}/servers/control", control),
+        web.post(f"{relay}/servers/unregister", unregister),
+        web.post(f"{relay}/responses", respond),
+    ]
+
+
 def with_token(handler: Handler) -> Handler:
     """Ask for a registration token where tokens are configured."""
 

@@ -18,6 +18,16 @@ PAGE = """<!doctype html>
 """
 
 
+def routes() -> list[web.RouteDef]:
+    """What this module serves."""
+    return [
+        web.get("/", page),
+        web.get("/livez", live),
+        web.get("/healthz", health),
+        web.get("/metrics", metrics),
+    ]
+
+
 async def live(_request: web.Request) -> web.Response:
     """GET /livez: the process answers."""
     return json_response({"status": "alive"})
