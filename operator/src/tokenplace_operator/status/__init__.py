@@ -1,0 +1,89 @@
+"""What the status of a TokenplaceRelay says, as a pure function of what was observed.
+
+`observed` is what goes in, `summary` judges Ready, and each other module judges one aspect.
+"""
+
+from datetime import datetime
+
+from tokenplace_operator.api import Relay
+from tokenplace_operator.conditions import Condition, Reason, Type, set_condition
+from tokenplace_operator.kinds import Object
+from tokenplace_operator.status.image import image, image_pinned
+from tokenplace_operator.status.network import gpu, policy_accurate
+from tokenplace_operator.status.observed import (
+    Finding,
+    Judge,
+    Observed,
+    Verdict,
+    count,
+    is_settled,
+)
+from tokenplace_operator.status.summary import findings, summary
+
+__all__ = ["Finding", "Observed", "Verdict", "compute", "is_settled", "of_invalid"]
+
+
+def compute(relay: Relay, seen: Observed, now: datetime) -> Object:
+    """The whole status; equal inputs give an equal one, apart from times of real transitions."""
+    return {
+        "observedGeneration": relay.generation,
+        "replicas": count(seen.deployment, "replicas"),
+        "readyReplicas": count(seen.deployment, "readyReplicas"),
+        "selector": relay.selector_text,
+        "host": relay.host,
+        "url": relay.url,
+        "image": image(relay, seen),
+        "gpu": gpu(relay, seen, now),
+        "conditions": _conditions(relay, seen, now),
+    }
+
+
+def of_invalid(
+    generation: int, problems: tuple[str, ...], previous: Object, now: datetime
+) -> Object:
+    """The status of a relay whose spec this operator cannot read."""
+    message = "; ".join(problems)
+    wrong = Finding(Reason.SPEC_INVALID, f"Correct the spec: {message}", must_act=True)
+    old: list[Condition] = previous.get("conditions", [])
+    kept = {name: value for name, value in previous.items() if name != "conditions"}
+    first = summary(wrong, old, generation, now)
+    types = {one["type"] for one in first}
+    rest = [one for one in old if one["type"] not in types]
+    return {**kept, "observedGeneration": generation, "conditions": [*first, *rest]}
+
+
+def _conditions(relay: Relay, seen: Observed, now: datetime) -> list[Condition]:
+    old: list[Condition] = seen.previous.get("conditions", [])
+    finding = next(findings(relay, seen), None)
+    stopped = relay.replicas == 0
+    found = summary(finding, old, relay.generation, now, scaled_to_zero=stopped)
+    for kind, judge in _ASPECTS.items():
+        verdict = judge(relay, seen)
+        if verdict is not None:
+            found.append(set_condition(old, kind, *verdict, generation=relay.generation, now=now))
+    return found
+
+
+def _available(relay: Relay, seen: Observed) -> Verdict:
+    available = count(seen.deployment, "availableReplicas")
+    if available > 0:
+        return Verdict(True, Reason.AVAILABLE, f"{available} pods serve.")
+    if relay.replicas == 0:
+        return Verdict(False, Reason.SCALED_TO_ZERO, "replicas is 0: the relay is stopped")
+    return Verdict(False, Reason.ROLLOUT_PENDING, "No pod serves yet.")
+
+
+def _paused(relay: Relay, seen: Observed) -> Verdict:
+    if not relay.paused:
+        return Verdict(False, Reason.ACTIVE, "Children are kept as the spec says.")
+    changes = len(seen.plan.apply) + len(seen.plan.prune)
+    return Verdict(True, Reason.PAUSED, f"No child is written; {changes} changes wait.")
+
+
+_ASPECTS: dict[Type, Judge] = {
+    Type.AVAILABLE: _available,
+    Type.IMAGE_PINNED: image_pinned,
+    Type.NETWORK_POLICY_ACCURATE: policy_accurate,
+    Type.PAUSED: _paused,
+}
+"""Conditions besides the summary, in the order in which they are written."""

@@ -1,0 +1,43 @@
+"""Whether the NetworkPolicy lets through what is wanted, and which GPU target that is."""
+
+from datetime import datetime
+
+from tokenplace_operator.api import GpuMode, Relay
+from tokenplace_operator.conditions import Reason, text_time
+from tokenplace_operator.desired.network_policy import gpu_blocks
+from tokenplace_operator.kinds import Object
+from tokenplace_operator.status.observed import Observed, Verdict
+
+MAX_ADDRESSES = 128
+
+
+def policy_accurate(relay: Relay, seen: Observed) -> Verdict:
+    """NetworkPolicyAccurate."""
+    if not relay.network_policy.enabled:
+        text = "networkPolicy.enabled is false: nothing is denied."
+        return Verdict(False, Reason.POLICY_DISABLED, text)
+    if relay.gpu.mode is not GpuMode.EXTERNAL_NAME:
+        text = "The policy names exactly the wanted traffic."
+        return Verdict(True, Reason.POLICY_CURRENT, text)
+    host = relay.gpu.host
+    if seen.gpu_error:
+        kept = "the last known addresses stay open" if seen.facts.gpu_addresses else "none is open"
+        text = f"{host} does not resolve ({seen.gpu_error}); {kept}. Check gpu.host and DNS."
+        return Verdict(False, Reason.GPU_HOST_UNRESOLVED, text)
+    return Verdict(True, Reason.POLICY_CURRENT, f"The policy follows the addresses of {host}.")
+
+
+def gpu(relay: Relay, seen: Observed, now: datetime) -> Object:
+    """status.gpu."""
+    if relay.gpu.mode is GpuMode.NONE:
+        return {}
+    found: Object = {"service": relay.gpu.service_name}
+    addresses = [block.rpartition("/")[0] for block in gpu_blocks(relay, seen.facts)]
+    if addresses:
+        found["addresses"] = addresses[:MAX_ADDRESSES]
+    if relay.gpu.mode is GpuMode.EXTERNAL_NAME and addresses:
+        before = seen.previous.get("gpu", {})
+        # Moves only with the addresses: a time of every look-up would be a write a minute.
+        same = before.get("addresses") == found["addresses"] and "lastResolved" in before
+        found["lastResolved"] = before["lastResolved"] if same else text_time(now)
+    return found

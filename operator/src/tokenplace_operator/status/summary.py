@@ -1,0 +1,129 @@
+"""Ready, Reconciling and Stalled: the summary that `kubectl wait` and kstatus read.
+
+The first check that fails gives Ready its reason and message. The order of the checks is the
+order in which a person would look.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from tokenplace_operator.api import Relay
+from tokenplace_operator.conditions import Condition, Reason, Type, set_condition
+from tokenplace_operator.status.observed import (
+    Check,
+    Finding,
+    Observed,
+    count,
+    deployment_conditions,
+    is_settled,
+)
+from tokenplace_operator.status.pods import pod_trouble
+
+
+def findings(relay: Relay, seen: Observed) -> Iterator[Finding]:
+    """Everything that keeps the relay from being Ready, the most telling first."""
+    for check in _CHECKS:
+        found = check(relay, seen)
+        if found is not None:
+            yield found
+
+
+def summary(
+    finding: Finding | None,
+    old: list[Condition],
+    generation: int,
+    now: datetime,
+    *,
+    scaled_to_zero: bool = False,
+) -> list[Condition]:
+    """The three conditions, which never contradict each other."""
+
+    def one(kind: Type, status: bool, reason: Reason, message: str) -> Condition:
+        return set_condition(old, kind, status, reason, message, generation=generation, now=now)
+
+    if finding is None:
+        reason = Reason.SCALED_TO_ZERO if scaled_to_zero else Reason.AVAILABLE
+        message = "replicas is 0: the relay is stopped" if scaled_to_zero else "The relay serves."
+        return [
+            one(Type.READY, True, reason, message),
+            one(Type.RECONCILING, False, Reason.SETTLED, "Everything is as wanted."),
+            one(Type.STALLED, False, Reason.SETTLED, "Nothing waits for you."),
+        ]
+    stalled = finding.must_act
+    if stalled:
+        working, waiting = "Waiting for a change by you.", finding.message
+    else:
+        working, waiting = finding.message, "Nothing waits for you."
+    calm = Reason.PROGRESSING
+    return [
+        one(Type.READY, False, finding.reason, finding.message),
+        one(Type.RECONCILING, not stalled, finding.reason if not stalled else calm, working),
+        one(Type.STALLED, stalled, finding.reason if stalled else calm, waiting),
+    ]
+
+
+def _name_taken(_relay: Relay, seen: Observed) -> Finding | None:
+    if not seen.plan.blocked:
+        return None
+    taken = "; ".join(f"{one.kind} {one.name} belongs to {one.by}" for one in seen.plan.blocked)
+    text = f"{taken}. Delete or rename it, or choose another name in the spec."
+    return Finding(Reason.NAME_TAKEN, text, must_act=True)
+
+
+def _refused(_relay: Relay, seen: Observed) -> Finding | None:
+    if not seen.refusal:
+        return None
+    text = f"The API server refused a child: {seen.refusal}"
+    return Finding(Reason.APPLY_REFUSED, text, must_act=True)
+
+
+def _held_back(relay: Relay, seen: Observed) -> Finding | None:
+    if not relay.paused or seen.plan.is_empty:
+        return None
+    changes = len(seen.plan.apply) + len(seen.plan.prune)
+    text = f"Paused with {changes} changes not made; set spec.paused to false to make them."
+    return Finding(Reason.PAUSED, text, must_act=True)
+
+
+def _leaving(_relay: Relay, seen: Observed) -> Finding | None:
+    if not seen.plan.waiting:
+        return None
+    names = ", ".join(f"{one['kind']} {one['metadata']['name']}" for one in seen.plan.waiting)
+    return Finding(Reason.WAITING_FOR_DELETION, f"An earlier {names} is still being deleted.")
+
+
+def _missing(_relay: Relay, seen: Observed) -> Finding | None:
+    if seen.deployment is not None:
+        return None
+    return Finding(Reason.DEPLOYMENT_MISSING, "The Deployment does not exist yet.")
+
+
+def _deadline_exceeded(_relay: Relay, seen: Observed) -> Finding | None:
+    for condition in deployment_conditions(seen):
+        message = condition.get("message", "")
+        if condition.get("reason") == "ProgressDeadlineExceeded":
+            text = f"The rollout does not get on; see kubectl describe pod. {message}"
+            return Finding(Reason.ROLLOUT_DEADLINE_EXCEEDED, text, must_act=True)
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+            return Finding(Reason.POD_REFUSED, f"Pods are refused: {message}")
+    return None
+
+
+def _in_progress(relay: Relay, seen: Observed) -> Finding | None:
+    if is_settled(seen.deployment, relay.replicas):
+        return None
+    ready = count(seen.deployment, "readyReplicas")
+    text = f"{ready} of {relay.replicas} pods are ready; the rollout goes on."
+    return Finding(Reason.ROLLOUT_PENDING, text)
+
+
+_CHECKS: tuple[Check, ...] = (
+    _name_taken,
+    _refused,
+    _held_back,
+    _leaving,
+    _missing,
+    pod_trouble,
+    _deadline_exceeded,
+    _in_progress,
+)
