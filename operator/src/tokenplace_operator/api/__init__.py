@@ -1,0 +1,39 @@
+"""The TokenplaceRelay as frozen dataclasses that mirror crds/tokenplacerelays.yaml.
+
+`parse` reads the decoded JSON of one object. The API server has applied defaults and rules before
+we see an object, so problems are found only in objects stored under an older or looser CRD; the
+defaults are repeated here for objects read from a file, and a test keeps both equal.
+"""
+
+from tokenplace_operator.api.access import Ingress, Service, Tls
+from tokenplace_operator.api.common import APP, GROUP, KIND, MANAGER, VERSION, Json, SpecError
+from tokenplace_operator.api.gpu import Gpu, GpuMode
+from tokenplace_operator.api.image import Image
+from tokenplace_operator.api.pods import Drain, PodTemplate, Resources
+from tokenplace_operator.api.policy import NetworkPolicy, Peer
+from tokenplace_operator.api.relay import Relay, parse
+from tokenplace_operator.api.scaling import StateMode
+
+__all__ = [
+    "APP",
+    "GROUP",
+    "KIND",
+    "MANAGER",
+    "VERSION",
+    "Drain",
+    "Gpu",
+    "GpuMode",
+    "Image",
+    "Ingress",
+    "Json",
+    "NetworkPolicy",
+    "Peer",
+    "PodTemplate",
+    "Relay",
+    "Resources",
+    "Service",
+    "SpecError",
+    "StateMode",
+    "Tls",
+    "parse",
+]

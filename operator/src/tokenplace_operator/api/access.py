@@ -1,0 +1,76 @@
+"""spec.service and spec.ingress: how clients and compute nodes reach the relay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tokenplace_operator.spec_reader import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """spec.service."""
+
+    type: str = "ClusterIP"
+    port: int = 80
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, spec: Reader) -> Service:
+        """Read the section."""
+        return cls(
+            type=spec.text("type", "ClusterIP"),
+            port=spec.integer("port", 80, 1, 65535),
+            annotations=spec.mapping("annotations", {}),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """spec.ingress.tls: without an issuer the certificate in secret_name is the user's own."""
+
+    enabled: bool = True
+    secret_name: str = ""
+    cluster_issuer: str = ""
+    issuer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ingress:
+    """spec.ingress: enabled is None while the user leaves it to domain and hosts."""
+
+    enabled: bool | None = None
+    domain: str = ""
+    hosts: tuple[str, ...] = ()
+    class_name: str = "traefik"
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    tls: Tls = field(default_factory=lambda: Tls(cluster_issuer="letsencrypt-dns01"))
+
+    @classmethod
+    def read(cls, spec: Reader) -> Ingress:
+        """Read the section; only an untouched tls section has the default issuer."""
+        default_issuer = "" if "tls" in spec else "letsencrypt-dns01"
+        tls = spec.section("tls")
+        return cls(
+            enabled=spec.flag("enabled") if "enabled" in spec else None,
+            domain=spec.text("domain"),
+            hosts=spec.texts("hosts"),
+            class_name=spec.text("className", "traefik"),
+            annotations=spec.mapping("annotations", {}),
+            tls=Tls(
+                enabled=tls.flag("enabled", default=True),
+                secret_name=tls.text("secretName"),
+                cluster_issuer=tls.text("clusterIssuer", default_issuer),
+                issuer=tls.text("issuer"),
+            ),
+        )
+
+    @property
+    def effective_hosts(self) -> tuple[str, ...]:
+        """The hosts to serve, in the user's order; none when there is to be no Ingress."""
+        if self.enabled is False:
+            return ()
+        if self.hosts:
+            return self.hosts
+        return (f"relay.{self.domain}",) if self.domain else ()

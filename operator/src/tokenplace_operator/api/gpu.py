@@ -1,0 +1,63 @@
+"""spec.gpu: how relay pods reach a GPU server outside the cluster."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tokenplace_operator.spec_reader import Reader
+
+
+class GpuMode(StrEnum):
+    """How relay pods reach a GPU server, if at all."""
+
+    EXTERNAL_NAME = "ExternalName"
+    HEADLESS = "Headless"
+    NONE = "None"
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """spec.gpu: host is set only in mode ExternalName, addresses only in mode Headless."""
+
+    mode: GpuMode = GpuMode.EXTERNAL_NAME
+    host: str = ""
+    addresses: tuple[str, ...] = ()
+    port: int = 5015
+    service_name: str = "gpu-server"
+
+    @classmethod
+    def read(cls, spec: Reader) -> Gpu:
+        """Read the section."""
+        return cls(
+            mode=spec.choice("mode", GpuMode.EXTERNAL_NAME),
+            host=spec.text("host"),
+            addresses=spec.texts("addresses"),
+            port=spec.integer("port", 5015, 1, 65535),
+            service_name=spec.text("serviceName", "gpu-server"),
+        )
+
+    @property
+    def problems(self) -> list[str]:
+        """What the CRD refuses by rules between fields."""
+        problems = []
+        if (self.mode is GpuMode.EXTERNAL_NAME) != bool(self.host):
+            problems.append("spec.gpu.host: required in mode ExternalName, refused in other modes")
+        if (self.mode is GpuMode.HEADLESS) != bool(self.addresses):
+            problems.append("spec.gpu.addresses: required in mode Headless, refused in other modes")
+        problems += [
+            f"spec.gpu.addresses: {address!r} is no IPv4 or IPv6 address that pods can reach"
+            for address in self.addresses
+            if not is_reachable(address)
+        ]
+        return problems
+
+
+def is_reachable(address: str) -> bool:
+    """Whether the text is an address that a pod can send to."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return not (ip.is_loopback or ip.is_unspecified or ip.is_link_local or ip.is_multicast)

@@ -1,0 +1,47 @@
+"""spec.image: what the pods run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tokenplace_operator.spec_reader import Reader
+
+RELAY_REPOSITORY = "ghcr.io/futuroptimist/tokenplace-relay"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """spec.image."""
+
+    repository: str = RELAY_REPOSITORY
+    tag: str = ""
+    digest: str = ""
+    pull_policy: str = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, spec: Reader) -> Image:
+        """Read the section."""
+        return cls(
+            repository=spec.text("repository", RELAY_REPOSITORY),
+            tag=spec.text("tag"),
+            digest=spec.text("digest"),
+            pull_policy=spec.text("pullPolicy", "IfNotPresent"),
+            pull_secrets=tuple(str(secret.get("name")) for secret in spec.objects("pullSecrets")),
+        )
+
+    @property
+    def reference(self) -> str:
+        """What the kubelet is told to pull: the digest wins over the tag."""
+        return (
+            f"{self.repository}@{self.digest}" if self.digest else f"{self.repository}:{self.tag}"
+        )
+
+    @property
+    def problems(self) -> list[str]:
+        """What the CRD refuses by rules between fields."""
+        if not self.tag and not self.digest:
+            return ["spec.image: set digest (preferred) or tag"]
+        if self.tag.lower().endswith("latest") and not self.digest:
+            return ["spec.image.tag: latest names no fixed image; use a release tag or a digest"]
+        return []

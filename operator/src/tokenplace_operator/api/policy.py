@@ -1,0 +1,50 @@
+"""spec.networkPolicy: who may talk to the relay, and with whom it may talk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tokenplace_operator.api.common import Json
+from tokenplace_operator.spec_reader import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Pods that match both selectors; an empty namespace selector means any namespace."""
+
+    namespace_selector: Json = field(default_factory=dict)
+    pod_selector: Json = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, spec: Reader, default: Peer) -> Peer:
+        """Read the section; each selector has the default on its own."""
+        return cls(
+            namespace_selector=spec.mapping("namespaceSelector", default.namespace_selector),
+            pod_selector=spec.mapping("podSelector", default.pod_selector),
+        )
+
+
+TRAEFIK = Peer(pod_selector={"matchLabels": {"app.kubernetes.io/name": "traefik"}})
+KUBE_DNS = Peer(pod_selector={"matchLabels": {"k8s-app": "kube-dns"}})
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkPolicy:
+    """spec.networkPolicy; extra rules are networking.k8s.io/v1 rules as the user wrote them."""
+
+    enabled: bool = True
+    ingress_controller: Peer = TRAEFIK
+    dns: Peer = KUBE_DNS
+    extra_ingress: tuple[Json, ...] = ()
+    extra_egress: tuple[Json, ...] = ()
+
+    @classmethod
+    def read(cls, spec: Reader) -> NetworkPolicy:
+        """Read the section."""
+        return cls(
+            enabled=spec.flag("enabled", default=True),
+            ingress_controller=Peer.read(spec.section("ingressController"), TRAEFIK),
+            dns=Peer.read(spec.section("dns"), KUBE_DNS),
+            extra_ingress=spec.objects("extraIngress"),
+            extra_egress=spec.objects("extraEgress"),
+        )
