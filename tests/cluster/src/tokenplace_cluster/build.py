@@ -72,6 +72,7 @@ MODULES: Final = {
         GoModule("registry"),
         GoModule("pause"),
         GoModule("witness"),
+        GoModule("kstatus"),
     )
 }
 

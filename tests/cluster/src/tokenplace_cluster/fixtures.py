@@ -11,6 +11,9 @@ import pykube
 import pytest
 
 from tokenplace_cluster.control_plane import KUBECTL, ControlPlane
+from tokenplace_cluster.fake_kubelet import FakeKubelet
+from tokenplace_cluster.operator_process import Operators
+from tokenplace_cluster.relays import Relays
 
 CRDS: Final = Path(__file__).parents[4] / "crds"
 FIRST_TIME_SECONDS: Final = 1800
@@ -86,6 +89,30 @@ def kubectl(control_plane: ControlPlane, namespace: str) -> Kubectl:
         )
 
     return run
+
+
+@pytest.fixture
+def operators(
+    control_plane: ControlPlane, crd: str, namespace: str, tmp_path: Path
+) -> Iterator[Operators]:
+    """Starts operators that watch the test's namespace, as the administrator or as told."""
+    del crd
+    with Operators.of(tmp_path, control_plane.kubeconfig, namespace) as started:
+        yield started
+
+
+@pytest.fixture
+def relays(crd: str, kubectl: Kubectl) -> Relays:
+    """The relays of the test's namespace."""
+    del crd
+    return Relays(kubectl)
+
+
+@pytest.fixture
+def kubelet(api: pykube.HTTPClient, namespace: str) -> Iterator[FakeKubelet]:
+    """Decides what becomes of the pods of the test's namespace."""
+    with FakeKubelet.play(api, namespace) as playing:
+        yield playing
 
 
 @pytest.fixture(scope="session")

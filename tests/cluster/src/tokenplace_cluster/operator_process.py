@@ -1,0 +1,103 @@
+"""The operator as a process of its own, as users run it, and what it says in log and metrics."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from prometheus_client.parser import text_string_to_metric_families
+
+PROGRAM: Final = "from tokenplace_operator.main import cli; cli()"
+STOP_SECONDS: Final = 30
+
+
+class OperatorProcess:
+    """One process of `tokenplace-operator run`; warnings are errors in it."""
+
+    def __init__(self, log: Path, kubeconfig: Path, *arguments: str) -> None:
+        self.log = log
+        with log.open("w") as output:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-W", "error", "-c", PROGRAM, "run", *arguments],
+                env={**os.environ, "KUBECONFIG": str(kubeconfig)},
+                stderr=output,
+            )
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        """The log lines of one event."""
+        return [line for line in self._lines() if line["event"] == event]
+
+    def leads(self) -> bool:
+        """Whether it came to lead; fails when the process has ended."""
+        assert self.popen.poll() is None, self.log.read_text()
+        return bool(self.lines("leading"))
+
+    def started(self) -> bool:
+        """Whether it runs, as leader or standby; fails when the process has ended."""
+        assert self.popen.poll() is None, self.log.read_text()
+        return bool(self.lines("started"))
+
+    def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        """All samples by name and labels."""
+        port = self.lines("started")[0]["port"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        return {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    def metric(self, name: str, **labels: str) -> float:
+        """One sample; 0 when it was never counted."""
+        return self.metrics().get((name, frozenset(labels.items())), 0.0)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and wait; returns the exit code."""
+        self.popen.send_signal(number)
+        return self.popen.wait(STOP_SECONDS)
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        for line in self.log.read_text().splitlines():
+            if line.startswith("{") and line.endswith("}"):
+                yield json.loads(line)
+
+
+class Operators:
+    """Starts operators for one namespace; the Lease is there too."""
+
+    def __init__(self, folder: Path, kubeconfig: Path, namespace: str) -> None:
+        self._folder = folder
+        self._kubeconfig = kubeconfig
+        self._namespace = namespace
+        self._running: list[OperatorProcess] = []
+
+    def start(
+        self, *arguments: str, kubeconfig: Path | None = None, namespaces: tuple[str, ...] = ()
+    ) -> OperatorProcess:
+        """Start one that watches these namespaces, else the test's own."""
+        watched = [f"--namespace={one}" for one in namespaces or (self._namespace,)]
+        lease = f"--lease-namespace={self._namespace}"
+        flags = ["--metrics-port=0", lease, *watched, *arguments]
+        log = self._folder / f"operator-{len(self._running)}.log"
+        process = OperatorProcess(log, kubeconfig or self._kubeconfig, *flags)
+        self._running.append(process)
+        return process
+
+    @classmethod
+    @contextmanager
+    def of(cls, folder: Path, kubeconfig: Path, namespace: str) -> Iterator["Operators"]:
+        """Kills what still runs at the end."""
+        operators = cls(folder, kubeconfig, namespace)
+        try:
+            yield operators
+        finally:
+            for process in operators._running:
+                if process.popen.poll() is None:
+                    process.end(signal.SIGKILL)
