@@ -31,6 +31,7 @@ format: sync ## put the style right
 
 docs: sync ## write the generated pages anew
 	$(RUN) python docs/generate_api_reference.py
+	$(RUN) python docs/generate_relay_settings.py
 
 sync: $(if $(filter $(TOOLS)/bin/uv,$(UV)),$(TOOLS)/bin/uv)
 	@$(UV) sync --locked --quiet

@@ -1,47 +1,28 @@
 """The settings of the relay: one frozen dataclass, read from the environment and flags.
 
-Each field carries its variable, its bounds and a line of help, so that reading, checking and
-`tokenplace-relay serve --help` share one table. Names that token.place's own relay has are kept.
+Each field carries its variable, its bounds and a line of help, so that reading, checking,
+`tokenplace-relay serve --help` and docs/relay-settings.md share one table. Names that
+token.place's own relay has are kept; older names are read when the newer one is not set.
 Times are seconds, sizes are bytes.
 """
 
-import math
-from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, fields
+from typing import Any
 
-T = TypeVar("T")
+from tokenplace_relay.settings import (
+    About,
+    describe,
+    flag,
+    is_host,
+    is_url,
+    is_word,
+    parse,
+    setting,
+)
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_TRUE = frozenset({"1", "true", "yes", "on"})
-_FALSE = frozenset({"0", "false", "no", "off"})
-
-
-class ConfigError(ValueError):
-    """A setting has a value the relay cannot use; the text is one line that names it."""
-
-
-def setting(
-    default: T,
-    env: str,
-    text: str,
-    *,
-    low: float = 0,
-    high: float = math.inf,
-    choices: tuple[str, ...] = (),
-    secret: bool = False,
-) -> T:
-    """Return a dataclass field that knows its variable, bounds and help text."""
-    about = {
-        "env": env,
-        "text": text,
-        "low": low,
-        "high": high,
-        "choices": choices,
-        "secret": secret,
-    }
-    found: T = field(default=default, repr=not secret, metadata=about)
-    return found
+ENVIRONMENTS = ("DEV", "DEVELOPMENT", "STAGE", "STAGING", "PROD", "PRODUCTION")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +34,33 @@ class Config:
     log_level: str = setting(
         "INFO", "TOKENPLACE_LOG_LEVEL", "least level that is logged", choices=LOG_LEVELS
     )
-    public_url: str = setting("", "TOKENPLACE_RELAY_PUBLIC_URL", "URL that clients know")
+    public_url: str = setting(
+        "",
+        "TOKENPLACE_RELAY_PUBLIC_URL",
+        "URL that clients know, shown in /healthz",
+        also=("TOKEN_PLACE_RELAY_PUBLIC_URL", "RELAY_PUBLIC_URL"),
+        check=is_url,
+    )
+    service_name: str = setting(
+        "token.place", "SERVICE_NAME", "name in /api/v1/health", check=is_word
+    )
+
+    release_version: str = setting(
+        "",
+        "TOKENPLACE_RELEASE_VERSION",
+        "version in /api/v1/meta, else this package's",
+        check=is_word,
+    )
+    deploy_env: str = setting(
+        "",
+        "TOKENPLACE_DEPLOY_ENV",
+        "environment in /api/v1/meta; none: told by the Host header",
+        choices=ENVIRONMENTS,
+    )
+    git_sha: str = setting("", "TOKENPLACE_GIT_SHA", "revision of the build", check=is_word)
+    image_tag: str = setting(
+        "", "TOKENPLACE_IMAGE_TAG", "image tag, shown where no revision is set"
+    )
 
     drain_delay: float = setting(
         5.0, "RELAY_DRAIN_DELAY_SECONDS", "served on after SIGTERM with readiness red", high=3600
@@ -62,9 +69,56 @@ class Config:
         20.0, "RELAY_DRAIN_TIMEOUT_SECONDS", "longest wait for work to be answered", high=3600
     )
 
-    upstream_url: str = setting("", "TOKENPLACE_RELAY_UPSTREAM_URL", "GPU upstream, shown only")
-    gpu_host: str = setting("", "TOKENPLACE_GPU_HOST", "GPU upstream host, shown only")
-    gpu_port: int = setting(3000, "TOKENPLACE_GPU_PORT", "GPU upstream port", low=1, high=65535)
+    upstream_url: str = setting(
+        "",
+        "TOKENPLACE_RELAY_UPSTREAM_URL",
+        "GPU upstream that is probed; none, and no host: nothing is probed",
+        check=is_url,
+    )
+    gpu_host: str = setting(
+        "",
+        "TOKENPLACE_GPU_HOST",
+        "GPU upstream host, else that of the URL",
+        also=("GPU_SERVER_HOST",),
+        check=is_host,
+    )
+    gpu_port: int = setting(
+        0,
+        "TOKENPLACE_GPU_PORT",
+        "GPU upstream port; 0: that of the URL, else 3000",
+        high=65535,
+        also=("GPU_SERVER_PORT",),
+    )
+    require_upstream_health: bool = setting(
+        False,
+        "TOKENPLACE_RELAY_REQUIRE_UPSTREAM_HEALTH",
+        "/healthz is red while the GPU upstream is unreachable",
+    )
+    upstream_interval: float = setting(
+        10.0, "RELAY_UPSTREAM_PROBE_SECONDS", "pause between two probes", low=0.1, high=3600
+    )
+    upstream_timeout: float = setting(
+        3.0, "RELAY_UPSTREAM_PROBE_TIMEOUT_SECONDS", "longest probe", low=0.1, high=60
+    )
+
+    facade: bool = setting(
+        True,
+        "RELAY_FACADE",
+        "serve /chat/completions, /completions and /public-key: the relay then sees plaintext",
+    )
+    facade_timeout: float = setting(
+        485.0,
+        "TOKENPLACE_API_V1_DISTRIBUTED_TIMEOUT_SECONDS",
+        "longest wait of a facade request for its answer",
+        low=1,
+        high=3600,
+    )
+    facade_max_requests: int = setting(
+        64, "RELAY_FACADE_MAX_REQUESTS", "facade requests at a time", low=1, high=4096
+    )
+    facade_spare_keys: int = setting(
+        4, "RELAY_FACADE_SPARE_KEYS", "RSA key pairs made ahead", low=1, high=256
+    )
 
     poll_wait: float = setting(
         10.0, "TOKEN_PLACE_API_V1_RELAY_POLL_WAIT_SECONDS", "longest hold of a poll", high=300
@@ -126,8 +180,21 @@ class Config:
         "TOKEN_PLACE_RELAY_SERVER_TOKENS",
         "registration tokens of nodes, by comma or line; none: open to all",
         secret=True,
+        also=("TOKEN_PLACE_RELAY_SERVER_TOKEN",),
     )
-    metrics_token: str = setting("", "TOKENPLACE_METRICS_TOKEN", "bearer of /metrics", secret=True)
+    operator_token: str = setting(
+        "",
+        "TOKEN_PLACE_OPERATOR_TOKEN",
+        "token of key rotation and forced unregistering; none: both are refused",
+        secret=True,
+        also=("TOKEN_PLACE_KEY_ROTATION_TOKEN", "PUBLIC_KEY_ROTATION_TOKEN"),
+    )
+    metrics_token: str | None = setting(
+        None,
+        "TOKENPLACE_METRICS_TOKEN",
+        "bearer token of /metrics; unset: open to all; set but empty: closed to all",
+        secret=True,
+    )
     metrics_disabled: bool = setting(False, "TOKENPLACE_METRICS_DISABLED", "refuse /metrics")
 
     max_envelope_bytes: int = setting(
@@ -159,6 +226,14 @@ class Config:
     max_held_polls: int = setting(20000, "RELAY_MAX_HELD_POLLS", "held polls in all", low=1)
     max_node_polls: int = setting(64, "RELAY_MAX_POLLS_PER_NODE", "held polls per node", low=1)
 
+    fault_delay: float = setting(
+        0.0, "RELAY_FAULT_DELAY_SECONDS", "drill: delay of each API answer", high=300
+    )
+    fault_error_rate: float = setting(
+        0.0, "RELAY_FAULT_ERROR_RATE", "drill: part of API calls that fail with 500", high=1
+    )
+    fault_unready: bool = setting(False, "RELAY_FAULT_UNREADY", "drill: /healthz answers 503")
+
 
 def load(environ: Mapping[str, str], overrides: Mapping[str, str | None]) -> Config:
     """Read the settings: a flag (by field name) wins over the environment, that over defaults.
@@ -167,62 +242,25 @@ def load(environ: Mapping[str, str], overrides: Mapping[str, str | None]) -> Con
     """
     values: dict[str, Any] = {}
     for spec in fields(Config):
-        name, text = spec.metadata["env"], environ.get(spec.metadata["env"])
-        flag = overrides.get(spec.name)
-        if flag is not None:
-            name, text = f"--{spec.name.replace('_', '-')}", flag
-        if text is not None and (text.strip() or isinstance(spec.default, str)):
-            values[spec.name] = _parse(spec, name, text.strip())
+        for name, text in _given(spec, environ, overrides):
+            if text.strip() or isinstance(spec.default, str | None):
+                values[spec.name] = parse(spec, name, text.strip())
+                break
     return Config(**values)
 
 
-def describe() -> str:
-    """Return one line per variable with its default and meaning, for `--help`."""
-    lines = []
-    for spec in fields(Config):
-        default = "" if spec.metadata["secret"] else f" [{spec.default}]"
-        lines.append(f"{spec.metadata['env']}{default}: {spec.metadata['text']}")
-    return "\n\n".join(lines)
+def about() -> list[About]:
+    """Every setting, in the order in which it is documented."""
+    return [describe(spec) for spec in fields(Config)]
 
 
-def _parse(spec: "Field[object]", name: str, text: str) -> object:
-    default = spec.default
-    if isinstance(default, bool):
-        return _boolean(name, text)
-    if isinstance(default, int | float):
-        return _number(spec, name, text)
-    if isinstance(default, tuple):
-        return tuple(part for line in text.splitlines() for part in _split(line))
-    if spec.metadata["choices"]:
-        return _choice(name, text, spec.metadata["choices"])
-    return text
-
-
-def _split(line: str) -> list[str]:
-    return [part.strip() for part in line.split(",") if part.strip()]
-
-
-def _boolean(name: str, text: str) -> bool:
-    if text.lower() in _TRUE | _FALSE:
-        return text.lower() in _TRUE
-    raise ConfigError(f"{name} must be true or false, got {text!r}")
-
-
-def _choice(name: str, text: str, choices: tuple[str, ...]) -> str:
-    if text.upper() in choices:
-        return text.upper()
-    raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {text!r}")
-
-
-def _number(spec: "Field[object]", name: str, text: str) -> float:
-    kind: type[int | float] = int if isinstance(spec.default, int) else float
-    low, high = spec.metadata["low"], spec.metadata["high"]
-    noun = "a whole number" if kind is int else "a number"
-    span = f"of at least {low}" if high == math.inf else f"from {low} to {high}"
-    try:
-        value = kind(text)
-    except ValueError:
-        raise ConfigError(f"{name} must be {noun} {span}, got {text!r}") from None
-    if not (low <= value <= high) or value == math.inf:
-        raise ConfigError(f"{name} must be {noun} {span}, got {text!r}")
-    return value
+def _given(
+    spec: "Field[object]", environ: Mapping[str, str], overrides: Mapping[str, str | None]
+) -> Iterator[tuple[str, str]]:
+    """Names and texts in which a setting is given, the strongest first."""
+    override = overrides.get(spec.name)
+    if override is not None:
+        yield flag(spec.name), override
+    for name in (spec.metadata["env"], *spec.metadata["also"]):
+        if name in environ:
+            yield name, environ[name]

@@ -1,6 +1,7 @@
 """The program: `tokenplace-relay serve` and `tokenplace-relay probe URL`."""
 
 import asyncio
+import inspect
 import os
 import signal
 import sys
@@ -11,33 +12,65 @@ import uvloop
 from aiohttp import web
 
 from tokenplace_relay.app import make_app
-from tokenplace_relay.config import Config, ConfigError, describe, load
+from tokenplace_relay.config import Config, about, load
 from tokenplace_relay.context import CONTEXT
 from tokenplace_relay.drain import drain
 from tokenplace_relay.logs import configure, get
+from tokenplace_relay.settings import About, ConfigError
 
 cli = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
+    # Boxes would cut long names of variables.
+    rich_markup_mode=None,
     help="The token.place relay: passes ciphertext between clients and compute nodes.",
 )
 log = get("tokenplace.relay")
 
 
-@cli.command(epilog=describe())
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[str | None, typer.Option(help="Port to listen on; 0 for any.")] = None,
-    log_level: Annotated[str | None, typer.Option(help="Least level that is logged.")] = None,
-) -> None:
-    """Serve until SIGTERM, then drain. Every setting below is an environment variable."""
+def serve(**flags: str | None) -> None:
+    """Serve until SIGTERM, then drain. Each setting is a flag or an environment variable."""
     try:
-        config = load(os.environ, {"host": host, "port": port, "log_level": log_level})
+        config = load(os.environ, flags)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(2) from None
     configure(config.log_level)
     raise typer.Exit(uvloop.run(_serve(config)))
+
+
+def _flags() -> inspect.Signature:
+    """The settings as parameters, so that --help lists them all; secrets come without a flag."""
+    return inspect.Signature(
+        [
+            inspect.Parameter(
+                one.field,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[
+                    str | None, typer.Option(one.flag, help=_help(one), metavar="VALUE")
+                ],
+            )
+            for one in about()
+            if not one.secret
+        ]
+    )
+
+
+def _help(one: About) -> str:
+    default = f" (default: {one.default})" if one.default else ""
+    return f"{one.text}. {one.variable}{default}"
+
+
+def _secrets() -> str:
+    """The settings that have no flag, because other users of a machine see command lines."""
+    lines = [f"{one.variable}: {one.text}." for one in about() if one.secret]
+    return "\n\n".join(["Only in the environment:", *lines])
+
+
+# Where typer looks for parameters.
+serve.__dict__["__signature__"] = _flags()
+cli.command(epilog=_secrets())(serve)
 
 
 @cli.command()

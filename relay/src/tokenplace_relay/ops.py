@@ -76,6 +76,9 @@ async def page(_request: web.Request) -> web.Response:
     return web.Response(text=PAGE, content_type="text/html", headers=headers)
 
 
-def _may_scrape(request: web.Request, token: str) -> bool:
-    given = request.headers.get("Authorization", "")
-    return not token or hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
+def _may_scrape(request: web.Request, token: str | None) -> bool:
+    """Open without a token; closed with an empty one, which nobody can have meant as open."""
+    if token is None:
+        return True
+    given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+    return bool(token) and hmac.compare_digest(given, f"Bearer {token}".encode())

@@ -1,0 +1,127 @@
+"""Settings: which of the ways to give one wins, what is refused, and where all are listed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tokenplace_relay.config import Config, about, load
+from tokenplace_relay.settings import About, ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = str(Path(sys.executable).with_name("tokenplace-relay"))
+NUMBERS = [one for one in about() if "number" in one.span]
+BOOLEANS = [one for one in about() if one.span == "true or false"]
+URL_RULE = "must be an http or https URL of a host, without user, query or fragment"
+
+
+def serve(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PROGRAM, "serve", *arguments],
+        env={"PATH": os.environ["PATH"], "COLUMNS": "100", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_nothing_given_gives_the_defaults() -> None:
+    assert load({}, {}) == Config()
+
+
+def test_flag_wins_over_environment_and_older_name() -> None:
+    environment = {"TOKENPLACE_GPU_PORT": "1", "GPU_SERVER_PORT": "2"}
+    assert load(environment, {"gpu_port": "3"}).gpu_port == 3
+    assert load(environment, {}).gpu_port == 1
+    assert load({"GPU_SERVER_PORT": "2"}, {}).gpu_port == 2
+    assert load({"TOKENPLACE_GPU_PORT": " ", "GPU_SERVER_PORT": "2"}, {}).gpu_port == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("RELAY_PUBLIC_URL", "public_url"),
+        ("TOKEN_PLACE_RELAY_PUBLIC_URL", "public_url"),
+        ("TOKENPLACE_RELAY_PUBLIC_URL", "public_url"),
+    ],
+)
+def test_names_of_older_releases_are_read(name: str, field: str) -> None:
+    assert getattr(load({name: "https://relay.example.com"}, {}), field).endswith("example.com")
+
+
+def test_lists_are_split_at_commas_and_lines() -> None:
+    tokens = load({"TOKEN_PLACE_RELAY_SERVER_TOKENS": "a, b\nc,,"}, {}).server_tokens
+    assert tokens == ("a", "b", "c")
+    assert load({"TOKEN_PLACE_RELAY_SERVER_TOKEN": "d"}, {}).server_tokens == ("d",)
+
+
+def test_metrics_token_set_to_nothing_is_not_unset() -> None:
+    assert load({}, {}).metrics_token is None
+    assert load({"TOKENPLACE_METRICS_TOKEN": ""}, {}).metrics_token == ""
+
+
+@pytest.mark.parametrize("text", ["1", "true", "Yes", "ON"])
+def test_words_for_true(text: str) -> None:
+    assert load({"TOKENPLACE_METRICS_DISABLED": text}, {}).metrics_disabled is True
+
+
+@pytest.mark.parametrize("one", NUMBERS, ids=lambda one: one.field)
+@pytest.mark.parametrize("text", ["-1", "ten", "nan", "inf", "1e999", "0x10"])
+def test_every_number_is_checked(one: About, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({one.variable: text}, {})
+    assert str(caught.value) == f"{one.variable} must be {one.span}, got {text!r}"
+
+
+@pytest.mark.parametrize("one", BOOLEANS, ids=lambda one: one.field)
+def test_every_switch_is_checked(one: About) -> None:
+    with pytest.raises(ConfigError, match=f"^{one.variable} must be true or false, got 'maybe'$"):
+        load({one.variable: "maybe"}, {})
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "line"),
+    [
+        (["--port", "65536"], {}, "--port must be a whole number from 0 to 65535, got '65536'"),
+        ([], {"RELAY_PORT": "http"}, "RELAY_PORT must be a whole number from 0 to 65535, got 'http'"),
+        ([], {"GPU_SERVER_PORT": "-1"}, "GPU_SERVER_PORT must be a whole number from 0 to 65535, got '-1'"),
+        (
+            ["--log-level", "loud"], {},
+            "--log-level must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL, got 'loud'",
+        ),
+        ([], {"TOKENPLACE_RELAY_UPSTREAM_URL": "http://me:hush@gpu"}, f"TOKENPLACE_RELAY_UPSTREAM_URL {URL_RULE}"),
+        ([], {"TOKENPLACE_RELAY_PUBLIC_URL": "relay.example.com"}, f"TOKENPLACE_RELAY_PUBLIC_URL {URL_RULE}"),
+        ([], {"TOKENPLACE_GPU_HOST": "a b"}, "TOKENPLACE_GPU_HOST must be a host name or an address"),
+        (
+            [], {"TOKENPLACE_RELEASE_VERSION": "<b>"},
+            "TOKENPLACE_RELEASE_VERSION must be letters, digits, '.', '_' and '-', beginning with a "
+            "letter or digit",
+        ),
+    ],
+)  # fmt: skip
+def test_bad_value_ends_the_process_with_one_line(
+    flags: list[str], environment: dict[str, str], line: str
+) -> None:
+    done = serve(*flags, **environment)
+    assert done.returncode == 2
+    assert done.stderr == f"{line}\n"
+    assert done.stdout == ""
+
+
+def test_help_lists_every_setting() -> None:
+    done = serve("--help")
+    words = done.stdout.split()
+    for one in about():
+        assert one.variable in done.stdout, one
+        assert one.secret or one.flag in words, one
+
+
+def test_page_is_what_the_generator_writes() -> None:
+    generator = ROOT / "docs" / "generate_relay_settings.py"
+    checked = subprocess.run(
+        [sys.executable, generator, "--check"], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
