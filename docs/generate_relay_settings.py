@@ -28,19 +28,35 @@ machine can read command lines.
 With the operator, put variables of your own into `spec.podTemplate.env`.
 """
 
-TAIL = """
-## Names of token.place's relay.py that are not read
-
-| Variables | Why |
-|---|---|
-| `RELAY_WORKERS`, `RELAY_THREADS`, `RELAY_TIMEOUT`, `RELAY_WORKER_TMP_DIR` | one process with one event loop serves everything |
-| `RELAY_GRACEFUL_TIMEOUT` | the drain has `RELAY_DRAIN_DELAY_SECONDS` and `RELAY_DRAIN_TIMEOUT_SECONDS` |
-| `USE_MOCK_LLM`, `TOKEN_PLACE_ENV`, `TOKENPLACE_API_V1_COMPUTE_PROVIDER`, `…_DISTRIBUTED_FALLBACK` | no model runs inside this relay: compute nodes answer |
-| `TOKENPLACE_API_V1_DISTRIBUTED_RELAY_URL` and the other target URLs | the facade asks this relay itself, without HTTP |
-| `CONTENT_MODERATION_*` | nothing is moderated: the relay cannot read what passes |
-| `XDG_*`, `TOKEN_PLACE_CONFIG`, `TOKEN_PLACE_ENV_FILE`, `TOKEN_PLACE_PROVIDER_REGISTRY` | no file is read or written |
-| `TOKEN_PLACE_RELAY_UPSTREAMS`, `PERSONAL_GAMING_PC_URL` | one GPU upstream, which is probed |
-"""
+UNREAD = (
+    (
+        "`RELAY_WORKERS`, `RELAY_THREADS`, `RELAY_TIMEOUT`, `RELAY_WORKER_TMP_DIR`",
+        "one process with one event loop serves everything",
+    ),
+    (
+        "`RELAY_GRACEFUL_TIMEOUT`",
+        "the drain has `RELAY_DRAIN_DELAY_SECONDS` and `RELAY_DRAIN_TIMEOUT_SECONDS`",
+    ),
+    (
+        "`USE_MOCK_LLM`, `TOKEN_PLACE_ENV`, `TOKENPLACE_API_V1_COMPUTE_PROVIDER`, "
+        "`TOKENPLACE_API_V1_DISTRIBUTED_FALLBACK`",
+        "no model runs inside this relay: compute nodes answer",
+    ),
+    (
+        "`TOKENPLACE_API_V1_DISTRIBUTED_RELAY_URL` and the other target URLs",
+        "the facade asks this relay itself, without HTTP",
+    ),
+    ("`CONTENT_MODERATION_*`", "nothing is moderated: the relay cannot read what passes"),
+    (
+        "`XDG_*`, `TOKEN_PLACE_CONFIG`, `TOKEN_PLACE_ENV_FILE`, `TOKEN_PLACE_PROVIDER_REGISTRY`",
+        "no file is read or written",
+    ),
+    (
+        "`TOKEN_PLACE_RELAY_UPSTREAMS`, `PERSONAL_GAMING_PC_URL`",
+        "there is one GPU upstream, and it is probed",
+    ),
+)
+"""Variables of token.place's relay.py, and why they have no meaning here."""
 
 
 def main(arguments: list[str]) -> int:
@@ -58,7 +74,13 @@ def main(arguments: list[str]) -> int:
 def page() -> str:
     """The whole page as Markdown."""
     head = ["| Variable | Flag | Default | Meaning |", "|---|---|---|---|"]
-    return "\n".join([HEAD, *head, *(_row(one) for one in about())]) + "\n" + TAIL
+    unread = [
+        "| Variables | Why |",
+        "|---|---|",
+        *(f"| {names} | {why} |" for names, why in UNREAD),
+    ]
+    title = "\n## Names of token.place's relay.py that are not read\n"
+    return "\n".join([HEAD, *head, *(_row(one) for one in about()), title, *unread]) + "\n"
 
 
 def _row(one: About) -> str:

@@ -16,6 +16,11 @@ NUMBERS = [one for one in about() if "number" in one.span]
 BOOLEANS = [one for one in about() if one.span == "true or false"]
 URL_RULE = "must be an http or https URL of a host, without user, query or fragment"
 
+PORT_RULE = "must be a whole number from 0 to 65535"
+LEVEL_RULE = "must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL"
+WORD_RULE = "must be letters, digits, '.', '_' and '-', beginning with a letter or digit"
+UPSTREAM = "TOKENPLACE_RELAY_UPSTREAM_URL"
+
 
 def serve(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -85,23 +90,17 @@ def test_every_switch_is_checked(one: About) -> None:
 @pytest.mark.parametrize(
     ("flags", "environment", "line"),
     [
-        (["--port", "65536"], {}, "--port must be a whole number from 0 to 65535, got '65536'"),
-        ([], {"RELAY_PORT": "http"}, "RELAY_PORT must be a whole number from 0 to 65535, got 'http'"),
-        ([], {"GPU_SERVER_PORT": "-1"}, "GPU_SERVER_PORT must be a whole number from 0 to 65535, got '-1'"),
-        (
-            ["--log-level", "loud"], {},
-            "--log-level must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL, got 'loud'",
-        ),
-        ([], {"TOKENPLACE_RELAY_UPSTREAM_URL": "http://me:hush@gpu"}, f"TOKENPLACE_RELAY_UPSTREAM_URL {URL_RULE}"),
-        ([], {"TOKENPLACE_RELAY_PUBLIC_URL": "relay.example.com"}, f"TOKENPLACE_RELAY_PUBLIC_URL {URL_RULE}"),
-        ([], {"TOKENPLACE_GPU_HOST": "a b"}, "TOKENPLACE_GPU_HOST must be a host name or an address"),
-        (
-            [], {"TOKENPLACE_RELEASE_VERSION": "<b>"},
-            "TOKENPLACE_RELEASE_VERSION must be letters, digits, '.', '_' and '-', beginning with a "
-            "letter or digit",
-        ),
+        (["--port", "65536"], {}, f"--port {PORT_RULE}, got '65536'"),
+        ([], {"RELAY_PORT": "http"}, f"RELAY_PORT {PORT_RULE}, got 'http'"),
+        ([], {"GPU_SERVER_PORT": "-1"}, f"GPU_SERVER_PORT {PORT_RULE}, got '-1'"),
+        (["--log-level", "loud"], {}, f"--log-level {LEVEL_RULE}, got 'loud'"),
+        ([], {UPSTREAM: "http://me:hush@gpu"}, f"{UPSTREAM} {URL_RULE}"),
+        ([], {UPSTREAM: "gpu:3000"}, f"{UPSTREAM} {URL_RULE}"),
+        (["--public-url", "relay.example.com"], {}, f"--public-url {URL_RULE}"),
+        (["--gpu-host", "a b"], {}, "--gpu-host must be a host name or an address"),
+        (["--release-version", "<b>"], {}, f"--release-version {WORD_RULE}"),
     ],
-)  # fmt: skip
+)
 def test_bad_value_ends_the_process_with_one_line(
     flags: list[str], environment: dict[str, str], line: str
 ) -> None:

@@ -29,7 +29,7 @@ log = get("tokenplace.relay")
 
 
 def serve(**flags: str | None) -> None:
-    """Serve until SIGTERM, then drain. Each setting is a flag or an environment variable."""
+    """Serve until SIGTERM, then drain. Behind each flag stands the variable it can be given in."""
     try:
         config = load(os.environ, flags)
     except ConfigError as error:
@@ -48,7 +48,7 @@ def _flags() -> inspect.Signature:
                 inspect.Parameter.KEYWORD_ONLY,
                 default=None,
                 annotation=Annotated[
-                    str | None, typer.Option(one.flag, help=_help(one), metavar="VALUE")
+                    str | None, typer.Option(one.flag, help=_help(one), metavar=one.variable)
                 ],
             )
             for one in about()
@@ -59,7 +59,7 @@ def _flags() -> inspect.Signature:
 
 def _help(one: About) -> str:
     default = f" (default: {one.default})" if one.default else ""
-    return f"{one.text}. {one.variable}{default}"
+    return f"{one.text}{default}"
 
 
 def _secrets() -> str:
