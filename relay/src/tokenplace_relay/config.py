@@ -3,13 +3,14 @@
 Each field carries its variable, its bounds and a line of help, so that reading, checking,
 `tokenplace-relay serve --help` and docs/relay-settings.md share one table. Names that
 token.place's own relay has are kept; older names are read when the newer one is not set.
-Times are seconds, sizes are bytes.
+Times are seconds, sizes are bytes. Bounds on what strangers can send or make us keep: bounds.py.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, fields
 from typing import Any
 
+from tokenplace_relay.bounds import Bounds
 from tokenplace_relay.settings import (
     About,
     describe,
@@ -26,7 +27,7 @@ ENVIRONMENTS = ("DEV", "DEVELOPMENT", "STAGE", "STAGING", "PROD", "PRODUCTION")
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class Config(Bounds):
     """Everything that can be set, with the documented defaults."""
 
     host: str = setting("127.0.0.1", "RELAY_HOST", "address to listen on")
@@ -171,9 +172,6 @@ class Config:
     housekeeping_interval: float = setting(
         1.0, "RELAY_HOUSEKEEPING_SECONDS", "pause between two housekeeping runs", low=0.01, high=60
     )
-    body_timeout: float = setting(
-        30.0, "RELAY_BODY_TIMEOUT_SECONDS", "a request body must arrive within", low=0.1, high=600
-    )
 
     server_tokens: tuple[str, ...] = setting(
         (),
@@ -196,35 +194,6 @@ class Config:
         secret=True,
     )
     metrics_disabled: bool = setting(False, "TOKENPLACE_METRICS_DISABLED", "refuse /metrics")
-
-    max_envelope_bytes: int = setting(
-        4 * 1024 * 1024, "RELAY_MAX_ENVELOPE_BYTES", "body of a request or answer", low=2097152
-    )
-    max_body_bytes: int = setting(
-        64 * 1024, "RELAY_MAX_BODY_BYTES", "body of any other call", low=4096
-    )
-    max_key_length: int = setting(8192, "RELAY_MAX_KEY_LENGTH", "characters of a key", low=64)
-    max_id_length: int = setting(256, "RELAY_MAX_ID_LENGTH", "characters of an id", low=64)
-    max_nodes: int = setting(1024, "RELAY_MAX_NODES", "registered nodes", low=1)
-    max_queue_depth: int = setting(
-        1024, "TOKEN_PLACE_API_V1_MAX_QUEUE_DEPTH_PER_NODE", "queued requests per node", low=1
-    )
-    max_client_requests: int = setting(
-        64, "RELAY_MAX_REQUESTS_PER_CLIENT", "unanswered requests per client key", low=1
-    )
-    max_requests: int = setting(65536, "RELAY_MAX_REQUESTS", "unanswered requests in all", low=1)
-    max_outcomes: int = setting(
-        262144, "RELAY_MAX_OUTCOMES", "remembered outcomes and tombstones", low=1024
-    )
-    max_answers: int = setting(65536, "RELAY_MAX_ANSWERS", "answers kept in all", low=1)
-    max_request_bytes: int = setting(
-        256 * 1024 * 1024, "RELAY_MAX_QUEUED_BYTES", "queued requests in all", low=4194304
-    )
-    max_answer_bytes: int = setting(
-        256 * 1024 * 1024, "RELAY_MAX_ANSWER_BYTES", "kept answers in all", low=4194304
-    )
-    max_held_polls: int = setting(20000, "RELAY_MAX_HELD_POLLS", "held polls in all", low=1)
-    max_node_polls: int = setting(64, "RELAY_MAX_POLLS_PER_NODE", "held polls per node", low=1)
 
     fault_delay: float = setting(
         0.0, "RELAY_FAULT_DELAY_SECONDS", "drill: delay of each API answer", high=300

@@ -114,6 +114,8 @@ def flag(name: str) -> str:
 def _shown(default: object) -> str:
     if isinstance(default, bool):
         return str(default).lower()
+    if isinstance(default, tuple):
+        return ",".join(default)
     return str(default) if isinstance(default, int | float) else str(default or "")
 
 
@@ -139,9 +141,14 @@ def parse(spec: "Field[object]", name: str, text: str) -> object:
     if isinstance(default, int | float):
         return _number(spec, name, text)
     if isinstance(default, tuple):
-        return tuple(part for line in text.splitlines() for part in _split(line))
+        parts = [part for line in text.splitlines() for part in _split(line)]
+        return tuple(_checked(spec, name, part) for part in parts)
     if text and spec.metadata["choices"]:
         return _choice(name, text, spec.metadata["choices"])
+    return _checked(spec, name, text)
+
+
+def _checked(spec: "Field[object]", name: str, text: str) -> str:
     if text and spec.metadata["check"] and (rule := spec.metadata["check"](text)):
         raise ConfigError(f"{name} {rule}")
     return text
