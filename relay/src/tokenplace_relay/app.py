@@ -11,14 +11,16 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from tokenplace_relay import client_routes, node_routes, ops
+from tokenplace_relay import about_routes, client_routes, faults, node_routes, ops, upstream
+from tokenplace_relay.collectors import StateCollector
 from tokenplace_relay.config import Config
 from tokenplace_relay.context import CONTEXT, Context
 from tokenplace_relay.http import ApiError
-from tokenplace_relay.logs import get
+from tokenplace_relay.logs import fingerprint, get
 from tokenplace_relay.memory import Memory
-from tokenplace_relay.metrics import Metrics, StateCollector
+from tokenplace_relay.metrics import Metrics
 from tokenplace_relay.polls import Polls
+from tokenplace_relay.roster import ROSTER, Roster
 
 log = get("tokenplace.relay.http")
 
@@ -27,22 +29,32 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET: Final = frozenset({"/livez", "/healthz", "/metrics"})
 _ID: Final = "request_id"
-_MODULES: Final = (ops, client_routes, node_routes)
+_MODULES: Final = (ops, about_routes, client_routes, node_routes)
 """Each says in `routes()` what it serves."""
 
 
 def make_app(config: Config, clock: Callable[[], float] = time.monotonic) -> web.Application:
     """A relay of its own, sharing nothing with another in the same process."""
-    polls, metrics = Polls(), Metrics()
+    polls, metrics = Polls(), Metrics(config)
     state = Memory(config, clock, polls.wake)
-    metrics.registry.register(StateCollector(state, polls))
-    app = web.Application(middlewares=[_observe], client_max_size=config.max_envelope_bytes)
+    app = web.Application(
+        middlewares=[_observe, *faults.middlewares(config)],
+        client_max_size=config.max_envelope_bytes,
+    )
     app[CONTEXT] = Context(config, state, polls, metrics)
+    app[ROSTER] = Roster(config, state)
+    app[upstream.UPSTREAM] = upstream.make(config)
+    metrics.registry.register(StateCollector(state, polls, app[upstream.UPSTREAM]))
     for module in _MODULES:
         app.add_routes(module.routes())
     app.on_response_prepare.append(_name_response)
-    app.cleanup_ctx.append(_housekeeping)
+    app.cleanup_ctx.extend([_housekeeping, upstream.probing])
     return app
+
+
+def _logged(name: str, given: str) -> str:
+    """An id as the log has it: one that a peer chose could be anything, a secret too."""
+    return fingerprint(name) if name == given else name
 
 
 @web.middleware
@@ -51,7 +63,7 @@ async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse
     given = request.headers.get("X-Request-Id", "")
     request[_ID] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
     started = time.perf_counter()
-    with structlog.contextvars.bound_contextvars(request_id=request[_ID]):
+    with structlog.contextvars.bound_contextvars(request_id=_logged(request[_ID], given)):
         response = await _answer(request, handler)
         _note(request, response.status, time.perf_counter() - started)
     return response

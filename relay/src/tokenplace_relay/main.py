@@ -23,6 +23,8 @@ cli = typer.Typer(
     no_args_is_help=True,
     # Boxes would cut long names of variables.
     rich_markup_mode=None,
+    # And a traceback of its kind could show values.
+    pretty_exceptions_enable=False,
     help="The token.place relay: passes ciphertext between clients and compute nodes.",
 )
 log = get("tokenplace.relay")

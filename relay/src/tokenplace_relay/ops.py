@@ -1,14 +1,20 @@
 """The routes of operators: liveness, readiness, metrics, and a plain page at the root."""
 
 import hmac
+from typing import Final
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from tokenplace_relay.context import of
 from tokenplace_relay.http import JsonObject, json_response
-from tokenplace_relay.logs import fingerprint
+from tokenplace_relay.logs import get
+from tokenplace_relay.roster import ROSTER
+from tokenplace_relay.upstream import UPSTREAM, Upstream, Verdict
 
+log = get("tokenplace.relay.ops")
+
+NO_STORE: Final = {"Cache-Control": "no-store"}
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>token.place relay</title>
 <h1>token.place relay</h1>
@@ -34,46 +40,82 @@ async def live(_request: web.Request) -> web.Response:
 
 
 async def health(request: web.Request) -> web.Response:
-    """GET /healthz: readiness; red from the first moment of a drain."""
-    context = of(request)
+    """GET /healthz: readiness; red in a drain, in a drill, and without a required upstream."""
+    context, upstream = of(request), request.app[UPSTREAM]
     if context.draining:
-        answer = json_response({"status": "draining", "details": {"shutdown": True}}, 503)
-        answer.headers.update({"Retry-After": "0", "Cache-Control": "no-store"})
-        return answer
-    config, nodes = context.config, context.state.nodes
-    body: JsonObject = {
-        "status": "ok",
-        "upstream": config.upstream_url,
-        "upstreamHealthRequired": False,
-        "relayOnly": not config.upstream_url,
-        "gpuHost": config.gpu_host,
-        "knownServers": len(nodes),
-        "registeredServers": [{"server": fingerprint(key)} for key in sorted(nodes)],
-    }
-    if config.public_url:
-        body["publicBaseUrl"] = config.public_url
-    if not nodes:
-        body["details"] = {"knownServers": "empty"}
-    answer = json_response(body)
-    answer.headers["Cache-Control"] = "no-store"
+        return _red("draining", {"shutdown": True})
+    if context.config.fault_unready:
+        return _red("degraded", {"fault": "unready"})
+    if upstream.blocks_readiness:
+        return _red("degraded", _failure(upstream))
+    answer = json_response(_health(request, upstream))
+    answer.headers.update(NO_STORE)
     return answer
 
 
 async def metrics(request: web.Request) -> web.Response:
     """GET /metrics: Prometheus text, behind a bearer token where one is set."""
     context = of(request)
-    headers = {"Cache-Control": "no-store"}
     if context.config.metrics_disabled or not _may_scrape(request, context.config.metrics_token):
-        return web.Response(status=401, text="unauthorized", headers=headers)
-    body = generate_latest(context.metrics.registry)
-    headers["Content-Type"] = CONTENT_TYPE_LATEST
-    return web.Response(body=body, headers=headers)
+        return web.Response(status=401, text="unauthorized", headers=NO_STORE)
+    try:
+        body = generate_latest(context.metrics.registry)
+    except Exception as error:  # noqa: BLE001 (a scrape that fails must not look like health)
+        log.error("scrape failed", error=type(error).__name__)  # noqa: TRY400 (no text of errors)
+        return web.Response(status=503, text="metrics unavailable", headers=NO_STORE)
+    return web.Response(body=body, headers={**NO_STORE, "Content-Type": CONTENT_TYPE_LATEST})
 
 
 async def page(_request: web.Request) -> web.Response:
     """GET /: what this is, for a person who opens it."""
-    headers = {"Content-Security-Policy": "default-src 'none'", "Cache-Control": "no-store"}
+    headers = {"Content-Security-Policy": "default-src 'none'", **NO_STORE}
     return web.Response(text=PAGE, content_type="text/html", headers=headers)
+
+
+def _health(request: web.Request, upstream: Upstream) -> JsonObject:
+    config, nodes, where = of(request).config, request.app[ROSTER].entries(), upstream.target
+    body: JsonObject = {
+        "status": "ok",
+        "upstream": where.url if where else "",
+        "upstreamHealthRequired": upstream.is_required,
+        "relayOnly": where is None,
+        "gpuHost": where.host if where else "",
+        **{f"{name}UpstreamServers": urls for name, urls in upstream_lists(upstream).items()},
+        "knownServers": len(nodes),
+        "registeredServers": nodes,
+    }
+    if where is not None:
+        body["upstreamHealth"] = upstream.as_json()
+    if config.public_url:
+        body["publicBaseUrl"] = config.public_url
+    if not nodes:
+        body["details"] = {"knownServers": "empty"}
+    return body
+
+
+def upstream_lists(upstream: Upstream) -> dict[str, list[str]]:
+    """Base URLs of upstreams that answer, that readiness asks for, and that are configured."""
+    urls = [upstream.target.url] if upstream.target else []
+    return {
+        "active": urls if upstream.verdict.is_up else [],
+        "required": urls if upstream.is_required else [],
+        "configured": urls,
+    }
+
+
+def _failure(upstream: Upstream) -> JsonObject:
+    """Why a required upstream makes readiness red."""
+    if upstream.target is None:
+        return {"upstream": "not configured"}
+    if upstream.verdict is Verdict.DNS:
+        return {"gpuHostResolution": "failed"}
+    return {"upstream": str(upstream.verdict)}
+
+
+def _red(status: str, details: JsonObject) -> web.Response:
+    answer = json_response({"status": status, "details": details}, 503)
+    answer.headers.update({"Retry-After": "0", **NO_STORE})
+    return answer
 
 
 def _may_scrape(request: web.Request, token: str | None) -> bool:

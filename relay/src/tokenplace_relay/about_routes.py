@@ -1,0 +1,109 @@
+"""The routes that tell what this relay is: release, compute nodes, and the directory."""
+
+import time
+
+from aiohttp import web
+
+from tokenplace_relay import release
+from tokenplace_relay.context import of
+from tokenplace_relay.http import ApiError, JsonObject, json_response
+from tokenplace_relay.ops import NO_STORE, upstream_lists
+from tokenplace_relay.roster import ROSTER
+from tokenplace_relay.upstream import UPSTREAM
+
+
+def routes() -> list[web.RouteDef]:
+    """What this module serves."""
+    community = "/api/v1/community"
+    return [
+        web.get("/api/v1/meta", meta),
+        web.get("/api/v1/version", meta),
+        web.get("/api/v1/health", health),
+        web.get("/v1/health", health),
+        web.get("/relay/diagnostics", diagnostics),
+        web.get("/api/v1/relay/server-nodes", server_nodes),
+        web.get("/api/v1/server-providers", nothing_listed),
+        web.get(f"{community}/providers", nothing_listed),
+        web.get(f"{community}/leaderboard", leaderboard),
+        web.get(f"{community}/contributions/summary", contributions),
+        web.post(f"{community}/contributions", contribute),
+    ]
+
+
+async def meta(request: web.Request) -> web.Response:
+    """GET meta, version: what runs here, in the keys that promotion checks allow."""
+    return _fresh(release.metadata(of(request).config, request.headers.get("Host", "")))
+
+
+async def health(request: web.Request) -> web.Response:
+    """GET /api/v1/health: that the API answers; readiness is at /healthz."""
+    service = of(request).config.service_name
+    seconds = int(time.time())
+    return json_response(
+        {"status": "ok", "version": "v1", "service": service, "timestamp": seconds}
+    )
+
+
+async def diagnostics(request: web.Request) -> web.Response:
+    """GET /relay/diagnostics: who serves, how busy; the chat page counts by it."""
+    nodes, upstream = request.app[ROSTER].entries(), request.app[UPSTREAM]
+    lists = {f"{name}_upstream_servers": urls for name, urls in upstream_lists(upstream).items()}
+    return _fresh(
+        {
+            "relay_only": upstream.target is None,
+            "upstream_health_required": upstream.is_required,
+            **lists,
+            "registered_compute_nodes": nodes,
+            "total_registered_compute_nodes": len(nodes),
+            "api_v1_registered_compute_nodes": nodes,
+            "total_api_v1_registered_compute_nodes": len(nodes),
+        }
+    )
+
+
+async def server_nodes(request: web.Request) -> web.Response:
+    """GET server-nodes: the configured GPU upstream; compute nodes register, and are not here."""
+    urls = upstream_lists(request.app[UPSTREAM])["configured"]
+    return json_response(
+        {
+            "configured_servers": urls,
+            "primary": urls[0] if urls else None,
+            "secondary": None,
+            "total": len(urls),
+        }
+    )
+
+
+async def nothing_listed(_request: web.Request) -> web.Response:
+    """GET server-providers, community/providers: a relay of one's own knows of no others."""
+    return json_response({"object": "list", "data": []})
+
+
+async def leaderboard(_request: web.Request) -> web.Response:
+    """GET community/leaderboard: no ratings are collected here."""
+    return json_response({"object": "list", "data": []})
+
+
+async def contributions(_request: web.Request) -> web.Response:
+    """GET community/contributions/summary: none are kept here."""
+    return json_response(
+        {
+            "object": "community.contribution_summary",
+            "total_submissions": 0,
+            "regions": [],
+            "capability_counts": {},
+            "last_submission_at": None,
+        }
+    )
+
+
+async def contribute(_request: web.Request) -> web.Response:
+    """POST community/contributions: refused, rather than taken and lost."""
+    text = "This relay keeps no contributions; a compute node joins by registering"
+    raise ApiError(501, text, "contributions_not_kept")
+
+
+def _fresh(body: JsonObject) -> web.Response:
+    answer = json_response(body)
+    answer.headers.update(NO_STORE)
+    return answer

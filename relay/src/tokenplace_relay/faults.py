@@ -1,0 +1,56 @@
+"""Faults for drills: slow answers, failing answers, a red readiness; all off unless set."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from tokenplace_relay.config import Config
+from tokenplace_relay.http import ApiError
+from tokenplace_relay.logs import get
+
+log = get("tokenplace.relay.faults")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+SPARED: Final = frozenset({"/livez", "/healthz", "/metrics"})
+"""Probes and scrapes tell the truth in a drill, but for the readiness that was asked to be red."""
+
+_ROUNDING: Final = 1e-9
+
+
+@dataclass(slots=True)
+class Faults:
+    """Delay each API answer, and fail an exact part of them: no dice, so that drills repeat."""
+
+    delay: float
+    error_rate: float
+    _owed: float = 0.0
+
+    async def strike(self, path: str) -> None:
+        """Delay a call, and raise when it is its turn to fail."""
+        if path in SPARED:
+            return
+        await asyncio.sleep(self.delay)
+        self._owed += self.error_rate
+        if self._owed > 1 - _ROUNDING:
+            self._owed -= 1
+            raise ApiError(500, "This failure was asked for by a drill", "injected_fault")
+
+
+def middlewares(config: Config) -> list[Callable[..., Awaitable[web.StreamResponse]]]:
+    """None without a fault; else one, and a warning in the log."""
+    if config.fault_unready:
+        log.warning("fault switch is on: /healthz answers 503")
+    if not (config.fault_delay or config.fault_error_rate):
+        return []
+    faults = Faults(config.fault_delay, config.fault_error_rate)
+    log.warning("fault switch is on", delay=faults.delay, error_rate=faults.error_rate)
+
+    @web.middleware
+    async def faulty(request: web.Request, handler: Handler) -> web.StreamResponse:
+        await faults.strike(request.path)
+        return await handler(request)
+
+    return [faulty]

@@ -1,0 +1,41 @@
+"""What runs here: environment, version and revision, as promotion checks read them."""
+
+from typing import Final
+
+from tokenplace_relay import __version__
+from tokenplace_relay.config import Config
+from tokenplace_relay.http import JsonObject
+
+_SHORT: Final = {
+    "DEV": "dev", "DEVELOPMENT": "dev", "STAGE": "staging", "STAGING": "staging", "PROD": "prod",
+    "PRODUCTION": "prod",
+}  # fmt: skip
+_HOSTS: Final = {"token.place": "prod", "staging.token.place": "staging"}
+_REVISION_LENGTH: Final = 12
+
+
+def version(config: Config) -> str:
+    """The version that was released, else that of this package."""
+    return config.release_version or __version__
+
+
+def revision(config: Config) -> str:
+    """The commit of the build, else its image tag; '' when neither is known."""
+    return config.git_sha[:_REVISION_LENGTH] or config.image_tag
+
+
+def metadata(config: Config, host: str) -> JsonObject:
+    """Exactly the keys that token.place's promotion check allows; host is the Host header."""
+    environment = _SHORT.get(config.deploy_env) or _HOSTS.get(_name(host), "dev")
+    shown: JsonObject = {
+        "environment": environment,
+        "version": version(config),
+        "label": f"{environment} {version(config)}",
+    }
+    if revision(config):
+        shown["ref"] = revision(config)
+    return shown
+
+
+def _name(host: str) -> str:
+    return host.strip().lower().partition(":")[0]

@@ -1,0 +1,46 @@
+"""Compute nodes that serve a relay for as long as a test runs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import aiohttp
+
+from tokenplace_relay.compute_node import Answer, ComputeNode, echo
+from tokenplace_relay.envelope import Identity
+from tokenplace_relay.peer import Connection, RelayError
+from tokenplace_relay.selection import DEFAULT_MODEL
+
+
+@asynccontextmanager
+async def serving_node(
+    url: str,
+    answer: Answer = echo,
+    *,
+    models: tuple[str, ...] = (DEFAULT_MODEL,),
+    token: str = "",
+) -> AsyncIterator[ComputeNode]:
+    """A registered compute node that polls and answers in the background."""
+    identity = await asyncio.to_thread(Identity.create)
+    async with aiohttp.ClientSession() as session:
+        node = ComputeNode(Connection(session, url, token), identity, models, answer)
+        await node.register()
+        task = asyncio.create_task(_serve(node))
+        try:
+            yield node
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            with suppress(RelayError, aiohttp.ClientError):
+                await node.unregister()
+
+
+async def _serve(node: ComputeNode) -> None:
+    while True:
+        try:
+            await node.serve_one()
+        except RelayError as error:
+            # The request was taken back meanwhile.
+            if error.status != 410:
+                raise
