@@ -11,15 +11,28 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from tokenplace_relay import about_routes, client_routes, faults, node_routes, ops, upstream
+from tokenplace_relay import (
+    about_routes,
+    client_routes,
+    cors,
+    faults,
+    legacy_routes,
+    node_routes,
+    operator_routes,
+    ops,
+    progress_routes,
+    upstream,
+)
 from tokenplace_relay.collectors import StateCollector
 from tokenplace_relay.config import Config
 from tokenplace_relay.context import CONTEXT, Context
 from tokenplace_relay.http import ApiError
+from tokenplace_relay.limits import limited
 from tokenplace_relay.logs import fingerprint, get
 from tokenplace_relay.memory import Memory
 from tokenplace_relay.metrics import Metrics
-from tokenplace_relay.polls import Polls
+from tokenplace_relay.polls import Polls, Retrieves
+from tokenplace_relay.quota import Quota
 from tokenplace_relay.roster import ROSTER, Roster
 
 log = get("tokenplace.relay.http")
@@ -29,25 +42,34 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET: Final = frozenset({"/livez", "/healthz", "/metrics"})
 _ID: Final = "request_id"
-_MODULES: Final = (ops, about_routes, client_routes, node_routes)
+_SUBMIT: Final = "/api/v1/relay/requests"
+_MODULES: Final = (
+    ops,
+    about_routes,
+    client_routes,
+    node_routes,
+    progress_routes,
+    operator_routes,
+    legacy_routes,
+)
 """Each says in `routes()` what it serves."""
 
 
 def make_app(config: Config, clock: Callable[[], float] = time.monotonic) -> web.Application:
     """A relay of its own, sharing nothing with another in the same process."""
-    polls, metrics = Polls(), Metrics(config)
-    state = Memory(config, clock, polls.wake)
+    polls, retrieves, metrics = Polls(), Retrieves(), Metrics(config)
+    state = Memory(config, clock, polls.wake_one, retrieves.wake_all_of)
     app = web.Application(
         middlewares=[_observe, *faults.middlewares(config)],
         client_max_size=config.max_envelope_bytes,
     )
-    app[CONTEXT] = Context(config, state, polls, metrics)
+    app[CONTEXT] = Context(config, state, polls, metrics, retrieves, Quota(config, clock))
     app[ROSTER] = Roster(config, state)
     app[upstream.UPSTREAM] = upstream.make(config)
     metrics.registry.register(StateCollector(state, polls, app[upstream.UPSTREAM]))
     for module in _MODULES:
         app.add_routes(module.routes())
-    app.on_response_prepare.append(_name_response)
+    app.on_response_prepare.append(_finish_head)
     app.cleanup_ctx.extend([_housekeeping, upstream.probing])
     return app
 
@@ -71,7 +93,9 @@ async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
-        return await handler(request)
+        if request.method == "OPTIONS":
+            return await _options(request, handler)
+        return await limited(request, handler)
     except ApiError as error:
         return error.response()
     except web.HTTPException as error:
@@ -82,6 +106,17 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         # Not the exception's own text: it may quote what a stranger sent.
         log.error("handler failed", error=type(error).__name__, where=_place(error))  # noqa: TRY400
         return ApiError(500, "Internal server error").response()
+
+
+async def _options(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What may be sent to a path: to scripts in their words, to others as Allow."""
+    if cors.is_open(request.path):
+        return web.Response(status=204, headers=cors.PREFLIGHT)
+    try:
+        return await handler(request)
+    except web.HTTPMethodNotAllowed as refusal:
+        allowed = ", ".join(sorted({*refusal.allowed_methods, "OPTIONS"}))
+        return web.Response(headers={"Allow": allowed})
 
 
 def _as_json(error: web.HTTPException) -> web.Response:
@@ -103,7 +138,10 @@ def _place(error: BaseException) -> str:
 def _note(request: web.Request, status: int, seconds: float) -> None:
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else "other"
-    request.app[CONTEXT].metrics.observe(request.method, route, status, seconds)
+    context = request.app[CONTEXT]
+    if status == 429 and route == _SUBMIT:
+        context.state.counters.add(context.state.counters.outcomes, "rate_limited")
+    context.metrics.observe(request.method, route, status, seconds)
     if route not in _QUIET:
         log.info(
             "http.request",
@@ -114,8 +152,11 @@ def _note(request: web.Request, status: int, seconds: float) -> None:
         )
 
 
-async def _name_response(request: web.Request, response: web.StreamResponse) -> None:
+async def _finish_head(request: web.Request, response: web.StreamResponse) -> None:
+    """What every answer carries, errors too."""
     response.headers["X-Request-Id"] = request.get(_ID, "")
+    if cors.is_open(request.path):
+        response.headers.update(cors.HEADERS)
 
 
 async def _housekeeping(app: web.Application) -> AsyncIterator[None]:
@@ -130,6 +171,7 @@ async def _housekeeping(app: web.Application) -> AsyncIterator[None]:
             late = loop.time() - before - context.config.housekeeping_interval
             context.metrics.loop_lag.set(max(0.0, late))
             context.state.housekeep()
+            context.quota.limiter.forget()
 
     task = asyncio.create_task(tick(), name="housekeeping")
     yield

@@ -6,19 +6,24 @@ from aiohttp import web
 
 from tokenplace_relay import wire
 from tokenplace_relay.capabilities import TIERS
-from tokenplace_relay.context import envelope_body, of, small_body
+from tokenplace_relay.context import Context, envelope_body, of, small_body
 from tokenplace_relay.http import ApiError, JsonObject, json_response
 from tokenplace_relay.logs import fingerprint, get
+from tokenplace_relay.prefer import preference
 from tokenplace_relay.selection import DEFAULT_MODEL, POLICY, Choice, resolve_model
 from tokenplace_relay.state import (
+    Envelope,
     Finished,
     Full,
+    Key,
     Node,
     Pending,
     Stage,
     UnknownNode,
     UnknownRequest,
     WrongProof,
+    digest,
+    request_key,
 )
 
 log = get("tokenplace.relay.client")
@@ -50,6 +55,7 @@ async def select(request: web.Request) -> web.Response:
     asked = request.query.get("model", DEFAULT_MODEL)[:MAX_MODEL_LENGTH]
     tier = request.query.get("context_tier", "8k-fast")
     state = context.state
+    state.evict()
     if not state.nodes:
         text = "No registered compute nodes are available on this relay."
         raise ApiError(503, text, "no_registered_compute_nodes", retry_after=5)
@@ -72,7 +78,9 @@ async def submit(request: web.Request) -> web.Response:
     token = wire.optional_text(body, "cancel_token", context.config)
     node = wire.node_key(body, context.config)
     try:
-        remaining = context.state.submit(client, request_id, node, envelope, size=size, token=token)
+        remaining = context.state.submit(
+            digest(client), request_id, node, envelope, size=size, token=token
+        )
     except UnknownNode:
         raise ApiError(404, "Server with the specified public key not found") from None
     except Finished as end:
@@ -97,7 +105,7 @@ async def cancel(request: web.Request) -> web.Response:
     given = body.get("reason")
     reason = given if isinstance(given, str) and given in _REASONS else str(wanted)
     try:
-        stage, removed = context.state.cancel((client, request_id), token, wanted, reason)
+        stage, removed = context.state.cancel(digest(client), request_id, token, wanted, reason)
     except WrongProof:
         raise ApiError(403, "Missing or invalid cancel proof") from None
     log.info("request cancelled", client=fingerprint(client), reason=reason)
@@ -106,24 +114,58 @@ async def cancel(request: web.Request) -> web.Response:
 
 
 async def retrieve(request: web.Request) -> web.Response:
-    """POST responses/retrieve: the answer, or how long it may still take."""
+    """POST responses/retrieve: the answer, or how long it may still take.
+
+    With `Prefer: wait=N` (RFC 7240) it is held until there is news, at most so many seconds.
+    """
     context = of(request)
     body = await small_body(request)
-    client = wire.client_key(body, context.config)
+    key = wire.client_key(body, context.config)
     request_id = wire.optional_text(body, "request_id", context.config)
+    client = digest(key)
+    wait = preference(request.headers.getall("Prefer", ()), context.config.max_prefer_wait)
     try:
         if not request_id:
             return json_response(context.state.retrieve_any(client))
-        found = context.state.retrieve(client, request_id)
+        found, waited = await _with_news(context, client, request_id, wait)
     except UnknownRequest:
         text = f"Unknown request_id: {request_id}"
         none = "No response available for the given public key"
         raise ApiError(404, text if request_id else none) from None
     except Finished as end:
         raise finished(end) from None
-    if isinstance(found, Pending):
-        return json_response({"status": "pending", **deadline(found.remaining)}, 202)
-    return json_response(found)
+    answer = _pending(found) if isinstance(found, Pending) else json_response(found)
+    if waited:
+        answer.headers["Preference-Applied"] = f"wait={wait}"
+    return answer
+
+
+async def _with_news(
+    context: Context, client: Key, request_id: str, wait: int
+) -> tuple[Envelope | Pending, bool]:
+    """What there is, after a hold where one is asked for and has room; and whether it had."""
+    state, retrieves = context.state, context.retrieves
+    key, ends = request_key(client, request_id), state.now() + wait
+    found = state.retrieve(client, request_id)
+    has_room = (
+        not context.refusing
+        and retrieves.held < context.config.max_held_retrieves
+        and retrieves.count(key) < context.config.max_client_retrieves
+    )
+    while has_room and isinstance(found, Pending) and found.progress is None:
+        left = min(ends - state.now(), found.remaining)
+        if left <= 0 or context.refusing:
+            break
+        await retrieves.wait(key, left)
+        found = state.retrieve(client, request_id)
+    return found, has_room and wait > 0
+
+
+def _pending(found: Pending) -> web.Response:
+    body: JsonObject = {"status": "pending", **deadline(found.remaining)}
+    if found.progress is not None:
+        body["encrypted_progress"] = found.progress
+    return json_response(body, 202)
 
 
 def deadline(remaining: float) -> JsonObject:

@@ -131,6 +131,12 @@ class Config(Bounds):
         low=1,
         high=3600,
     )
+    silent_grace: float = setting(
+        30.0,
+        "RELAY_SILENT_NODE_GRACE_SECONDS",
+        "queued work of a silent node waits this much longer before its client is sent elsewhere",
+        high=3600,
+    )
     in_flight_lease: float = setting(
         30.0,
         "TOKEN_PLACE_API_V1_IN_FLIGHT_TTL_SECONDS",

@@ -1,14 +1,15 @@
 """What handlers work with, under typed keys of the application."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from tokenplace_relay.config import Config
-from tokenplace_relay.http import ApiError, JsonObject, read_object
+from tokenplace_relay.http import ApiError, JsonObject, Reading, read_object
 from tokenplace_relay.memory import Memory
 from tokenplace_relay.metrics import Metrics
-from tokenplace_relay.polls import Polls
+from tokenplace_relay.polls import Polls, Retrieves
+from tokenplace_relay.quota import Quota
 
 
 @dataclass(slots=True)
@@ -19,10 +20,16 @@ class Context:
     state: Memory
     polls: Polls
     metrics: Metrics
+    retrieves: Retrieves
+    quota: Quota
     draining: bool = False
     """Readiness is red; everything is still served."""
     refusing: bool = False
-    """New registrations, selections and requests are refused, and polls return at once."""
+    """New registrations, selections and requests are refused, and held calls return."""
+    reading: Reading = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reading = Reading(self.config.max_reading_bytes, self.config.max_body_bytes)
 
     def refuse_when_draining(self) -> None:
         """Raise for what a relay that goes away must not begin."""
@@ -41,11 +48,13 @@ def of(request: web.Request) -> Context:
 
 async def small_body(request: web.Request) -> JsonObject:
     """The JSON object of a call without an envelope."""
-    config = of(request).config
-    return (await read_object(request, config.max_body_bytes, config.body_timeout))[0]
+    context = of(request)
+    limit, seconds = context.config.max_body_bytes, context.config.body_timeout
+    return (await read_object(request, limit, seconds, context.reading))[0]
 
 
 async def envelope_body(request: web.Request) -> tuple[JsonObject, int]:
     """The JSON object of a call with an envelope, and its size in bytes."""
-    config = of(request).config
-    return await read_object(request, config.max_envelope_bytes, config.body_timeout)
+    context = of(request)
+    limit, seconds = context.config.max_envelope_bytes, context.config.body_timeout
+    return await read_object(request, limit, seconds, context.reading)

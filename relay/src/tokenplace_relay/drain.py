@@ -20,7 +20,8 @@ async def drain(
     log.info("drain: readiness is red", seconds=config.drain_delay)
     await sleep(config.drain_delay)
     context.refusing = True
-    context.polls.wake_all()
+    await context.polls.release()
+    await context.retrieves.release()
     log.info("drain: nothing new is taken", live=sum(1 for _ in context.state.live()))
     ends = context.state.now() + config.drain_timeout
     while not context.state.is_idle and context.state.now() < ends:

@@ -50,15 +50,32 @@ def json_response(body: JsonObject, status: int = 200) -> web.Response:
     return web.Response(body=payload, status=status, content_type="application/json")
 
 
-async def read_object(request: web.Request, limit: int, seconds: float) -> tuple[JsonObject, int]:
+class Reading:
+    """Bodies being received at one time, all together; small ones are always let in."""
+
+    def __init__(self, limit: int, small: int) -> None:
+        self._limit = limit
+        self._small = small
+        self.held = 0
+
+    def add(self, size: int, whole: int) -> None:
+        """Count a piece of a body that now has `whole` bytes; raises ApiError 503."""
+        self.held += size
+        if self.held > self._limit and whole > self._small:
+            text = "This relay is receiving too much at once"
+            raise ApiError(503, text, "relay_full", retry_after=5, close=True)
+
+
+async def read_object(
+    request: web.Request, limit: int, seconds: float, reading: Reading
+) -> tuple[JsonObject, int]:
     """Return the JSON object of the body and its size in bytes.
 
-    Raises ApiError: 415 for another content type, 413 past `limit` bytes, 408 when the body takes
-    longer than `seconds`, 400 when it is not a JSON object.
+    Raises ApiError: 415 for another content type or encoding, 413 past `limit` bytes, 408 when the
+    body takes longer than `seconds`, 503 when too much is received at once, 400 when it is not a
+    JSON object.
     """
-    if request.content_type != "application/json":
-        raise ApiError(415, "Content-Type must be application/json")
-    raw = await _read_body(request, limit, seconds)
+    raw = await read_body(request, limit, seconds, reading)
     try:
         body = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -68,7 +85,12 @@ async def read_object(request: web.Request, limit: int, seconds: float) -> tuple
     return body, len(raw)
 
 
-async def _read_body(request: web.Request, limit: int, seconds: float) -> bytes:
+async def read_body(request: web.Request, limit: int, seconds: float, reading: Reading) -> bytes:
+    """Return the body of a call with JSON; raises ApiError as read_object does."""
+    if request.content_type != "application/json":
+        raise ApiError(415, "Content-Type must be application/json")
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise ApiError(415, "Content-Encoding must be identity")
     if (request.content_length or 0) > limit:
         raise too_large(limit)
     parts, size = [], 0
@@ -76,11 +98,16 @@ async def _read_body(request: web.Request, limit: int, seconds: float) -> bytes:
         async with asyncio.timeout(seconds):
             async for part in request.content.iter_any():
                 size += len(part)
+                reading.add(len(part), size)
                 if size > limit:
                     raise too_large(limit)
                 parts.append(part)
     except TimeoutError:
         raise ApiError(408, "Request body took too long", close=True) from None
+    except web.RequestPayloadError:
+        raise ApiError(400, "Request body is broken", close=True) from None
+    finally:
+        reading.held -= size
     return b"".join(parts)
 
 

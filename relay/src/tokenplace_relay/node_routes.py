@@ -1,29 +1,33 @@
 """The routes of compute nodes: register, poll, control, answer, unregister."""
 
-import asyncio
-import hmac
-from collections.abc import Awaitable, Callable
+import random
+from typing import Final
 
 from aiohttp import web
 
-from tokenplace_relay import capabilities, wire
+from tokenplace_relay import capabilities, tokens, wire
 from tokenplace_relay.capabilities import Capabilities
 from tokenplace_relay.client_routes import deadline, refused
 from tokenplace_relay.context import Context, envelope_body, of, small_body
+from tokenplace_relay.delivery import deliver
 from tokenplace_relay.http import ApiError, JsonObject, json_response
+from tokenplace_relay.limits import count_node
 from tokenplace_relay.logs import fingerprint, get
 from tokenplace_relay.state import (
     Finished,
     Full,
+    Proof,
     Request,
     UnknownNode,
     UnknownRequest,
     WrongProof,
+    digest,
 )
 
 log = get("tokenplace.relay.node")
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_SPREAD: Final = 0.1
+"""Part of a hold by which it is cut at random: polls that began together do not end together."""
 
 
 def routes() -> list[web.RouteDef]:
@@ -34,63 +38,60 @@ def routes() -> list[web.RouteDef]:
         web.post(f"{relay}/servers/poll", poll),
         web.post(f"{relay}/servers/control", control),
         web.post(f"{relay}/servers/unregister", unregister),
+        web.post("/unregister", unregister),
         web.post(f"{relay}/responses", respond),
     ]
 
 
-def with_token(handler: Handler) -> Handler:
-    """Ask for a registration token where tokens are configured."""
-
-    async def guarded(request: web.Request) -> web.StreamResponse:
-        tokens = of(request).config.server_tokens
-        given = request.headers.get("X-Relay-Server-Token", "").strip().encode()
-        if tokens and not _is_one_of(given, tokens):
-            raise ApiError(401, "Missing or invalid relay server token")
-        return await handler(request)
-
-    return guarded
-
-
-@with_token
+@tokens.for_nodes
 async def register(request: web.Request) -> web.StreamResponse:
     """POST servers/register: enter or renew; a new node learns its credential, once."""
     context = of(request)
     context.refuse_when_draining()
     body = await small_body(request)
     key = wire.node_key(body, context.config)
+    _count_with_token(request, key)
     able = _capabilities(body) or Capabilities()
     try:
-        credential = context.state.register(key, able)
+        credential = context.state.register(key, able, _proof(request, body, context))
     except Full as full:
         raise refused(full) from None
+    except WrongProof:
+        raise wrong_credential() from None
     answer: JsonObject = {
         "next_ping_in_x_seconds": context.config.node_lease,
-        "poll_wait_seconds": context.config.poll_wait,
-        "relay_capabilities": {"encrypted_progress_v1": False},
+        "poll_wait_seconds": float(context.config.poll_wait),
+        "relay_capabilities": {"encrypted_progress_v1": True},
     }
-    if credential is not None:
-        answer["control_credential"] = credential
-        log.info("node registered", node=fingerprint(key))
-    return json_response(answer)
+    if credential is None:
+        return json_response(answer)
+    answer["control_credential"] = credential
+    log.info("node registered", node=fingerprint(key))
+    # A node that never learnt its credential would take work and not do it.
+    forget = context.state.unregister
+    return await deliver(request, json_response(answer), lambda: _ignore(forget(key, credential)))
 
 
-@with_token
+@tokens.for_nodes
 async def poll(request: web.Request) -> web.StreamResponse:
     """POST servers/poll: claim work, held until there is some or the time is over."""
     context = of(request)
     body = await small_body(request)
     key = wire.node_key(body, context.config)
+    _count_with_token(request, key)
     try:
-        context.state.touch(key, _capabilities(body))
+        context.state.touch(key, _capabilities(body), _proof(request, body, context))
         work = await _next_work(context, key)
     except UnknownNode:
         raise ApiError(404, "Server with the specified public key not found") from None
+    except WrongProof:
+        raise wrong_credential() from None
     if work is None:
         return json_response(_idle(context))
     return await _hand_over(context, request, work)
 
 
-@with_token
+@tokens.for_nodes
 async def control(request: web.Request) -> web.StreamResponse:
     """POST servers/control: renew the lease of claimed work, or learn that it was taken back."""
     context = of(request)
@@ -101,78 +102,82 @@ async def control(request: web.Request) -> web.StreamResponse:
     request_id = wire.required_text(body, "request_id", context.config)
     credential = wire.optional_text(body, "control_credential", context.config)
     acknowledge = body.get("acknowledge") is True or body.get("ack") is True
+    if context.state.is_owner(key, request_id, credential):
+        count_node(request, fingerprint(key))
     try:
         outcome = context.state.control(key, request_id, credential, acknowledge=acknowledge)
     except WrongProof:
-        raise _wrong_credential() from None
-    hint = max(1.0, min(context.config.control_hint, 10.0))
+        raise wrong_credential() from None
+    hint = _control_hint(context, is_active=outcome.status == "active")
     answer: JsonObject = {"status": outcome.status, "next_poll_seconds": hint}
     if outcome.remaining is not None:
         answer.update(deadline(outcome.remaining))
     return json_response(answer)
 
 
-@with_token
+@tokens.for_nodes
 async def respond(request: web.Request) -> web.StreamResponse:
     """POST responses: a node's answer; the first one wins."""
     context = of(request)
     body, size = await envelope_body(request)
     envelope = wire.response_envelope(body, context.config)
-    request_id = wire.required_text(body, "request_id", context.config)
-    credential = wire.optional_text(body, "control_credential", context.config)
-    key = (envelope["client_public_key"], request_id)
+    request_id = wire.optional_text(body, "request_id", context.config)
+    client = envelope["client_public_key"]
+    _count_with_token(request, client)
+    proof = _proof(request, body, context)
     try:
-        is_first = context.state.answer(key, envelope, size, credential)
+        is_first = context.state.answer(digest(client), request_id, envelope, size, proof)
     except UnknownRequest:
         raise _not_waiting("gone") from None
     except Finished as end:
         raise _not_waiting(str(end.status)) from None
     except WrongProof:
-        raise _wrong_credential() from None
+        raise wrong_credential() from None
     except Full as full:
         raise refused(full) from None
-    log.info("answer received", client=fingerprint(key[0]), first=is_first)
+    log.info("answer received", client=fingerprint(client), first=is_first)
     if is_first:
         return json_response({"message": "Response received and queued for client"})
     return json_response({"message": "Response already queued for client"})
 
 
-@with_token
+@tokens.for_nodes
 async def unregister(request: web.Request) -> web.StreamResponse:
     """POST servers/unregister: leave; what was queued is cancelled."""
     context = of(request)
     body = await small_body(request)
-    key = body.get("server_public_key")
-    if not isinstance(key, str) or not key.strip():
-        raise ApiError(400, "Invalid public key")
+    key = wire.leaving_key(body)
     credential = wire.optional_text(body, "control_credential", context.config)
+    if context.state.is_owner(key, "", credential):
+        count_node(request, fingerprint(key))
     try:
         removed = context.state.unregister(key, credential)
     except WrongProof:
-        raise _wrong_credential() from None
-    context.polls.wake_node(key)
+        raise wrong_credential() from None
+    return unregistered(context, key, removed=removed)
+
+
+def unregistered(context: Context, key: str, *, removed: bool) -> web.Response:
+    """The answer to a node or operator that took a node out."""
+    context.polls.wake_all_of(key)
     log.info("node unregistered", node=fingerprint(key), removed=removed)
     return json_response({"message": "Server unregistered", "removed": removed})
 
 
-def _is_one_of(given: bytes, tokens: tuple[str, ...]) -> bool:
-    """Compare with every token, so that the time tells nothing."""
-    found = False
-    for one in tokens:
-        found |= hmac.compare_digest(given, one.encode())
-    return found
+def wrong_credential() -> ApiError:
+    """What a peer is told that is not the node it says it is."""
+    return ApiError(403, "Missing or invalid relay server control credential")
 
 
 async def _next_work(context: Context, key: str) -> Request | None:
     """Claim at once or hold; None at the end of the hold, and at once in a drain."""
     config, state, polls = context.config, context.state, context.polls
-    ends = state.now() + config.poll_wait
-    while (work := state.claim(key)) is None:
-        left = ends - state.now()
-        if left <= 0 or context.refusing:
-            return None
-        if polls.held >= config.max_held_polls or polls.count(key) >= config.max_node_polls:
-            raise ApiError(503, "Too many held polls", "too_many_polls", retry_after=5)
+    work = state.claim(key)
+    is_full = polls.held >= config.max_held_polls or polls.count(key) >= config.max_node_polls
+    if work is None and is_full:
+        raise ApiError(503, "Too many held polls", "too_many_polls", retry_after=5)
+    ends = state.now() + config.poll_wait * (1 - _SPREAD * random.random())  # noqa: S311
+    while work is None and not context.refusing and (left := ends - state.now()) > 0:
         node = state.touch(key)
         node.polls += 1
         try:
@@ -180,6 +185,7 @@ async def _next_work(context: Context, key: str) -> Request | None:
         finally:
             node.polls -= 1
         state.touch(key)
+        work = state.claim(key)
     return work
 
 
@@ -195,15 +201,12 @@ async def _hand_over(context: Context, request: web.Request, work: Request) -> w
             **deadline(remaining),
         }
     )
-    try:
-        if request.transport is None or request.transport.is_closing():
-            raise ConnectionResetError
-        await response.prepare(request)
-        await response.write_eof()
-    except (ConnectionError, asyncio.CancelledError):
+
+    def put_back() -> None:
         context.state.unclaim(work)
         log.info("poller gone, work queued again", node=fingerprint(work.node))
-        raise
+
+    await deliver(request, response, put_back)
     waited = work.claimed_at - work.created
     log.info("work claimed", node=fingerprint(work.node), waited_ms=round(waited * 1000, 1))
     return response
@@ -215,9 +218,26 @@ def _idle(context: Context) -> JsonObject:
     pause = 1 if context.refusing else 0
     return {
         "message": "No requests available",
-        "next_ping_in_x_seconds": pause if context.config.poll_wait > 0 else 30,
-        "poll_wait_seconds": context.config.poll_wait,
+        "next_ping_in_x_seconds": pause if context.config.poll_wait else context.config.node_lease,
+        "poll_wait_seconds": float(context.config.poll_wait),
     }
+
+
+def _control_hint(context: Context, *, is_active: bool) -> float:
+    config = context.config
+    lease = max(1.0, config.in_flight_lease / 2) if is_active else 10.0
+    return max(1.0, min(config.control_hint, config.poll_wait, lease, 10.0))
+
+
+def _proof(request: web.Request, body: JsonObject, context: Context) -> Proof:
+    credential = wire.optional_text(body, "control_credential", context.config)
+    return Proof(credential, tokens.registration_token(request) or b"")
+
+
+def _count_with_token(request: web.Request, identity: str) -> None:
+    """Count by who the caller says it is, where its token makes that believable."""
+    if of(request).config.server_tokens:
+        count_node(request, fingerprint(identity))
 
 
 def _capabilities(body: JsonObject) -> Capabilities | None:
@@ -225,10 +245,10 @@ def _capabilities(body: JsonObject) -> Capabilities | None:
     return None if given is None else capabilities.parse(given)
 
 
-def _wrong_credential() -> ApiError:
-    return ApiError(403, "Missing or invalid relay server control credential")
-
-
 def _not_waiting(status: str) -> ApiError:
     text = "Request is no longer waiting for a response"
     return ApiError(410, text, status, extra={"status": status})
+
+
+def _ignore(_outcome: bool) -> None:
+    """Nothing is left to do."""

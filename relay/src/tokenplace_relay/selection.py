@@ -1,8 +1,7 @@
 """Which compute node a client is sent to: the smallest capable tier, then the least loaded."""
 
-from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from tokenplace_relay.capabilities import TIERS
@@ -14,7 +13,6 @@ ALIASES: Final = frozenset(
     {"llama-3.1-8b-instruct", "llama-3-8b-instruct", "gpt-3.5-turbo", "gpt-5-chat-latest"}
 )
 _ORDER: Final = tuple(TIERS)
-MAX_CURSORS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,41 +26,22 @@ class Choice:
     """Tier -> nodes that fit but have no room."""
 
 
-@dataclass(slots=True)
-class Cursor:
-    """Round robin among nodes that tie, one position per set of them, bounded."""
-
-    _last: OrderedDict[tuple[str, ...], int] = field(default_factory=OrderedDict)
-
-    def pick(self, tied: list[Node]) -> Node:
-        """The next of the tied nodes; they come in order of registration."""
-        names = tuple(node.key for node in tied)
-        position = (self._last.pop(names, -1) + 1) % len(tied)
-        self._last[names] = position
-        if len(self._last) > MAX_CURSORS:
-            self._last.popitem(last=False)
-        return tied[position]
-
-
 def resolve_model(asked: str) -> str:
     """The model behind a name: trimmed, in lower case, aliases resolved."""
     name = asked.strip().lower()
     return DEFAULT_MODEL if name in ALIASES else name
 
 
-def choose(
-    nodes: Iterable[Node], model: str, tier: str, cursor: Cursor, *, now: float, max_queue: int
-) -> Choice:
-    """Choose among fresh nodes for a resolved model and a known tier."""
+def choose(nodes: Iterable[Node], model: str, tier: str, *, now: float, max_queue: int) -> Choice:
+    """Choose among fresh nodes for a resolved model and a known tier.
+
+    Of nodes that tie, the one that was chosen longest ago is next: a round robin that needs no
+    cursor for each set of them.
+    """
     fitting = [node for node in nodes if _fits(node, model, tier)]
     room = [node for node in fitting if _has_room(node, now, max_queue)]
     full = [node for node in fitting if not _has_room(node, now, max_queue)]
-    node = None
-    if room:
-        smallest = min(_rank(one) for one in room)
-        candidates = [one for one in room if _rank(one) == smallest]
-        least = min(one.load(now) for one in candidates)
-        node = cursor.pick([one for one in candidates if one.load(now) == least])
+    node = min(room, key=lambda one: (_rank(one), one.load(now), one.turn), default=None)
     return Choice(node, _count(room), _count(full))
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections import deque
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 from tokenplace_relay.capabilities import Capabilities
 
 Envelope = dict[str, Any]
-RequestKey = tuple[str, str]
-"""Client public key and request id."""
+Key = bytes
+"""Digest of a client's public key, or of that and a request id: short, and says nothing."""
 
 
 class Stage(StrEnum):
@@ -29,29 +29,38 @@ class Stage(StrEnum):
         return self in (Stage.QUEUED, Stage.CLAIMED)
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a peer shows to be a certain node; today's peers show only their registration token."""
+
+    credential: str = field(default="", repr=False)
+    token: bytes = b""
+    """Digest of the registration token it came with; b'' where none is asked for."""
+
+
 @dataclass(slots=True, eq=False)
 class Request:
     """One request of one client to one compute node; times are on the monotonic clock."""
 
-    key: RequestKey
+    key: Key
+    client: Key
+    request_id: str
+    """'' when the client gave none; then its answer can only be read without one, too."""
     node: str
     envelope: Envelope
     size: int
     created: float
     deadline: float
-    cancel_digest: str
-    has_id: bool = True
+    cancel_digest: bytes
     stage: Stage = Stage.QUEUED
     claimed_at: float = 0.0
+    """When it was handed to its node, 0 when it never was."""
     lease_end: float = 0.0
-    owner_digest: str = ""
-    """Of the credential of the node that claimed it."""
+    progress: Envelope | None = None
+    progress_size: int = 0
     answer: Envelope | None = None
     answer_size: int = 0
-    was_read: bool = False
     reason: str = ""
-    forget_at: float = 0.0
-    """When a terminal request is forgotten."""
 
 
 @dataclass(slots=True, eq=False)
@@ -60,12 +69,16 @@ class Node:
 
     key: str
     capabilities: Capabilities
-    credential_digest: str
+    credential_digest: bytes
     last_seen: float
+    token: bytes = b""
+    """Digest of the registration token it registered with."""
+    turn: int = 0
+    """Rises with each selection: of equals, the one with the lowest has waited longest."""
     polls: int = 0
     """Polls held right now."""
-    queue: deque[Request] = field(default_factory=deque)
-    claimed: dict[RequestKey, Request] = field(default_factory=dict)
+    queue: OrderedDict[Key, Request] = field(default_factory=OrderedDict)
+    claimed: dict[Key, Request] = field(default_factory=dict)
 
     def load(self, now: float) -> float:
         """Queued and counted work per place, as selection compares it."""
@@ -76,22 +89,45 @@ class Node:
         """Claimed work whose accounting lease has not lapsed."""
         return sum(1 for one in self.claimed.values() if one.lease_end > now)
 
+    def is_shown_by(self, proof: Proof) -> bool:
+        """Whether a proof is this node's: its credential, else the token it registered with."""
+        if proof.credential:
+            return proves(proof.credential, self.credential_digest)
+        return hmac.compare_digest(proof.token, self.token)
+
+
+@dataclass(slots=True, eq=False)
+class Mailbox:
+    """What one client has here."""
+
+    live: int = 0
+    """Requests that are queued or claimed."""
+    nameless: OrderedDict[Key, Request] = field(default_factory=OrderedDict)
+    """Those of them without an id, the oldest first."""
+    unread: OrderedDict[Key, Request] = field(default_factory=OrderedDict)
+    """Answered requests that were not read, the oldest first."""
+
+    @property
+    def pending(self) -> int:
+        """Requests that are not over for the client."""
+        return self.live + len(self.unread)
+
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
     """What a node is told of work that was taken from it."""
 
     status: Stage
-    owner_digest: str
+    owner_digest: bytes
     deadline: float
-    forget_at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A request that is not answered yet; seconds until its deadline."""
+    """A request that is not answered yet: seconds until its deadline, and news of its node."""
 
     remaining: float
+    progress: Envelope | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +146,8 @@ class Counters:
     evictions: dict[str, int] = field(default_factory=dict)
     controls: dict[str, int] = field(default_factory=dict)
     lease_renewals: int = 0
+    requeued: int = 0
+    """Work that was handed out, never confirmed, and so handed out again."""
 
     @staticmethod
     def add(table: dict[str, int], name: str) -> None:
@@ -139,6 +177,10 @@ class WrongProof(PermissionError):  # noqa: N818
     """A credential or cancel token is missing or wrong."""
 
 
+class NotActive(Exception):  # noqa: N818
+    """The request is not at work at this node."""
+
+
 class Finished(Exception):  # noqa: N818
     """The request has ended: cancelled, expired, or completed and read."""
 
@@ -148,11 +190,16 @@ class Finished(Exception):  # noqa: N818
         self.reason = reason
 
 
-def digest(secret: str) -> str:
+def digest(secret: str) -> bytes:
     """What is kept instead of a secret."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
-def proves(secret: str, kept: str) -> bool:
+def request_key(client: Key, request_id: str) -> Key:
+    """The name of a request: ids are the client's own."""
+    return hashlib.sha256(client + request_id.encode("utf-8", "surrogatepass")).digest()
+
+
+def proves(secret: str, kept: bytes) -> bool:
     """Whether a secret is the one whose digest was kept, in constant time; '' proves nothing."""
-    return bool(secret) and bool(kept) and hmac.compare_digest(digest(secret), kept)
+    return bool(secret) and hmac.compare_digest(digest(secret), kept)

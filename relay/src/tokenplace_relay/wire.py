@@ -6,6 +6,9 @@ from tokenplace_relay.config import Config
 from tokenplace_relay.http import ApiError, JsonObject
 from tokenplace_relay.state import Envelope
 
+PROTOCOL: Final = "tokenplace_api_v1_relay_e2ee"
+VERSION: Final = 1
+
 _PLAINTEXT: Final = frozenset({"messages", "prompt", "input", "content", "response", "text"})
 _COMMON: Final = frozenset(
     {
@@ -38,6 +41,14 @@ def node_key(body: JsonObject, config: Config) -> str:
     if not isinstance(key, str):
         raise ApiError(400, "Invalid public key")
     return _bounded(key, "server_public_key", config.max_key_length)
+
+
+def leaving_key(body: JsonObject) -> str:
+    """The public key of a compute node that is to be taken out, known or not."""
+    key = body.get("server_public_key")
+    if not isinstance(key, str) or not key.strip():
+        raise ApiError(400, "Invalid public key")
+    return key
 
 
 def client_key(body: JsonObject, config: Config) -> str:

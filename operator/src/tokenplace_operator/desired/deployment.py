@@ -11,6 +11,7 @@ from tokenplace_operator.desired.raw import compact
 from tokenplace_operator.quantity import canonical, canonical_values
 
 UID = 1000
+PROGRESS_DEADLINE_SECONDS = 300
 STARTUP_SECONDS = 60
 
 CONTAINER_SECURITY = {
@@ -37,7 +38,7 @@ def deployment(relay: Relay) -> list[Object]:
         "replicas": relay.replicas,
         "selector": {"matchLabels": relay.selector},
         "strategy": {"type": "Recreate"},
-        "progressDeadlineSeconds": relay.rollback.deadline_seconds,
+        "progressDeadlineSeconds": PROGRESS_DEADLINE_SECONDS,
         "revisionHistoryLimit": 3,
         "template": _pod_template(relay),
     }

@@ -1,0 +1,138 @@
+"""What clients do to the relay's state; every method is one transition."""
+
+from tokenplace_relay.ledger import Ledger
+from tokenplace_relay.selection import Choice, choose
+from tokenplace_relay.state import (
+    Envelope,
+    Finished,
+    Full,
+    Key,
+    Node,
+    Pending,
+    Request,
+    Stage,
+    UnknownNode,
+    UnknownRequest,
+    WrongProof,
+    digest,
+    proves,
+    request_key,
+)
+
+
+class ClientMoves(Ledger):
+    """Select, submit, cancel, retrieve."""
+
+    def select(self, model: str, tier: str) -> Choice:
+        """Choose a node for a resolved model and a known tier; reserves nothing."""
+        now = self.now()
+        fresh = [node for node in self.nodes.values() if self.is_fresh(node, now)]
+        choice = choose(fresh, model, tier, now=now, max_queue=self._config.max_queue_depth)
+        if choice.node is not None:
+            choice.node.turn = next(self._numbers)
+        return choice
+
+    def submit(
+        self,
+        client: Key,
+        request_id: str,
+        node_key: str,
+        envelope: Envelope,
+        *,
+        size: int,
+        token: str,
+    ) -> float:
+        """Queue a request once; return the seconds until its deadline, also for a repeat.
+
+        Raises UnknownNode, Full, and Finished for a repeat of what ended without an answer.
+        """
+        key = request_key(client, request_id or f"\0{next(self._numbers)}")
+        known = self.settle(key)
+        if known is not None:
+            return self._repeated(known)
+        node = self._able(node_key)
+        self._check_room(client, node, size)
+        now = self.now()
+        request = Request(
+            key=key,
+            client=client,
+            request_id=request_id,
+            node=node.key,
+            envelope=envelope,
+            size=size,
+            created=now,
+            deadline=now + self._config.request_deadline,
+            cancel_digest=digest(token) if token else b"",
+        )
+        self.admit(request)
+        return request.deadline - now
+
+    def cancel(
+        self, client: Key, request_id: str, token: str, stage: Stage, reason: str
+    ) -> tuple[Stage, int]:
+        """End a live request; the same again gives the same. Returns stage and 1 if it was queued.
+
+        Raises WrongProof for a wrong token, an unknown request, and one that was answered.
+        """
+        request = self.settle(request_key(client, request_id))
+        if request is None or not proves(token, request.cancel_digest):
+            raise WrongProof
+        if request.stage is Stage.ANSWERED:
+            raise WrongProof
+        if not request.stage.is_live:
+            return request.stage, 0
+        was_queued = request.stage is Stage.QUEUED
+        self.end(request, stage, reason)
+        return stage, int(was_queued)
+
+    def retrieve(self, client: Key, request_id: str) -> Envelope | Pending:
+        """The answer, readable again until it is forgotten; Pending, with news, until then."""
+        request = self.settle(request_key(client, request_id), "pending_request_ttl_exceeded")
+        if request is None:
+            raise UnknownRequest
+        if request.stage.is_live:
+            news = request.progress
+            self.drop_progress(request)
+            return Pending(request.deadline - self.now(), news)
+        if request.stage is not Stage.ANSWERED:
+            raise Finished(request.stage, request.reason)
+        return self._read(request)
+
+    def retrieve_any(self, client: Key) -> Envelope:
+        """The oldest unread answer of a client."""
+        mailbox = self.mailboxes.get(client)
+        if mailbox is None or not mailbox.unread:
+            raise UnknownRequest
+        return self._read(next(iter(mailbox.unread.values())))
+
+    def _read(self, request: Request) -> Envelope:
+        if request.answer is None:
+            raise UnknownRequest
+        answer = request.answer
+        self.note_read(request)
+        return answer
+
+    def _repeated(self, known: Request) -> float:
+        if known.stage.is_live or known.answer is not None:
+            return max(0.0, known.deadline - self.now())
+        raise Finished(known.stage, known.reason)
+
+    def _able(self, key: str) -> Node:
+        """A node that may still do work: one that is silent for too long counts as gone."""
+        node, now = self.node(key), self.now()
+        if self.is_gone(node, now) or self.is_lost(node, now):
+            raise UnknownNode
+        return node
+
+    def _check_room(self, client: Key, node: Node, size: int) -> None:
+        config = self._config
+        mailbox = self.mailboxes.get(client)
+        if mailbox is not None and mailbox.pending >= config.max_client_requests:
+            raise Full(429, "too_many_requests", "Too many unanswered requests of this client")
+        if len(node.queue) >= config.max_queue_depth:
+            raise Full(503, "queue_full", "The queue of this compute node is full")
+        if self.pending >= config.max_requests:
+            raise Full(503, "relay_full", "This relay has no room for more requests")
+        self.check_bytes(self.request_bytes, size, config.max_request_bytes, "requests")
+        # Room that is left for the answers to what was accepted before.
+        self.check_bytes(self.unread_bytes, 0, config.max_answer_bytes // 2, "answers")

@@ -1,0 +1,41 @@
+"""Answers that must arrive: written by the handler, and taken back when nobody reads them."""
+
+import asyncio
+import select
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+
+_HUNG_UP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+
+
+async def deliver(
+    request: web.Request, response: web.StreamResponse, undo: Callable[[], None]
+) -> web.StreamResponse:
+    """Write an answer; call undo and raise when its peer is gone.
+
+    A peer that closed its end counts as gone, though the loop has not seen it yet. What gets lost
+    further on, behind a proxy, cannot be seen from here.
+    """
+    try:
+        if _has(request, _HUNG_UP):
+            raise ConnectionResetError
+        await response.prepare(request)
+        await response.write_eof()
+        # A peer that had closed before answers our bytes with a reset, which sets this one.
+        if _has(request, select.POLLERR):
+            raise ConnectionResetError
+    except (ConnectionError, asyncio.CancelledError):
+        undo()
+        raise
+    return response
+
+
+def _has(request: web.Request, events: int) -> bool:
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        return True
+    poller = select.poll()
+    poller.register(transport.get_extra_info("socket").fileno(), events)
+    return any(found & events for _, found in poller.poll(0))

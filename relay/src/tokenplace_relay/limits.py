@@ -1,0 +1,51 @@
+"""Rate limits around a call: counted before it, uncounted when it was the caller's mistake."""
+
+from typing import Final
+
+from aiohttp import web
+
+from tokenplace_relay import tokens
+from tokenplace_relay.context import of
+from tokenplace_relay.http import ApiError
+from tokenplace_relay.quota import too_often
+from tokenplace_relay.rates import Charge
+from tokenplace_relay.tokens import Handler
+
+_CHARGED: Final = "charged"
+
+
+async def limited(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a call, or raise ApiError 429 when its caller asks too often."""
+    quota = of(request).quota
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else ""
+    address = quota.address(request.remote, request.headers.getall("X-Forwarded-For", ()))
+    if quota.is_for_nodes(route) and tokens.registration_token(request) is not None:
+        request[_CHARGED] = quota.of_node(route, address)
+        _take(request, request[_CHARGED])
+        return await handler(request)
+    charges = quota.of_client(route, address)
+    _take(request, charges)
+    try:
+        return await handler(request)
+    except (ApiError, web.HTTPException) as error:
+        if quota.is_free(error.status):
+            quota.limiter.give_back(charges)
+        raise
+
+
+def count_node(request: web.Request, identity: str) -> None:
+    """Count a call by the node that makes it; raises ApiError 429, then nothing was counted."""
+    quota = of(request).quota
+    route = request.match_info.route.resource
+    assert route is not None
+    refusal = quota.limiter.take(quota.of_identity(route.canonical, identity))
+    if refusal is not None:
+        quota.limiter.give_back(request.get(_CHARGED, ()))
+        raise too_often(refusal)
+
+
+def _take(request: web.Request, charges: list[Charge]) -> None:
+    refusal = of(request).quota.limiter.take(charges)
+    if refusal is not None:
+        raise too_often(refusal)

@@ -1,0 +1,212 @@
+"""What compute nodes do to the relay's state; every method is one transition."""
+
+import secrets
+from itertools import chain
+
+from tokenplace_relay.capabilities import Capabilities
+from tokenplace_relay.ledger import Ledger
+from tokenplace_relay.state import (
+    Control,
+    Envelope,
+    Finished,
+    Full,
+    Key,
+    Node,
+    NotActive,
+    Proof,
+    Request,
+    Stage,
+    Tombstone,
+    UnknownRequest,
+    WrongProof,
+    digest,
+    proves,
+    request_key,
+)
+
+NOBODY = Proof()
+
+
+class NodeMoves(Ledger):
+    """Register, claim, control, report progress, answer, unregister."""
+
+    def register(self, key: str, capabilities: Capabilities, proof: Proof = NOBODY) -> str | None:
+        """Add or renew a node; return the credential, only when the node is new.
+
+        Raises WrongProof when a living node is renewed by another one.
+        """
+        now = self.now()
+        node = self.nodes.get(key)
+        if node is not None:
+            self._check_owner(node, proof)
+            node.capabilities, node.last_seen, node.token = capabilities, now, proof.token
+            return None
+        if len(self.nodes) >= self._config.max_nodes:
+            raise Full(503, "too_many_nodes", "This relay has no room for more compute nodes")
+        credential = secrets.token_urlsafe(32)
+        turn = next(self._numbers)
+        self.nodes[key] = Node(key, capabilities, digest(credential), now, proof.token, turn)
+        return credential
+
+    def touch(
+        self, key: str, capabilities: Capabilities | None = None, proof: Proof | None = None
+    ) -> Node:
+        """Note a sign of life of a registered node, and what it can do now."""
+        node = self.node(key)
+        if proof is not None:
+            self._check_owner(node, proof)
+        node.last_seen = self.now()
+        if capabilities is not None:
+            node.capabilities = capabilities
+        return node
+
+    def claim(self, key: str) -> Request | None:
+        """Hand the oldest live request of a node's queue to it."""
+        now, node = self.now(), self.node(key)
+        while node.queue:
+            request = next(iter(node.queue.values()))
+            if request.deadline <= now:
+                self.end(request, Stage.EXPIRED, "provider_timeout")
+                continue
+            self._hold(node, request)
+            if request.request_id:
+                self._unconfirmed.put(request.key, request, now)
+            return request
+        return None
+
+    def unclaim(self, request: Request) -> None:
+        """Take back work whose poller is gone: as if it had never been handed out."""
+        if request.stage is Stage.CLAIMED:
+            request.claimed_at = 0.0
+            self.requeue(request)
+
+    def control(self, key: str, request_id: str, credential: str, *, acknowledge: bool) -> Control:
+        """Renew the lease of claimed work, or tell what became of it."""
+        node = self.nodes.get(key)
+        if not self.is_owner(key, request_id, credential):
+            raise WrongProof
+        if node is not None and proves(credential, node.credential_digest):
+            node.last_seen = self.now()
+            request = self._at_work(node, request_id)
+            if request is not None:
+                self._hold(node, request)
+                self.counters.lease_renewals += 1
+                return self._counted(Control("active", request.deadline - self.now()))
+        stone = self._tombstone(key, request_id, credential)
+        if stone is None:
+            return self._counted(Control("completed/unavailable"))
+        if acknowledge:
+            self._tombstones.drop((key, request_id))
+            self.counters.add(self.counters.controls, "acknowledged")
+        return self._counted(Control(stone.status, max(0.0, stone.deadline - self.now())))
+
+    def is_owner(self, key: str, request_id: str, credential: str) -> bool:
+        """Whether a credential is that of a node, or of the one that once had this request."""
+        node = self.nodes.get(key)
+        if node is not None and proves(credential, node.credential_digest):
+            return True
+        return self._tombstone(key, request_id, credential) is not None
+
+    def progress(
+        self, key: str, client: Key, request_id: str, *, credential: str, news: Envelope, size: int
+    ) -> bool:
+        """Keep the newest news of claimed work; True when it replaced older ones.
+
+        Raises WrongProof; NotActive for work that is not this node's, or not any more; Finished
+        when its deadline has passed; Full.
+        """
+        node = self.nodes.get(key)
+        if node is None or not proves(credential, node.credential_digest):
+            raise WrongProof
+        request = self.requests.get(request_key(client, request_id))
+        if request is None or request.key not in node.claimed:
+            raise NotActive
+        if request.deadline <= self.now():
+            self.end(request, Stage.EXPIRED, "provider_timeout")
+            raise Finished(Stage.EXPIRED)
+        replaced = request.progress is not None
+        held = self.progress_bytes - request.progress_size
+        self.check_bytes(held, size, self._config.max_progress_bytes, "progress")
+        self.drop_progress(request)
+        request.progress, request.progress_size = news, size
+        self.progress_bytes += size
+        self._wake_readers(request.key)
+        return replaced
+
+    def answer(
+        self, client: Key, request_id: str, envelope: Envelope, size: int, proof: Proof = NOBODY
+    ) -> bool:
+        """Take a node's answer; False when one is there already and was not read.
+
+        Without a request id it is for the client's oldest live request that has none.
+        """
+        request = self._asked(client, request_id)
+        if request is None:
+            raise UnknownRequest
+        if request.stage is Stage.ANSWERED and request.key in self._mailbox_of(request):
+            return False
+        if not request.stage.is_live:
+            raise Finished(request.stage, request.reason)
+        self._check_owner(self.nodes[request.node], proof)
+        self.check_bytes(self.unread_bytes, size, self._config.max_answer_bytes, "answers")
+        request.answer, request.answer_size = envelope, size
+        self.unread_bytes += size
+        self.end(request, Stage.ANSWERED)
+        return True
+
+    def unregister(self, key: str, credential: str) -> bool:
+        """Remove a node at its own wish; False when it was not there."""
+        node = self.nodes.get(key)
+        if node is not None and not proves(credential, node.credential_digest):
+            raise WrongProof
+        return self.expel(key)
+
+    def expel(self, key: str) -> bool:
+        """Remove a node at the operator's wish; False when it was not there."""
+        node = self.nodes.get(key)
+        if node is None:
+            return False
+        self.remove(node, "unregistered")
+        return True
+
+    def _check_owner(self, node: Node, proof: Proof) -> None:
+        if not node.is_shown_by(proof):
+            raise WrongProof
+
+    def _hold(self, node: Node, request: Request) -> None:
+        """Give work to its node, or renew its lease; after this only a deadline takes it away."""
+        now = self.now()
+        self._unconfirmed.drop(request.key)
+        node.queue.pop(request.key, None)
+        node.claimed[request.key] = request
+        request.stage = Stage.CLAIMED
+        request.claimed_at = request.claimed_at or now
+        request.lease_end = min(now + self._config.in_flight_lease, request.deadline)
+
+    def _at_work(self, node: Node, request_id: str) -> Request | None:
+        """Live work that was handed to a node, also when it was put back since."""
+        for request in chain(node.claimed.values(), node.queue.values()):
+            if request.request_id == request_id and request.claimed_at:
+                self.settle(request.key)
+                return request if request.stage.is_live else None
+        return None
+
+    def _tombstone(self, key: str, request_id: str, credential: str) -> Tombstone | None:
+        stone = self._tombstones.get((key, request_id), self.now())
+        return stone if stone is not None and proves(credential, stone.owner_digest) else None
+
+    def _asked(self, client: Key, request_id: str) -> Request | None:
+        if request_id:
+            return self.settle(request_key(client, request_id))
+        mailbox = self.mailboxes.get(client)
+        if mailbox is None or not mailbox.nameless:
+            return None
+        return self.settle(next(iter(mailbox.nameless)))
+
+    def _mailbox_of(self, request: Request) -> dict[Key, Request]:
+        mailbox = self.mailboxes.get(request.client)
+        return mailbox.unread if mailbox is not None else {}
+
+    def _counted(self, outcome: Control) -> Control:
+        self.counters.add(self.counters.controls, outcome.status.replace("/", "_"))
+        return outcome

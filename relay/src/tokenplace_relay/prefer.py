@@ -1,0 +1,19 @@
+"""The `wait` preference of RFC 7240: how long a client likes its answer to be held back."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+_WAIT: Final = re.compile(r'wait\s*=\s*"?(\d{1,9})"?', re.IGNORECASE)
+
+
+def preference(values: Sequence[str], most: float) -> int:
+    """Seconds from the `Prefer` headers, cut to whole seconds of `most`; 0 when none are asked.
+
+    The first `wait` counts; parameters after `;` and all other preferences are ignored.
+    """
+    for part in ",".join(values).split(","):
+        match = _WAIT.fullmatch(part.partition(";")[0].strip())
+        if match is not None:
+            return min(int(match[1]), int(most))
+    return 0

@@ -1,0 +1,87 @@
+"""POST progress: the newest encrypted news of a request at work, from its node to its client."""
+
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from tokenplace_relay import tokens
+from tokenplace_relay.client_routes import refused
+from tokenplace_relay.context import of
+from tokenplace_relay.http import ApiError, JsonObject, json_response, read_body
+from tokenplace_relay.limits import count_node
+from tokenplace_relay.logs import fingerprint, get
+from tokenplace_relay.node_routes import wrong_credential
+from tokenplace_relay.state import Finished, Full, NotActive, WrongProof, digest
+from tokenplace_relay.wire import PROTOCOL, VERSION
+
+log = get("tokenplace.relay.progress")
+
+MAX_BYTES: Final = 16384
+_NAMES: Final = ("server_public_key", "client_public_key", "request_id", "control_credential")
+_SEALED: Final = ("ciphertext", "cipherkey", "iv")
+_SHOWN: Final = ("client_public_key", "request_id", "protocol", "version", *_SEALED)
+"""What the client gets of it."""
+
+
+def routes() -> list[web.RouteDef]:
+    """What this module serves."""
+    return [web.post("/api/v1/relay/progress", progress)]
+
+
+@tokens.for_nodes
+async def progress(request: web.Request) -> web.Response:
+    """Keep the newest news of claimed work until the client reads it or the work ends."""
+    context = of(request)
+    body = _checked(await _read(request))
+    node, client, request_id, credential = (body[name] for name in _NAMES)
+    if context.state.is_owner(node, request_id, credential):
+        count_node(request, fingerprint(node))
+    news = {name: body[name] for name in _SHOWN}
+    size = sum(len(value) for value in news.values() if isinstance(value, str))
+    try:
+        replaced = context.state.progress(
+            node, digest(client), request_id, credential=credential, news=news, size=size
+        )
+    except WrongProof:
+        raise wrong_credential() from None
+    except NotActive:
+        raise ApiError(410, "Progress request is not active for this owner") from None
+    except Finished:
+        raise ApiError(410, "Progress request has expired") from None
+    except Full as full:
+        raise refused(full) from None
+    log.debug("progress", node=fingerprint(node), outcome="replaced" if replaced else "accepted")
+    return json_response({"message": "Encrypted progress accepted"}, 202)
+
+
+async def _read(request: web.Request) -> object:
+    """The JSON of a small body; one that is too large is refused before it is parsed."""
+    context = of(request)
+    try:
+        raw = await read_body(request, MAX_BYTES, context.config.body_timeout, context.reading)
+        return msgspec.json.decode(raw)
+    except ApiError as error:
+        if error.status == 413:
+            raise ApiError(413, "Progress envelope too large", close=True) from None
+        raise
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise ApiError(400, "Invalid encrypted progress schema") from None
+
+
+def _checked(body: object) -> JsonObject:
+    if not isinstance(body, dict) or body.keys() != {*_NAMES, "protocol", "version", *_SEALED}:
+        raise ApiError(400, "Invalid encrypted progress schema")
+    if not all(_is_text(body[name]) for name in _NAMES):
+        raise ApiError(400, "Invalid encrypted progress schema")
+    version = body["version"]
+    # True equals 1 and is no version.
+    if body["protocol"] != PROTOCOL or isinstance(version, bool) or version != VERSION:
+        raise ApiError(400, "Invalid encrypted progress protocol")
+    if not all(_is_text(body[name]) for name in _SEALED):
+        raise ApiError(400, "Invalid encrypted progress envelope")
+    return body
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())

@@ -1,0 +1,64 @@
+"""The tokens of compute nodes and of operators: compared in constant time, never kept."""
+
+import hmac
+from collections.abc import Awaitable, Callable, Iterable
+
+from aiohttp import web
+
+from tokenplace_relay.context import of
+from tokenplace_relay.http import ApiError
+from tokenplace_relay.state import digest
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_NODE = "X-Relay-Server-Token"
+_OPERATOR = "X-Token-Place-Operator"
+
+
+def registration_token(request: web.Request) -> bytes | None:
+    """Digest of the right token that a node came with; b'' where none is asked for, else None."""
+    tokens = of(request).config.server_tokens
+    if not tokens:
+        return b""
+    given = digest(request.headers.get(_NODE, "").strip())
+    return given if _is_one_of(given, tokens) else None
+
+
+def for_nodes(handler: Handler) -> Handler:
+    """Ask for a registration token where tokens are configured."""
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        if registration_token(request) is None:
+            raise ApiError(401, "Missing or invalid relay server token")
+        return await handler(request)
+
+    return guarded
+
+
+def for_operators(handler: Handler) -> Handler:
+    """Ask for the operator's token; without one configured, nobody is an operator."""
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        token = of(request).config.operator_token
+        if not token:
+            text = "No operator token is configured on this relay"
+            raise ApiError(503, text, "operator_auth_not_configured")
+        if not _is_one_of(digest(_operator_token(request)), (token,)):
+            raise ApiError(401, "Missing or invalid operator token", "operator_token_invalid")
+        return await handler(request)
+
+    return guarded
+
+
+def _operator_token(request: web.Request) -> str:
+    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+    own = request.headers.get(_OPERATOR, "").strip()
+    return own or (bearer.strip() if scheme.lower() == "bearer" else "")
+
+
+def _is_one_of(given: bytes, tokens: Iterable[str]) -> bool:
+    """Compare with every token, so that the time tells nothing."""
+    found = False
+    for one in tokens:
+        found |= hmac.compare_digest(given, digest(one))
+    return found
