@@ -1,6 +1,6 @@
 """From desired and live children to writes: skip, apply or prune; strangers are left alone."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -149,33 +149,32 @@ def _is_sublist(desired: list[Any], live: object) -> bool:
     return mergeable and all(any(is_subset(want, have) for have in live) for want in desired)
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """Fields of a child that others had set and we took back."""
-
-    child: Object
-    conflicts: tuple[FieldConflict, ...]
+OnConflict = Callable[[Object, tuple[FieldConflict, ...]], Awaitable[None]]
+"""Told of a child and the fields of it that others hold, before they are taken back."""
 
 
 class Applier:
-    """Executes plans."""
+    """Executes plans.
 
-    def __init__(self, kube: Writer, store: Store, metrics: Metrics) -> None:
+    Everything that a builder writes is ours by design; what is not, such as the replicas that an
+    autoscaler sets, it leaves out. So fields of others are told, and then taken back by force.
+    """
+
+    def __init__(
+        self, kube: Writer, store: Store, metrics: Metrics, on_conflict: OnConflict
+    ) -> None:
         self._kube = kube
         self._store = store
         self._metrics = metrics
+        self._on_conflict = on_conflict
 
-    async def execute(self, todo: Plan) -> list[Taken]:
-        """Apply in order, then prune; return the fields that were taken back from others."""
+    async def execute(self, todo: Plan) -> None:
+        """Apply in order, then prune."""
         self._count(todo)
-        taken = []
         for obj in todo.apply:
-            conflicts = await self._apply(obj)
-            if conflicts:
-                taken.append(Taken(obj, conflicts))
+            await self._apply(obj)
         for obj in todo.prune:
             await self._prune(obj)
-        return taken
 
     def _count(self, todo: Plan) -> None:
         for obj in todo.skip:
@@ -183,26 +182,29 @@ class Applier:
         for obj in todo.drifted:
             self._metrics.drift.labels(obj["kind"]).inc()
 
-    async def _apply(self, obj: Object) -> tuple[FieldConflict, ...]:
-        conflicts: tuple[FieldConflict, ...] = ()
+    async def _apply(self, obj: Object) -> None:
         kind = obj["kind"]
         try:
-            try:
-                live = await self._kube.apply(obj)
-            except Conflict as conflict:
-                if not conflict.causes:
-                    raise
-                conflicts = conflict.causes
-                self._metrics.applies.labels(kind, "conflict").inc()
-                live = await self._kube.apply(obj, force=True)
+            live = await self._applied(obj)
         except Invalid as refusal:
             if not await self._replaced(obj, refusal):
                 self._metrics.applies.labels(kind, "error").inc()
                 raise
-            return ()
+            return
         self._metrics.applies.labels(kind, "applied").inc()
         self._store.put(live)
-        return conflicts
+
+    async def _applied(self, obj: Object) -> Object:
+        """Unforced first: only so the server tells who holds which field."""
+        try:
+            return await self._kube.apply(obj)
+        except Conflict as conflict:
+            if not conflict.causes:
+                raise
+            self._metrics.applies.labels(obj["kind"], "conflict").inc()
+            # Told first: killed after the force, nobody would ever know.
+            await self._on_conflict(obj, conflict.causes)
+        return await self._kube.apply(obj, force=True)
 
     async def _replaced(self, obj: Object, refusal: Invalid) -> bool:
         """Delete a live child that cannot be changed into what is wanted; its end is an event."""

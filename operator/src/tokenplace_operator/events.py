@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tokenplace_operator.conditions import MESSAGE_LIMIT, Reason, text_time
 from tokenplace_operator.kinds import EVENT, Kind, Object
-from tokenplace_operator.kube import KubeError
+from tokenplace_operator.kube import Conflict, KubeError
 from tokenplace_operator.logs import get_logger
 
 log = get_logger(__name__)
@@ -37,10 +37,21 @@ class Recorder:
         self._now = now
         self._counts: OrderedDict[str, int] = OrderedDict()
 
-    async def record(self, about: Object, reason: Reason, message: str, *, warning: bool) -> None:
-        """Record what a user should know about an object."""
+    async def record(
+        self,
+        about: Object,
+        reason: Reason,
+        message: str,
+        *,
+        warning: bool,
+        identity: str | None = None,
+    ) -> None:
+        """Record what a user should know about an object.
+
+        identity: what makes it the same Event as another one, if not the message.
+        """
         message = message[:MESSAGE_LIMIT]
-        name = _name(about, reason, message)
+        name = _name(about, reason, message if identity is None else identity)
         count = self._counts.pop(name, 0) + 1
         self._counts[name] = count
         if len(self._counts) > MAX_REMEMBERED:
@@ -59,27 +70,29 @@ class Recorder:
             patch = {"count": count, "lastTimestamp": now}
             await self._kube.patch(EVENT, namespace, name, patch)
             return
-        await self._kube.create(
-            {
-                "apiVersion": EVENT.api_version,
-                "kind": EVENT.kind,
-                "metadata": {"name": name, "namespace": namespace},
-                "involvedObject": {
-                    "apiVersion": about["apiVersion"],
-                    "kind": about["kind"],
-                    "name": about["metadata"]["name"],
-                    "namespace": namespace,
-                    "uid": about["metadata"]["uid"],
-                },
-                "type": "Warning" if warning else "Normal",
-                "reason": str(reason),
-                "message": message,
-                "source": {"component": COMPONENT},
-                "firstTimestamp": now,
-                "lastTimestamp": now,
-                "count": 1,
-            }
-        )
+        event = {
+            "apiVersion": EVENT.api_version,
+            "kind": EVENT.kind,
+            "metadata": {"name": name, "namespace": namespace},
+            "involvedObject": {
+                "apiVersion": about["apiVersion"],
+                "kind": about["kind"],
+                "name": about["metadata"]["name"],
+                "namespace": namespace,
+                "uid": about["metadata"]["uid"],
+            },
+            "type": "Warning" if warning else "Normal",
+            "reason": str(reason),
+            "message": message,
+            "source": {"component": COMPONENT},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        try:
+            await self._kube.create(event)
+        except Conflict:  # An earlier process has written it.
+            await self._kube.patch(EVENT, namespace, name, {"lastTimestamp": now})
 
 
 def _name(about: Object, reason: Reason, message: str) -> str:

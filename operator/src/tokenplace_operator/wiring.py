@@ -13,7 +13,9 @@ from tokenplace_operator.events import Recorder
 from tokenplace_operator.gpu_target import Resolver
 from tokenplace_operator.kube import Kube
 from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.observe import Observer
 from tokenplace_operator.reconcile import Reconciler
+from tokenplace_operator.report import Reporter
 from tokenplace_operator.store import Store
 from tokenplace_operator.watch import Intake
 from tokenplace_operator.workqueue import WorkQueue
@@ -51,9 +53,9 @@ def assemble(kube: Kube, config: Config, metrics: Metrics, make_reconcile: MakeR
 
 def reconciler(kube: Kube, store: Store, metrics: Metrics) -> Reconcile:
     """Make the reconcile function of the program."""
-    return Reconciler(
-        kube, store, metrics, Recorder(kube, utc_now), Resolver(time.monotonic), utc_now
-    ).reconcile
+    observer = Observer(kube, store, Resolver(time.monotonic))
+    reporter = Reporter(kube, store, Recorder(kube, utc_now))
+    return Reconciler(kube, store, metrics, observer, reporter, utc_now).reconcile
 
 
 def utc_now() -> datetime:

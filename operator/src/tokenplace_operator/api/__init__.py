@@ -9,7 +9,7 @@ from tokenplace_operator.api.access import Ingress, Service, Tls
 from tokenplace_operator.api.common import APP, GROUP, KIND, MANAGER, VERSION, Json, SpecError
 from tokenplace_operator.api.gpu import Gpu, GpuMode
 from tokenplace_operator.api.image import Image
-from tokenplace_operator.api.pods import Drain, PodTemplate, Resources
+from tokenplace_operator.api.pods import Drain, PodTemplate, Resources, Rollback
 from tokenplace_operator.api.policy import NetworkPolicy, Peer
 from tokenplace_operator.api.relay import Relay, parse
 from tokenplace_operator.api.scaling import StateMode
@@ -31,6 +31,7 @@ __all__ = [
     "PodTemplate",
     "Relay",
     "Resources",
+    "Rollback",
     "Service",
     "SpecError",
     "StateMode",

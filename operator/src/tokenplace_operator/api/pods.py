@@ -1,4 +1,4 @@
-"""spec.resources, spec.drain and spec.podTemplate: the shape of the pods."""
+"""spec.resources, spec.drain, spec.rollback and spec.podTemplate: the shape of the pods."""
 
 from __future__ import annotations
 
@@ -60,6 +60,22 @@ class Drain:
     def grace_period_seconds(self) -> int:
         """terminationGracePeriodSeconds of the pods: never shorter than the drain itself."""
         return self.delay_seconds + self.timeout_seconds + DRAIN_MARGIN_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """spec.rollback; deadline_seconds: how long a rollout may go without progress."""
+
+    enabled: bool = False
+    deadline_seconds: int = 300
+
+    @classmethod
+    def read(cls, spec: Reader) -> Rollback:
+        """Read the section."""
+        return cls(
+            enabled=spec.flag("enabled"),
+            deadline_seconds=spec.integer("deadlineSeconds", 300, 10),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from tokenplace_operator.api.access import Ingress, Service
 from tokenplace_operator.api.common import APP, Json, SpecError
 from tokenplace_operator.api.gpu import Gpu
 from tokenplace_operator.api.image import Image
-from tokenplace_operator.api.pods import Drain, PodTemplate, Resources
+from tokenplace_operator.api.pods import Drain, PodTemplate, Resources, Rollback
 from tokenplace_operator.api.policy import NetworkPolicy
 from tokenplace_operator.api.scaling import StateMode
 from tokenplace_operator.spec_reader import Reader
@@ -32,6 +32,7 @@ class Relay:
     ingress: Ingress
     network_policy: NetworkPolicy
     drain: Drain
+    rollback: Rollback
     pod_template: PodTemplate
     paused: bool
 
@@ -80,6 +81,7 @@ def parse(obj: Json) -> Relay:
         ingress=Ingress.read(spec.section("ingress")),
         network_policy=NetworkPolicy.read(spec.section("networkPolicy")),
         drain=Drain.read(spec.section("drain")),
+        rollback=Rollback.read(spec.section("rollback")),
         pod_template=PodTemplate.read(spec.section("podTemplate")),
         paused=spec.flag("paused"),
     )

@@ -11,7 +11,6 @@ from tokenplace_operator.desired.raw import compact
 from tokenplace_operator.quantity import canonical, canonical_values
 
 UID = 1000
-PROGRESS_DEADLINE_SECONDS = 300
 STARTUP_SECONDS = 60
 
 CONTAINER_SECURITY = {
@@ -38,7 +37,7 @@ def deployment(relay: Relay) -> list[Object]:
         "replicas": relay.replicas,
         "selector": {"matchLabels": relay.selector},
         "strategy": {"type": "Recreate"},
-        "progressDeadlineSeconds": PROGRESS_DEADLINE_SECONDS,
+        "progressDeadlineSeconds": relay.rollback.deadline_seconds,
         "revisionHistoryLimit": 3,
         "template": _pod_template(relay),
     }

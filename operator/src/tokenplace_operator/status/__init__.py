@@ -8,7 +8,7 @@ from datetime import datetime
 from tokenplace_operator.api import Relay
 from tokenplace_operator.conditions import Condition, Reason, Type, set_condition
 from tokenplace_operator.kinds import Object
-from tokenplace_operator.status.image import image, image_pinned
+from tokenplace_operator.status.image import image, image_pinned, knows_its_image
 from tokenplace_operator.status.network import gpu, policy_accurate
 from tokenplace_operator.status.observed import (
     Finding,
@@ -16,16 +16,28 @@ from tokenplace_operator.status.observed import (
     Observed,
     Verdict,
     count,
-    is_settled,
 )
+from tokenplace_operator.status.rollback import apply_to, due, record, standing
+from tokenplace_operator.status.rollout import is_settled
 from tokenplace_operator.status.summary import findings, summary
 
-__all__ = ["Finding", "Observed", "Verdict", "compute", "is_settled", "of_invalid"]
+__all__ = [
+    "Finding",
+    "Observed",
+    "Verdict",
+    "apply_to",
+    "compute",
+    "due",
+    "is_settled",
+    "knows_its_image",
+    "of_invalid",
+    "standing",
+]
 
 
-def compute(relay: Relay, seen: Observed, now: datetime) -> Object:
+def compute(relay: Relay, seen: Observed) -> Object:
     """The whole status; equal inputs give an equal one, apart from times of real transitions."""
-    return {
+    status = {
         "observedGeneration": relay.generation,
         "replicas": count(seen.deployment, "replicas"),
         "readyReplicas": count(seen.deployment, "readyReplicas"),
@@ -33,9 +45,12 @@ def compute(relay: Relay, seen: Observed, now: datetime) -> Object:
         "host": relay.host,
         "url": relay.url,
         "image": image(relay, seen),
-        "gpu": gpu(relay, seen, now),
-        "conditions": _conditions(relay, seen, now),
+        "gpu": gpu(relay, seen),
+        "rollback": record(seen),
+        "conditions": _conditions(relay, seen),
     }
+    # The server stores an empty object as it stands; nothing to say is better said by nothing.
+    return {name: value for name, value in status.items() if value != {}}
 
 
 def of_invalid(
@@ -52,10 +67,11 @@ def of_invalid(
     return {**kept, "observedGeneration": generation, "conditions": [*first, *rest]}
 
 
-def _conditions(relay: Relay, seen: Observed, now: datetime) -> list[Condition]:
+def _conditions(relay: Relay, seen: Observed) -> list[Condition]:
     old: list[Condition] = seen.previous.get("conditions", [])
     finding = next(findings(relay, seen), None)
     stopped = relay.replicas == 0
+    now = seen.now
     found = summary(finding, old, relay.generation, now, scaled_to_zero=stopped)
     for kind, judge in _ASPECTS.items():
         verdict = judge(relay, seen)

@@ -1,7 +1,5 @@
 """Whether the NetworkPolicy lets through what is wanted, and which GPU target that is."""
 
-from datetime import datetime
-
 from tokenplace_operator.api import GpuMode, Relay
 from tokenplace_operator.conditions import Reason, text_time
 from tokenplace_operator.desired.network_policy import gpu_blocks
@@ -27,7 +25,7 @@ def policy_accurate(relay: Relay, seen: Observed) -> Verdict:
     return Verdict(True, Reason.POLICY_CURRENT, f"The policy follows the addresses of {host}.")
 
 
-def gpu(relay: Relay, seen: Observed, now: datetime) -> Object:
+def gpu(relay: Relay, seen: Observed) -> Object:
     """status.gpu."""
     if relay.gpu.mode is GpuMode.NONE:
         return {}
@@ -39,5 +37,5 @@ def gpu(relay: Relay, seen: Observed, now: datetime) -> Object:
         before = seen.previous.get("gpu", {})
         # Moves only with the addresses: a time of every look-up would be a write a minute.
         same = before.get("addresses") == found["addresses"] and "lastResolved" in before
-        found["lastResolved"] = before["lastResolved"] if same else text_time(now)
+        found["lastResolved"] = before["lastResolved"] if same else text_time(seen.now)
     return found

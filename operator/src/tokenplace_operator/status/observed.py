@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
 from tokenplace_operator.api import Relay
 from tokenplace_operator.apply import Plan
@@ -17,14 +18,27 @@ class Observed:
 
     plan: Plan
     deployment: Object | None
-    pods: tuple[Object, ...] = ()
+    now: datetime
+    pods: tuple[Object, ...] | None = None
+    """None: not read, since nothing has changed."""
     facts: Facts = field(default_factory=Facts)
     gpu_error: str = ""
     """Why gpu.host did not resolve just now; empty when it did or need not."""
     refusal: str = ""
     """What the API server said when it refused a child; empty when it did not."""
+    rollback: "Rollback | None" = None
+    """The one that stands or begins."""
     previous: Object = field(default_factory=dict)
     """The status before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """to_image runs in place of from_image, which the spec names; cause is the pods' own."""
+
+    from_image: str
+    to_image: str
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +68,3 @@ Judge = Callable[[Relay, Observed], Verdict | None]
 def count(deployment: Object | None, name: str) -> int:
     """A number of the Deployment's status; 0 when it is not there."""
     return int((deployment or {}).get("status", {}).get(name, 0))
-
-
-def deployment_conditions(seen: Observed) -> list[dict[str, Any]]:
-    """What the Deployment's controller says of it."""
-    found: list[dict[str, Any]] = (seen.deployment or {}).get("status", {}).get("conditions", [])
-    return found
-
-
-def is_settled(deployment: Object | None, replicas: int) -> bool:
-    """Whether the live Deployment has done all that its newest spec asks."""
-    if deployment is None:
-        return False
-    status = deployment.get("status", {})
-    current = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 1)
-    counts = (status.get(name, 0) for name in ("updatedReplicas", "availableReplicas", "replicas"))
-    return current and all(found == replicas for found in counts)

@@ -9,15 +9,10 @@ from datetime import datetime
 
 from tokenplace_operator.api import Relay
 from tokenplace_operator.conditions import Condition, Reason, Type, set_condition
-from tokenplace_operator.status.observed import (
-    Check,
-    Finding,
-    Observed,
-    count,
-    deployment_conditions,
-    is_settled,
-)
+from tokenplace_operator.status.observed import Check, Finding, Observed
 from tokenplace_operator.status.pods import pod_trouble
+from tokenplace_operator.status.rollback import rolled_back
+from tokenplace_operator.status.rollout import in_progress, is_settled, overdue, pods_refused
 
 
 def findings(relay: Relay, seen: Observed) -> Iterator[Finding]:
@@ -98,23 +93,8 @@ def _missing(_relay: Relay, seen: Observed) -> Finding | None:
     return Finding(Reason.DEPLOYMENT_MISSING, "The Deployment does not exist yet.")
 
 
-def _deadline_exceeded(_relay: Relay, seen: Observed) -> Finding | None:
-    for condition in deployment_conditions(seen):
-        message = condition.get("message", "")
-        if condition.get("reason") == "ProgressDeadlineExceeded":
-            text = f"The rollout does not get on; see kubectl describe pod. {message}"
-            return Finding(Reason.ROLLOUT_DEADLINE_EXCEEDED, text, must_act=True)
-        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
-            return Finding(Reason.POD_REFUSED, f"Pods are refused: {message}")
-    return None
-
-
-def _in_progress(relay: Relay, seen: Observed) -> Finding | None:
-    if is_settled(seen.deployment, relay.replicas):
-        return None
-    ready = count(seen.deployment, "readyReplicas")
-    text = f"{ready} of {relay.replicas} pods are ready; the rollout goes on."
-    return Finding(Reason.ROLLOUT_PENDING, text)
+def _cannot_start(relay: Relay, seen: Observed) -> Finding | None:
+    return None if is_settled(seen.deployment, relay.replicas) else pod_trouble(relay, seen)
 
 
 _CHECKS: tuple[Check, ...] = (
@@ -123,7 +103,9 @@ _CHECKS: tuple[Check, ...] = (
     _held_back,
     _leaving,
     _missing,
-    pod_trouble,
-    _deadline_exceeded,
-    _in_progress,
+    rolled_back,
+    overdue,
+    _cannot_start,
+    pods_refused,
+    in_progress,
 )

@@ -77,7 +77,12 @@ class FakeKubelet:
         marker = f"{fate}/{self.digest(image)}"
         if fate is Fate.PENDING or "deletionTimestamp" in pod.obj["metadata"]:
             return
-        if pod.obj["status"].get("message") != marker:
+        # The scheduler finds no node, and may say so after us.
+        unscheduled = any(
+            one["type"] == "PodScheduled" and one["status"] == "False"
+            for one in pod.obj["status"].get("conditions", [])
+        )
+        if unscheduled or pod.obj["status"].get("message") != marker:
             patch = {"status": {**_status(pod.obj, fate, self.digest(image)), "message": marker}}
             pod.patch(patch, subresource="status")
 
