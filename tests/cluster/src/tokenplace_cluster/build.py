@@ -6,6 +6,7 @@ and nothing else does. An existing build is named by the module's environment va
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -73,6 +74,8 @@ MODULES: Final = {
         GoModule("pause"),
         GoModule("witness"),
         GoModule("kstatus"),
+        GoModule("policy"),
+        GoModule("rules"),
     )
 }
 
@@ -90,6 +93,22 @@ def program(name: str) -> Path:
     if name in KUBERNETES_PROGRAMS:
         return _with_links(MODULES["kubernetes"]) / name
     return _built(MODULES[name])
+
+
+def module_folder(path: str) -> Path:
+    """The files of a Go module, in the version that tests/cluster/go/crds names, checksums and all.
+
+    Nothing is compiled: some projects ship their CRDs in no other package.
+    """
+    command = [_go(), "mod", "download", "-json", path]
+    environment = {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly"}
+    done = subprocess.run(
+        command, cwd=GO / "crds", env=environment, capture_output=True, text=True, check=False
+    )
+    found = json.loads(done.stdout or "{}")
+    if "Dir" not in found:
+        raise BuildError(f"{path} cannot be fetched: {found.get('Error') or done.stderr.strip()}")
+    return Path(found["Dir"])
 
 
 def _built(module: GoModule) -> Path:

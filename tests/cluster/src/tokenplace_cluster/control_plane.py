@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -126,6 +127,18 @@ class ControlPlane:
         if done.returncode != 0:
             raise KubectlError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout
+
+    def wait_established(self, crd: str) -> None:
+        """Wait until a kind is served; `kubectl wait` fails on a CRD that has no status yet."""
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            found = json.loads(self.kubectl("get", "crd", crd, "--output=json"))
+            conditions = found.get("status", {}).get("conditions") or []
+            if any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{crd} was not established within {READY_SECONDS:g} s")
+            time.sleep(0.1)
 
     def stop_apiserver(self, *, kill: bool = False) -> None:
         """End the API server, by SIGKILL when told; the data stays in etcd."""

@@ -48,10 +48,7 @@ def crd(control_plane: ControlPlane) -> str:
     """The kind, known to the API server; returns the CRD's name."""
     control_plane.kubectl("apply", "--server-side", f"--filename={CRDS}")
     name = "tokenplacerelays.token.place"
-    # Before it has any condition, `kubectl wait` ends with an error instead of waiting.
-    conditions = "--for=jsonpath={.status.conditions}"
-    control_plane.kubectl("wait", conditions, f"crd/{name}", "--timeout=20s")
-    control_plane.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=20s")
+    control_plane.wait_established(name)
     return name
 
 

@@ -22,7 +22,8 @@ console = Console(highlight=False, soft_wrap=True)
 @cli.command("build")
 def build_programs() -> None:
     """Build all programs of the cluster, once, and print where they are."""
-    for name in (*build.KUBERNETES_PROGRAMS, "coredns", "registry", "pause", "witness"):
+    others = [name for name in build.MODULES if name != "kubernetes"]
+    for name in (*build.KUBERNETES_PROGRAMS, *others):
         console.print(f"{name:25} {build.program(name)}")
 
 
