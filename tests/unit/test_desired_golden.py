@@ -13,24 +13,33 @@ import yaml
 from tokenplace_operator.api import parse
 from tokenplace_operator.desired import build
 from tokenplace_operator.facts import Facts
+from tokenplace_operator.kinds import OPTIONAL_KINDS
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(path.name.removesuffix(".relay.yaml") for path in GOLDEN.glob("*.relay.yaml"))
 
 
 def test_there_are_cases() -> None:
-    assert {"minimal", "external-name", "headless", "everything"} <= set(CASES)
+    assert {"minimal", "external-name", "headless", "everything", "monitored"} <= set(CASES)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_children_are_those_of_the_golden_file(case: str) -> None:
     given = yaml.safe_load((GOLDEN / f"{case}.relay.yaml").read_text())
-    facts = Facts(tuple(given.get("facts", {}).get("gpu_addresses", ())))
-    children = build(parse(given), facts)
+    children = build(parse(given), facts_of(given.get("facts", {})))
     expected = GOLDEN / f"{case}.children.yaml"
     if os.environ.get("UPDATE_GOLDEN"):
         expected.write_text(_text(children))
     assert list(yaml.safe_load_all(expected.read_text())) == children
+
+
+def facts_of(given: dict[str, Any]) -> Facts:
+    kinds = {kind.kind: kind for kind in OPTIONAL_KINDS}
+    return Facts(
+        gpu_addresses=tuple(given.get("gpu_addresses", ())),
+        apis=frozenset(kinds[name] for name in given.get("apis", ())),
+        nameservers=tuple(given.get("nameservers", ())),
+    )
 
 
 class _Dumper(yaml.SafeDumper):

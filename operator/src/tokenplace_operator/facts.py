@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tokenplace_operator.kinds import Kind
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -11,6 +13,12 @@ class Facts:
 
     gpu_addresses: IPv4 and IPv6 addresses that gpu.host resolves to (and those still in their
     grace time), sorted, without duplicates. Empty while nothing is resolved, and in other modes.
+    gpu_retiring: those of gpu_addresses that DNS has not named for a while and that close soon.
+    apis: the optional kinds that this cluster serves now.
+    nameservers: addresses that the pods of this cluster send DNS questions to.
     """
 
     gpu_addresses: tuple[str, ...] = ()
+    gpu_retiring: tuple[str, ...] = ()
+    apis: frozenset[Kind] = frozenset()
+    nameservers: tuple[str, ...] = ()

@@ -44,18 +44,42 @@ SERVICE = Kind("", "v1", "services", "Service")
 ENDPOINT_SLICE = Kind("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 INGRESS = Kind("networking.k8s.io", "v1", "ingresses", "Ingress")
 NETWORK_POLICY = Kind("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
+CONFIG_MAP = Kind("", "v1", "configmaps", "ConfigMap")
+AUTOSCALER = Kind("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
+DISRUPTION_BUDGET = Kind("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
+SERVICE_MONITOR = Kind("monitoring.coreos.com", "v1", "servicemonitors", "ServiceMonitor")
+PROMETHEUS_RULE = Kind("monitoring.coreos.com", "v1", "prometheusrules", "PrometheusRule")
+HTTP_ROUTE = Kind("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute")
+CERTIFICATE = Kind("cert-manager.io", "v1", "certificates", "Certificate")
 LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 EVENT = Kind("", "v1", "events", "Event")
 POD = Kind("", "v1", "pods", "Pod")
 
-CHILD_KINDS = (SERVICE_ACCOUNT, DEPLOYMENT, SERVICE, ENDPOINT_SLICE, INGRESS, NETWORK_POLICY)
+CHILD_KINDS = (
+    SERVICE_ACCOUNT,
+    CONFIG_MAP,
+    DEPLOYMENT,
+    SERVICE,
+    ENDPOINT_SLICE,
+    INGRESS,
+    NETWORK_POLICY,
+    AUTOSCALER,
+    DISRUPTION_BUDGET,
+)
 """Kinds of the objects a relay owns; all are watched, selected by their managed-by label."""
+
+OPTIONAL_CHILD_KINDS = (SERVICE_MONITOR, PROMETHEUS_RULE, HTTP_ROUTE)
+"""Children whose APIs may be absent, appear and vanish: listed again and again, not watched."""
+
+OPTIONAL_KINDS = (*OPTIONAL_CHILD_KINDS, CERTIFICATE)
+"""Every kind whose API may be absent."""
 
 MANAGED_BY_SELECTOR = "app.kubernetes.io/managed-by=tokenplace-operator"
 """Label selector that every child matches."""
 
 _BY_NAME = {
-    (kind.api_version, kind.kind): kind for kind in (RELAY, *CHILD_KINDS, LEASE, EVENT, POD)
+    (kind.api_version, kind.kind): kind
+    for kind in (RELAY, *CHILD_KINDS, *OPTIONAL_KINDS, LEASE, EVENT, POD)
 }
 
 

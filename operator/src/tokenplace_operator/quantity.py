@@ -31,6 +31,15 @@ def canonical(quantity: str | int) -> str:
     return ("-" if sign == "-" and amount else "") + _format(amount, suffix)
 
 
+def amount(quantity: str | int) -> Fraction:
+    """The number that a quantity stands for; ValueError for text that is none."""
+    match = _PATTERN.fullmatch(str(quantity))
+    if match is None:
+        raise ValueError(f"{quantity!r} is no quantity")
+    sign, number, suffix = match[1], match[2], match[3] or ""
+    return (-1 if sign == "-" else 1) * Fraction(number) * _multiplier(suffix)
+
+
 def canonical_values(quantities: Mapping[str, str | int]) -> dict[str, str]:
     """`canonical` for each value of a resource list."""
     return {name: canonical(quantity) for name, quantity in quantities.items()}

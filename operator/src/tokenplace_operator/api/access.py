@@ -1,10 +1,11 @@
-"""spec.service and spec.ingress: how clients and compute nodes reach the relay."""
+"""spec.service, spec.ingress and spec.gateway: how clients and compute nodes reach the relay."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tokenplace_operator.api.common import Json
 from tokenplace_operator.spec_reader import Reader
 
 
@@ -69,8 +70,24 @@ class Ingress:
     @property
     def effective_hosts(self) -> tuple[str, ...]:
         """The hosts to serve, in the user's order; none when there is to be no Ingress."""
-        if self.enabled is False:
-            return ()
+        return () if self.enabled is False else self.named_hosts
+
+    @property
+    def named_hosts(self) -> tuple[str, ...]:
+        """The hosts that the user named, whether an Ingress serves them or not."""
         if self.hosts:
             return self.hosts
         return (f"relay.{self.domain}",) if self.domain else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """spec.gateway: parents are parentRefs of gateway.networking.k8s.io/v1; none: no HTTPRoute."""
+
+    parents: tuple[Json, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, spec: Reader) -> Gateway:
+        """Read the section."""
+        return cls(parents=spec.objects("parentRefs"), hosts=spec.texts("hosts"))

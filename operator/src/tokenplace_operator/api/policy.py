@@ -26,6 +26,7 @@ class Peer:
 
 TRAEFIK = Peer(pod_selector={"matchLabels": {"app.kubernetes.io/name": "traefik"}})
 KUBE_DNS = Peer(pod_selector={"matchLabels": {"k8s-app": "kube-dns"}})
+PROMETHEUS = Peer(pod_selector={"matchLabels": {"app.kubernetes.io/name": "prometheus"}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class NetworkPolicy:
     enabled: bool = True
     ingress_controller: Peer = TRAEFIK
     dns: Peer = KUBE_DNS
+    monitoring: Peer = PROMETHEUS
     extra_ingress: tuple[Json, ...] = ()
     extra_egress: tuple[Json, ...] = ()
 
@@ -45,6 +47,7 @@ class NetworkPolicy:
             enabled=spec.flag("enabled", default=True),
             ingress_controller=Peer.read(spec.section("ingressController"), TRAEFIK),
             dns=Peer.read(spec.section("dns"), KUBE_DNS),
+            monitoring=Peer.read(spec.section("monitoring"), PROMETHEUS),
             extra_ingress=spec.objects("extraIngress"),
             extra_egress=spec.objects("extraEgress"),
         )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tokenplace_operator.api.access import Ingress, Service
+from tokenplace_operator.api.access import Gateway, Ingress, Service
 from tokenplace_operator.api.common import APP, Json, SpecError
-from tokenplace_operator.api.gpu import Gpu
+from tokenplace_operator.api.gpu import Gpu, GpuMode
 from tokenplace_operator.api.image import Image
+from tokenplace_operator.api.monitoring import Monitoring
 from tokenplace_operator.api.pods import Drain, PodTemplate, Resources, Rollback
 from tokenplace_operator.api.policy import NetworkPolicy
-from tokenplace_operator.api.scaling import StateMode
+from tokenplace_operator.api.scaling import Autoscaling, BudgetMode, StateMode
+from tokenplace_operator.api.settings import Settings
 from tokenplace_operator.spec_reader import Reader
 
 
@@ -25,12 +27,17 @@ class Relay:
     image: Image
     replicas: int
     state_mode: StateMode
+    autoscaling: Autoscaling | None
+    budget: BudgetMode
     port: int
     resources: Resources
     gpu: Gpu
     service: Service
     ingress: Ingress
+    gateway: Gateway
     network_policy: NetworkPolicy
+    monitoring: Monitoring
+    settings: Settings
     drain: Drain
     rollback: Rollback
     pod_template: PodTemplate
@@ -47,18 +54,37 @@ class Relay:
         return ",".join(f"{key}={value}" for key, value in sorted(self.selector.items()))
 
     @property
+    def is_autoscaled(self) -> bool:
+        """Whether an autoscaler sets the number of pods; with replicas 0 it does not."""
+        return self.autoscaling is not None and self.replicas > 0
+
+    @property
+    def route_hosts(self) -> tuple[str, ...]:
+        """The hosts of the HTTPRoute; none when there is to be none."""
+        if not self.gateway.parents:
+            return ()
+        return self.gateway.hosts or self.ingress.named_hosts
+
+    @property
     def host(self) -> str:
-        """The name people reach the relay by: the first Ingress host, or the Service's name."""
-        hosts = self.ingress.effective_hosts
+        """The name people reach the relay by: the first host outside, or the Service's name."""
+        hosts = self.ingress.effective_hosts or self.route_hosts
         return hosts[0] if hosts else f"{self.name}.{self.namespace}.svc"
 
     @property
-    def url(self) -> str:
-        """Where the relay answers: through the Ingress, or inside the cluster without one."""
+    def public_url(self) -> str:
+        """Where the relay answers to the outside; empty when it is not served there."""
+        if self.settings.public_url:
+            return self.settings.public_url
         if self.ingress.effective_hosts:
             return f"{'https' if self.ingress.tls.enabled else 'http'}://{self.host}"
+        return f"https://{self.host}" if self.route_hosts else ""
+
+    @property
+    def url(self) -> str:
+        """Where the relay answers: outside, or inside the cluster when it is not served there."""
         port = "" if self.service.port == 80 else f":{self.service.port}"
-        return f"http://{self.host}{port}"
+        return self.public_url or f"http://{self.name}.{self.namespace}.svc{port}"
 
 
 def parse(obj: Json) -> Relay:
@@ -74,25 +100,53 @@ def parse(obj: Json) -> Relay:
         image=Image.read(spec.section("image")),
         replicas=spec.integer("replicas", 1, 0),
         state_mode=spec.section("state").choice("mode", StateMode.MEMORY),
+        autoscaling=(
+            Autoscaling.read(spec.section("autoscaling")) if "autoscaling" in spec else None
+        ),
+        budget=spec.section("disruptionBudget").choice("mode", BudgetMode.AUTOMATIC),
         port=spec.integer("port", 5010, 1024, 65535),
         resources=Resources.read(spec.section("resources")),
         gpu=Gpu.read(spec.section("gpu")),
         service=Service.read(spec.section("service")),
         ingress=Ingress.read(spec.section("ingress")),
+        gateway=Gateway.read(spec.section("gateway")),
         network_policy=NetworkPolicy.read(spec.section("networkPolicy")),
+        monitoring=Monitoring.read(spec.section("monitoring")),
+        settings=Settings.read(spec.section("relay")),
         drain=Drain.read(spec.section("drain")),
         rollback=Rollback.read(spec.section("rollback")),
         pod_template=PodTemplate.read(spec.section("podTemplate")),
         paused=spec.flag("paused"),
     )
-    problems += relay.image.problems + relay.gpu.problems
-    problems += relay.resources.problems + _scale_problems(relay)
+    for section in (relay.image, relay.gpu, relay.resources, relay.monitoring):
+        problems += section.problems
+    problems += _scale_problems(relay) + _reach_problems(relay)
     if problems:
         raise SpecError(tuple(problems))
     return relay
 
 
 def _scale_problems(relay: Relay) -> list[str]:
-    if relay.state_mode is StateMode.MEMORY and relay.replicas > 1:
-        return ["spec.replicas: more than 1 is refused while state.mode is Memory"]
-    return []
+    problems = []
+    in_memory = relay.state_mode is StateMode.MEMORY
+    if in_memory and relay.replicas > 1:
+        problems.append("spec.replicas: more than 1 is refused while state.mode is Memory")
+    if relay.autoscaling is None:
+        return problems
+    if in_memory and relay.autoscaling.max_replicas > 1:
+        problems.append(
+            "spec.autoscaling.maxReplicas: more than 1 is refused while state.mode is Memory"
+        )
+    for name, percent in (("cpu", relay.autoscaling.cpu), ("memory", relay.autoscaling.memory)):
+        if percent and name not in relay.resources.requests:
+            problems.append(f"spec.autoscaling.{name}: needs resources.requests.{name}")
+    return problems + relay.autoscaling.problems
+
+
+def _reach_problems(relay: Relay) -> list[str]:
+    problems = []
+    if relay.gateway.parents and not relay.route_hosts:
+        problems.append("spec.gateway.hosts: required without ingress.domain and ingress.hosts")
+    if relay.settings.require_upstream_health and relay.gpu.mode is GpuMode.NONE:
+        problems.append("spec.relay.requireUpstreamHealth: in gpu.mode None there is no upstream")
+    return problems

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tokenplace_operator.api import GpuMode, PodTemplate, Relay
+from tokenplace_operator.api import PodTemplate, Relay
+from tokenplace_operator.desired.environment import environment
 from tokenplace_operator.desired.metadata import Object, child, labels
 from tokenplace_operator.desired.raw import compact
 from tokenplace_operator.quantity import canonical, canonical_values
@@ -34,7 +35,8 @@ POD_SECURITY = {
 def deployment(relay: Relay) -> list[Object]:
     """Always wanted."""
     spec = {
-        "replicas": relay.replicas,
+        # An autoscaler owns the number; naming it here would take it back at each apply.
+        **({} if relay.is_autoscaled else {"replicas": relay.replicas}),
         "selector": {"matchLabels": relay.selector},
         "strategy": {"type": "Recreate"},
         "progressDeadlineSeconds": relay.rollback.deadline_seconds,
@@ -71,7 +73,7 @@ def _container(relay: Relay) -> Object:
         "image": relay.image.reference,
         "imagePullPolicy": relay.image.pull_policy,
         "ports": [{"name": "http", "containerPort": relay.port, "protocol": "TCP"}],
-        "env": [*_environment(relay), *compact(added.env)],
+        "env": [*environment(relay), *compact(added.env)],
         "resources": _resources(relay),
         "securityContext": CONTAINER_SECURITY,
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *compact(added.volume_mounts)],  # noqa: S108 (a path in the pod)
@@ -80,27 +82,6 @@ def _container(relay: Relay) -> Object:
     if added.env_from:
         container["envFrom"] = compact(added.env_from)
     return container
-
-
-def _environment(relay: Relay) -> list[Object]:
-    values = {
-        "RELAY_HOST": "0.0.0.0",  # noqa: S104 (inside the pod; the NetworkPolicy decides who enters)
-        "RELAY_PORT": str(relay.port),
-        "RELAY_DRAIN_DELAY_SECONDS": str(relay.drain.delay_seconds),
-        "RELAY_DRAIN_TIMEOUT_SECONDS": str(relay.drain.timeout_seconds),
-        **_gpu_environment(relay),
-    }
-    return [{"name": name, "value": value} for name, value in values.items()]
-
-
-def _gpu_environment(relay: Relay) -> dict[str, str]:
-    gpu = relay.gpu
-    if gpu.mode is GpuMode.NONE:
-        return {}
-    values = {"TOKENPLACE_RELAY_UPSTREAM_URL": f"http://{gpu.service_name}:{gpu.port}"}
-    if gpu.mode is GpuMode.EXTERNAL_NAME:
-        values |= {"TOKENPLACE_GPU_HOST": gpu.host, "TOKENPLACE_GPU_PORT": str(gpu.port)}
-    return values
 
 
 def _probes() -> Object:

@@ -7,6 +7,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from tokenplace_operator.api import GpuMode, Relay
 from tokenplace_operator.desired.metadata import Object, child
 
+COMPONENT = {"app.kubernetes.io/component": "gpu"}
+"""Tells these Services from the relay's own, which Prometheus scrapes."""
+
 
 def gpu_service(relay: Relay) -> list[Object]:
     """A CNAME in mode ExternalName, a headless Service with its own slices in mode Headless."""
@@ -22,7 +25,14 @@ def gpu_service(relay: Relay) -> list[Object]:
 def _service(relay: Relay, **spec: str) -> Object:
     port = relay.gpu.port
     ports = [{"name": "http", "port": port, "targetPort": port, "protocol": "TCP"}]
-    return child(relay, "v1", "Service", relay.gpu.service_name, spec={**spec, "ports": ports})
+    return child(
+        relay,
+        "v1",
+        "Service",
+        relay.gpu.service_name,
+        extra_labels=COMPONENT,
+        spec={**spec, "ports": ports},
+    )
 
 
 def _slices(relay: Relay) -> list[Object]:
@@ -40,6 +50,7 @@ def _slice(relay: Relay, family: str, addresses: list[str]) -> Object:
         "EndpointSlice",
         f"{relay.gpu.service_name}-{family.lower()}",
         extra_labels={
+            **COMPONENT,
             "kubernetes.io/service-name": relay.gpu.service_name,
             "endpointslice.kubernetes.io/managed-by": "tokenplace-operator",
         },

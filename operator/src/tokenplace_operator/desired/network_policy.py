@@ -5,6 +5,7 @@ Policies see packets after the Service translated them: they match the pod's por
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any
 
@@ -13,8 +14,8 @@ from tokenplace_operator.desired.metadata import Object, child
 from tokenplace_operator.desired.raw import compact
 from tokenplace_operator.facts import Facts
 
-NODE_LOCAL_DNS = "169.254.20.10/32"
-"""The fixed address of NodeLocal DNSCache, which has no pods of its own to select."""
+NODE_LOCAL_DNS = "169.254.20.10"
+"""The usual address of NodeLocal DNSCache."""
 
 
 def network_policy(relay: Relay, facts: Facts) -> list[Object]:
@@ -25,8 +26,12 @@ def network_policy(relay: Relay, facts: Facts) -> list[Object]:
     spec = {
         "podSelector": {"matchLabels": relay.selector},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [_from_ingress_controller(relay), *compact(policy.extra_ingress)],
-        "egress": [_to_dns(policy.dns), *_to_gpu(relay, facts), *compact(policy.extra_egress)],
+        "ingress": [*_to_relay(relay), *compact(policy.extra_ingress)],
+        "egress": [
+            _to_dns(policy.dns, facts),
+            *_to_gpu(relay, facts),
+            *compact(policy.extra_egress),
+        ],
     }
     return [child(relay, "networking.k8s.io/v1", "NetworkPolicy", relay.name, spec=spec)]
 
@@ -35,19 +40,35 @@ def gpu_blocks(relay: Relay, facts: Facts) -> tuple[str, ...]:
     """The GPU targets as CIDR blocks of one address each."""
     resolved = relay.gpu.mode is GpuMode.EXTERNAL_NAME
     addresses = facts.gpu_addresses if resolved else relay.gpu.addresses
+    return blocks_of(addresses)
+
+
+def blocks_of(addresses: Iterable[str]) -> tuple[str, ...]:
+    """Blocks of one address each, IPv4 first, in numerical order."""
     unique = {ip_address(address) for address in addresses}
     ordered = sorted(unique, key=lambda ip: (ip.version, ip.packed))
     return tuple(f"{ip}/{ip.max_prefixlen}" for ip in ordered)
 
 
-def _from_ingress_controller(relay: Relay) -> Object:
-    peer = _pods(relay.network_policy.ingress_controller)
-    return {"from": [peer], "ports": [_port("TCP", relay.port)]}
+def _to_relay(relay: Relay) -> list[Object]:
+    """From the ingress controller or gateway always, from Prometheus only when it is to scrape."""
+    policy = relay.network_policy
+    sources = [policy.ingress_controller]
+    if relay.monitoring.is_scraped:
+        sources.append(policy.monitoring)
+    return [{"from": [_pods(peer)], "ports": [_port("TCP", relay.port)]} for peer in sources]
 
 
-def _to_dns(dns: Peer) -> Object:
-    ports = [_port("UDP", 53), _port("TCP", 53)]
-    return {"to": [_pods(dns), {"ipBlock": {"cidr": NODE_LOCAL_DNS}}], "ports": ports}
+def _to_dns(dns: Peer, facts: Facts) -> Object:
+    """To the DNS pods, and to the addresses in the pods' resolv.conf.
+
+    A node-local cache answers under those addresses itself: no pod is behind them that a
+    selector could match, and with a cache the cluster's DNS address is not translated either.
+    """
+    blocks = (
+        {"ipBlock": {"cidr": cidr}} for cidr in blocks_of((NODE_LOCAL_DNS, *facts.nameservers))
+    )
+    return {"to": [_pods(dns), *blocks], "ports": [_port("UDP", 53), _port("TCP", 53)]}
 
 
 def _to_gpu(relay: Relay, facts: Facts) -> list[Object]:

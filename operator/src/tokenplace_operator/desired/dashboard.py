@@ -1,0 +1,171 @@
+"""The Grafana dashboard of a relay, as a table of panels."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from tokenplace_operator.api import Relay
+from tokenplace_operator.desired.alerts import POLL, selector
+from tokenplace_operator.desired.metadata import Object
+
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+WIDTH, HEIGHT, COLUMNS = 8, 8, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One graph: curves are pairs of expression and legend; $SELECT stands for the matchers."""
+
+    title: str
+    unit: str
+    curves: tuple[tuple[str, str], ...]
+    about: str = ""
+
+
+PANELS = (
+    Panel(
+        "Pods that answer",
+        "short",
+        (("sum(up$SELECT)", "up"), ("count(up$SELECT)", "known")),
+    ),
+    Panel(
+        "Compute nodes",
+        "short",
+        (
+            ("max(tokenplace_compute_nodes_registered$SELECT)", "registered"),
+            ("max(tokenplace_compute_nodes_healthy$SELECT)", "healthy"),
+        ),
+    ),
+    Panel(
+        "Requests",
+        "short",
+        (
+            ("sum(tokenplace_relay_queue_depth$SELECT)", "queued"),
+            ("sum(tokenplace_relay_in_flight_requests$SELECT)", "in flight"),
+            ("sum(tokenplace_relay_held_polls$SELECT)", "held polls"),
+        ),
+    ),
+    Panel(
+        "Oldest request",
+        "s",
+        (
+            ("max(tokenplace_relay_oldest_queued_request_age_seconds$SELECT)", "queued"),
+            ("max(tokenplace_relay_oldest_in_flight_age_seconds$SELECT)", "in flight"),
+        ),
+    ),
+    Panel(
+        "How requests end",
+        "reqps",
+        (
+            (
+                "sum by (outcome) (rate(tokenplace_relay_request_outcomes_total$SELECT[5m]))",
+                "{{outcome}}",
+            ),
+        ),
+    ),
+    Panel(
+        "Lost compute nodes",
+        "short",
+        (
+            (
+                "sum by (reason) (increase(tokenplace_compute_node_evictions_total$SELECT[15m]))",
+                "{{reason}}",
+            ),
+        ),
+        "Within 15 minutes, by reason.",
+    ),
+    Panel(
+        "Answers by class",
+        "reqps",
+        (
+            (
+                "sum by (status_class) (rate(tokenplace_http_requests_total$SELECT[5m]))",
+                "{{status_class}}",
+            ),
+        ),
+    ),
+    Panel(
+        "Time to answer",
+        "s",
+        tuple(
+            (
+                f"histogram_quantile({quantile}, sum by (le) (rate("
+                "tokenplace_http_request_duration_seconds_bucket$NOPOLL[5m])))",
+                f"p{quantile * 100:g}",
+            )
+            for quantile in (0.5, 0.9, 0.99)
+        ),
+        "Without polls, which are held on purpose.",
+    ),
+    Panel(
+        "Event loop lag",
+        "s",
+        (("max by (pod) (tokenplace_relay_event_loop_lag_seconds$SELECT)", "{{pod}}"),),
+    ),
+    Panel(
+        "Memory",
+        "bytes",
+        (
+            ("max by (pod) (process_resident_memory_bytes$SELECT)", "{{pod}}"),
+            ("max by (pod) (tokenplace_relay_state_bytes$SELECT)", "envelopes {{pod}}"),
+        ),
+    ),
+    Panel(
+        "CPU",
+        "short",
+        (("sum by (pod) (rate(process_cpu_seconds_total$SELECT[5m]))", "{{pod}}"),),
+        "Cores in use.",
+    ),
+    Panel(
+        "Version",
+        "short",
+        (("count by (version) (tokenplace_build_info$SELECT)", "{{version}}"),),
+        "Pods by version.",
+    ),
+)
+
+
+def dashboard(relay: Relay) -> Object:
+    """The dashboard as Grafana imports it; the data source is chosen in Grafana."""
+    name = f"{relay.namespace}/{relay.name}"
+    return {
+        "uid": hashlib.sha256(name.encode()).hexdigest()[:16],
+        "title": f"token.place relay {name}",
+        "tags": ["tokenplace"],
+        "schemaVersion": 39,
+        "editable": False,
+        "refresh": "30s",
+        "time": {"from": "now-6h", "to": "now"},
+        "templating": {
+            "list": [{"name": "datasource", "type": "datasource", "query": "prometheus"}],
+        },
+        "panels": [_panel(relay, number, panel) for number, panel in enumerate(PANELS)],
+    }
+
+
+def _panel(relay: Relay, number: int, panel: Panel) -> Object:
+    row, column = divmod(number, COLUMNS)
+    return {
+        "id": number + 1,
+        "type": "timeseries",
+        "title": panel.title,
+        "description": panel.about,
+        "datasource": DATASOURCE,
+        "gridPos": {"x": column * WIDTH, "y": row * HEIGHT, "w": WIDTH, "h": HEIGHT},
+        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "targets": [
+            {
+                "refId": chr(ord("A") + place),
+                "datasource": DATASOURCE,
+                "expr": _filled(relay, expression),
+                "legendFormat": legend,
+            }
+            for place, (expression, legend) in enumerate(panel.curves)
+        ],
+    }
+
+
+def _filled(relay: Relay, expression: str) -> str:
+    without_polls = selector(relay, f'route!="{POLL}"')
+    return expression.replace("$SELECT", selector(relay)).replace("$NOPOLL", without_polls)

@@ -1,0 +1,68 @@
+"""The environment of the relay container: all that the operator and the relay agree on."""
+
+from __future__ import annotations
+
+from tokenplace_operator.api import GpuMode, Relay, SecretKey
+from tokenplace_operator.api.settings import (
+    LOG_LEVEL,
+    OPERATOR_TOKEN,
+    PUBLIC_URL,
+    REGISTRATION_TOKEN,
+    REQUIRE_UPSTREAM,
+)
+from tokenplace_operator.desired.metadata import Object
+
+METRICS_TOKEN = "TOKENPLACE_METRICS_TOKEN"  # noqa: S105 (a variable's name)
+METRICS_DISABLED = "TOKENPLACE_METRICS_DISABLED"
+
+
+def environment(relay: Relay) -> list[Object]:
+    """Every variable, values before those that come from Secrets."""
+    values = {
+        "RELAY_HOST": "0.0.0.0",  # noqa: S104 (inside the pod; the NetworkPolicy decides who enters)
+        "RELAY_PORT": str(relay.port),
+        "RELAY_DRAIN_DELAY_SECONDS": str(relay.drain.delay_seconds),
+        "RELAY_DRAIN_TIMEOUT_SECONDS": str(relay.drain.timeout_seconds),
+        **_gpu(relay),
+        **_settings(relay),
+    }
+    secrets = {
+        REGISTRATION_TOKEN: relay.settings.registration_token,
+        OPERATOR_TOKEN: relay.settings.operator_token,
+        METRICS_TOKEN: relay.monitoring.token,
+    }
+    return [
+        *({"name": name, "value": value} for name, value in values.items()),
+        *(_from_secret(name, secret) for name, secret in secrets.items() if secret is not None),
+    ]
+
+
+def _from_secret(name: str, secret: SecretKey) -> Object:
+    reference = {"name": secret.name, "key": secret.key}
+    return {"name": name, "valueFrom": {"secretKeyRef": reference}}
+
+
+def _gpu(relay: Relay) -> dict[str, str]:
+    gpu = relay.gpu
+    if gpu.mode is GpuMode.NONE:
+        return {}
+    values = {"TOKENPLACE_RELAY_UPSTREAM_URL": f"http://{gpu.service_name}:{gpu.port}"}
+    if gpu.mode is GpuMode.EXTERNAL_NAME:
+        values |= {"TOKENPLACE_GPU_HOST": gpu.host, "TOKENPLACE_GPU_PORT": str(gpu.port)}
+    return values
+
+
+def _settings(relay: Relay) -> dict[str, str]:
+    """Only what differs from the program's own defaults, so that most relays need none of them.
+
+    Metrics are off unless somebody is to read them: an Ingress would show them to the world.
+    """
+    settings = relay.settings
+    texts = {
+        LOG_LEVEL: settings.log_level if settings.log_level != "INFO" else "",
+        PUBLIC_URL: relay.public_url,
+        REQUIRE_UPSTREAM: "1" if settings.require_upstream_health else "",
+        METRICS_DISABLED: "" if relay.monitoring.is_scraped else "1",
+    }
+    numbers = {name: str(number) for name, number in settings.numbers}
+    return {name: text for name, text in texts.items() if text} | numbers
