@@ -387,11 +387,9 @@ def test_columns(kubectl: Kubectl) -> None:
 
 
 def test_every_field_is_explained(kubectl: Kubectl, eventually: Eventually) -> None:
-    def explain() -> None:
-        explained = kubectl("explain", "tpr.spec.drain.delaySeconds").stdout
-        assert "Seconds between readiness turning red and the first refusal" in explained
-
-    eventually(explain)  # The server publishes schemas a while after it serves a kind.
+    # The server publishes schemas a while after it serves a kind.
+    text = "Seconds between readiness turning red and the first refusal"
+    eventually(lambda: text in kubectl("explain", "tpr.spec.drain.delaySeconds").stdout)
 
 
 @pytest.fixture(scope="module")
