@@ -12,15 +12,11 @@ from tokenplace_cluster.fake_kubelet import FakeKubelet, Fate
 from tokenplace_cluster.fixtures import Eventually
 from tokenplace_cluster.operator_process import OperatorProcess, Operators
 from tokenplace_cluster.relays import REPOSITORY, Relays
-from tokenplace_operator.events import Recorder
-from tokenplace_operator.gpu_target import Resolver
 from tokenplace_operator.kinds import Kind, Object
 from tokenplace_operator.kube import Kube
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.observe import Observer
-from tokenplace_operator.reconcile import Reconciler
-from tokenplace_operator.report import Reporter
 from tokenplace_operator.store import Store
+from tokenplace_operator.wiring import reconciler
 
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
 DEADLINE = {"deadlineSeconds": 10}
@@ -219,11 +215,8 @@ async def test_a_rollback_survives_the_end_of_the_process_at_any_write(
                 mortal = Mortal(kube, writes, after=after)
                 store = Store(metrics)
                 await store.resync(kube, (namespace,))
-                reporter = Reporter(mortal, store, Recorder(mortal, now))
-                observer = Observer(mortal, store, Resolver(lambda: 0.0))
-                life = Reconciler(mortal, store, metrics, observer, reporter, now)
                 try:
-                    await life.reconcile((namespace, "relay"))
+                    await reconciler(mortal, store, metrics)((namespace, "relay"))
                 except DiedError:
                     deaths += 1
                 ready = relays.conditions().get("Ready", {})

@@ -5,9 +5,11 @@ from typing import Protocol
 
 from tokenplace_operator import status as statuses
 from tokenplace_operator.api import GpuMode, Relay
+from tokenplace_operator.certificate import Certificates
 from tokenplace_operator.gpu_target import Resolution, Resolver
-from tokenplace_operator.kinds import DEPLOYMENT, POD, Kind, Object
+from tokenplace_operator.kinds import DEPLOYMENT, POD, SERVICE, Kind, Object
 from tokenplace_operator.store import Store
+from tokenplace_operator.upstream import Report, UpstreamProbe
 
 
 class Reader(Protocol):
@@ -27,6 +29,8 @@ class Observer:
     kube: Reader
     store: Store
     resolver: Resolver
+    upstreams: UpstreamProbe
+    certificates: Certificates
 
     async def gpu(self, relay: Relay, previous: Object) -> Resolution:
         """The addresses behind gpu.host, beginning with those of an earlier process."""
@@ -45,3 +49,32 @@ class Observer:
             return None
         pods, _ = await self.kube.list(POD, relay.namespace, relay.selector_text)
         return tuple(pods)
+
+    def upstream(self, relay: Relay, pods: tuple[Object, ...] | None) -> Report | None:
+        """What the relay says of its GPU upstream; None before its first answer.
+
+        A pod that is not ready, perhaps for want of that upstream, is no endpoint of the Service.
+        """
+        if relay.gpu.mode is GpuMode.NONE:
+            return None
+        where = _of_pod(relay, pods or ()) or self._of_service(relay)
+        if not where:
+            return None
+        return self.upstreams.report((relay.namespace, relay.name), f"http://{where}")
+
+    def _of_service(self, relay: Relay) -> str:
+        service = self.store.get(SERVICE, (relay.namespace, relay.name)) or {}
+        address = service.get("spec", {}).get("clusterIP", "None")
+        return "" if address in {"", "None"} else f"{_bracketed(address)}:{relay.service.port}"
+
+
+def _of_pod(relay: Relay, pods: tuple[Object, ...]) -> str:
+    for pod in pods:
+        status = pod.get("status", {})
+        if status.get("phase") == "Running" and status.get("podIP"):
+            return f"{_bracketed(status['podIP'])}:{relay.port}"
+    return ""
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

@@ -10,27 +10,25 @@ from tokenplace_operator import desired
 from tokenplace_operator import status as statuses
 from tokenplace_operator.api import GpuMode, Relay, SpecError, parse
 from tokenplace_operator.apply import Applier, Plan, Writer, identity, plan
+from tokenplace_operator.certificate import Getter
+from tokenplace_operator.events import EventWriter
 from tokenplace_operator.facts import Facts
 from tokenplace_operator.gpu_target import REFRESH_SECONDS
-from tokenplace_operator.kinds import DEPLOYMENT, RELAY, Key, Kind, Object
+from tokenplace_operator.kinds import DEPLOYMENT, RELAY, Key, Object
 from tokenplace_operator.kube import Forbidden, Invalid, NotFound
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.observe import Observer
-from tokenplace_operator.report import Reporter
+from tokenplace_operator.observe import Observer, Reader
+from tokenplace_operator.report import Reporter, StatusWriter
 from tokenplace_operator.store import Store
 
-POD_POLL_SECONDS = 5.0
+POLL_SECONDS = 5.0
 """Pods are not watched; while a rollout goes on their state is read this often."""
 REFUSED_RETRY_SECONDS = 30.0
 """A quota or a policy may be lifted without an event."""
 
 
-class Api(Writer, Protocol):
+class Api(Getter, Reader, Writer, StatusWriter, EventWriter, Protocol):
     """The calls of `Kube` that a reconcile makes."""
-
-    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
-        """Read one object."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +65,17 @@ class Reconciler:
         rollback = statuses.standing(relay, previous)
         todo = await self._plan(statuses.apply_to(relay, rollback), facts)
         refusal = "" if relay.paused else await self._execute(obj, todo)
+        pods = await self.observer.pods(relay, previous)
         seen = statuses.Observed(
             plan=todo,
             deployment=self.store.get(DEPLOYMENT, key),
             now=self.now(),
-            pods=await self.observer.pods(relay, previous),
+            pods=pods,
             facts=facts,
             gpu_error=resolution.error,
             refusal=refusal,
+            upstream=self.observer.upstream(relay, pods),
+            certificate=await self.observer.certificates.look(relay),
             rollback=rollback,
             previous=previous,
         )
@@ -114,17 +115,21 @@ class Reconciler:
         return ""
 
     def _next_look(self, relay: Relay, seen: statuses.Observed, *, begins: bool) -> float | None:
+        """Seconds until something unwatched may have changed; None when nothing can."""
+        key = relay.namespace, relay.name
         # Only once it is on record: an older CRD may have dropped it.
-        stored = self.store.get(RELAY, (relay.namespace, relay.name)) or {}
+        stored = self.store.get(RELAY, key) or {}
         if begins and "rollback" in stored.get("status", {}):
             return 0.0
-        if seen.refusal:
-            return REFUSED_RETRY_SECONDS
-        if seen.deployment is not None and not statuses.is_settled(seen.deployment, relay.replicas):
-            return POD_POLL_SECONDS
-        if relay.gpu.mode is GpuMode.EXTERNAL_NAME:
-            return REFRESH_SECONDS
-        return None
+        unsettled = not statuses.is_settled(seen.deployment, relay.replicas)
+        rolling = unsettled and seen.deployment is not None
+        wishes = (
+            (POLL_SECONDS, rolling or self.observer.upstreams.is_asking(key)),
+            (REFUSED_RETRY_SECONDS, bool(seen.refusal)),
+            (REFRESH_SECONDS, relay.gpu.mode is not GpuMode.NONE),
+            (seen.certificate.seconds if seen.certificate else 0.0, seen.certificate is not None),
+        )
+        return min((seconds for seconds, wanted in wishes if wanted), default=None)
 
     def _of_invalid(self, obj: Object, error: SpecError) -> Object:
         generation = obj["metadata"].get("generation", 0)

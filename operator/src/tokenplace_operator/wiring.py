@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
+from tokenplace_operator.certificate import Certificates
 from tokenplace_operator.config import Config
 from tokenplace_operator.controller import Controller, Reconcile
 from tokenplace_operator.events import Recorder
@@ -14,9 +15,10 @@ from tokenplace_operator.gpu_target import Resolver
 from tokenplace_operator.kube import Kube
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.observe import Observer
-from tokenplace_operator.reconcile import Reconciler
+from tokenplace_operator.reconcile import Api, Reconciler
 from tokenplace_operator.report import Reporter
 from tokenplace_operator.store import Store
+from tokenplace_operator.upstream import UpstreamProbe
 from tokenplace_operator.watch import Intake
 from tokenplace_operator.workqueue import WorkQueue
 
@@ -51,9 +53,11 @@ def assemble(kube: Kube, config: Config, metrics: Metrics, make_reconcile: MakeR
     return Parts(metrics, store, queue, controller, Intake(store, queue, metrics))
 
 
-def reconciler(kube: Kube, store: Store, metrics: Metrics) -> Reconcile:
+def reconciler(kube: Api, store: Store, metrics: Metrics) -> Reconcile:
     """Make the reconcile function of the program."""
-    observer = Observer(kube, store, Resolver(time.monotonic))
+    clock = time.monotonic
+    certificates = Certificates(kube, clock)
+    observer = Observer(kube, store, Resolver(clock), UpstreamProbe(clock), certificates)
     reporter = Reporter(kube, store, Recorder(kube, utc_now))
     return Reconciler(kube, store, metrics, observer, reporter, utc_now).reconcile
 

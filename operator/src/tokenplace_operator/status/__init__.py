@@ -8,6 +8,7 @@ from datetime import datetime
 from tokenplace_operator.api import Relay
 from tokenplace_operator.conditions import Condition, Reason, Type, set_condition
 from tokenplace_operator.kinds import Object
+from tokenplace_operator.status.certificate import certificate_ready
 from tokenplace_operator.status.image import image, image_pinned, knows_its_image
 from tokenplace_operator.status.network import gpu, policy_accurate
 from tokenplace_operator.status.observed import (
@@ -20,6 +21,7 @@ from tokenplace_operator.status.observed import (
 from tokenplace_operator.status.rollback import apply_to, due, record, standing
 from tokenplace_operator.status.rollout import is_settled
 from tokenplace_operator.status.summary import findings, summary
+from tokenplace_operator.status.upstream import upstream_reachable
 
 __all__ = [
     "Finding",
@@ -99,7 +101,9 @@ def _paused(relay: Relay, seen: Observed) -> Verdict:
 _ASPECTS: dict[Type, Judge] = {
     Type.AVAILABLE: _available,
     Type.IMAGE_PINNED: image_pinned,
+    Type.UPSTREAM_REACHABLE: upstream_reachable,
     Type.NETWORK_POLICY_ACCURATE: policy_accurate,
+    Type.CERTIFICATE_READY: certificate_ready,
     Type.PAUSED: _paused,
 }
 """Conditions besides the summary, in the order in which they are written."""

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from tokenplace_operator.api import Relay
 from tokenplace_operator.apply import Plan
+from tokenplace_operator.certificate import Found
 from tokenplace_operator.conditions import Reason
 from tokenplace_operator.facts import Facts
 from tokenplace_operator.kinds import Object
+from tokenplace_operator.upstream import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,10 @@ class Observed:
     """Why gpu.host did not resolve just now; empty when it did or need not."""
     refusal: str = ""
     """What the API server said when it refused a child; empty when it did not."""
+    upstream: Report | None = None
+    """What the relay said of its GPU upstream; None before its first answer."""
+    certificate: Found | None = None
+    """That of the Ingress; None where there is none to have."""
     rollback: "Rollback | None" = None
     """The one that stands or begins."""
     previous: Object = field(default_factory=dict)

@@ -1,0 +1,139 @@
+"""The certificate of an Ingress: what cert-manager says of it, or the user's own Secret does.
+
+A Secret is read only when the user names it as their own, by its name, and only if somebody gave
+the operator that right; the shipped roles do not. Nothing of it is kept but names and dates.
+"""
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Protocol
+
+from cryptography import x509
+
+from tokenplace_operator.api import Relay
+from tokenplace_operator.kinds import Key, Kind, Object
+from tokenplace_operator.kube import Forbidden, KubeError, NotFound
+
+CERTIFICATE = Kind("cert-manager.io", "v1", "certificates", "Certificate")
+SECRET = Kind("", "v1", "secrets", "Secret")
+PENDING_SECONDS = 60.0
+SETTLED_SECONDS = 600.0
+MAX_RELAYS = 4096
+
+
+class State(StrEnum):
+    """What is known of a certificate."""
+
+    VALID = "valid"
+    NOT_READY = "not ready"
+    """cert-manager has not issued it; the text says why."""
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+    """The operator lacks the right, or there was no answer."""
+    BROKEN = "broken"
+    """The Secret holds no certificate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """until: the end of its validity. names: what it is good for; empty when not known."""
+
+    state: State
+    text: str = ""
+    until: datetime | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """How long it is known before it is looked at again."""
+        return PENDING_SECONDS if self.state is State.NOT_READY else SETTLED_SECONDS
+
+
+class Getter(Protocol):
+    """The call of `Kube` that looking needs."""
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """Read one object."""
+        ...
+
+
+class Certificates:
+    """Looks at certificates, at one that is not ready more often than at one that is."""
+
+    def __init__(self, kube: Getter, clock: Callable[[], float]) -> None:
+        self._kube = kube
+        self._clock = clock
+        self._known: dict[tuple[Key, bool], tuple[float, Found]] = {}
+
+    async def look(self, relay: Relay) -> Found | None:
+        """The certificate of the relay's Ingress; None when it has none."""
+        tls = relay.ingress.tls
+        if not relay.ingress.effective_hosts or not tls.enabled:
+            return None
+        managed = bool(tls.cluster_issuer or tls.issuer)
+        key = relay.namespace, tls.secret_name or f"{relay.name}-tls"
+        due, known = self._known.get((key, managed), (float("-inf"), None))
+        if known is not None and self._clock() < due:
+            return known
+        found = await (self._of_cert_manager(key) if managed else self._of_user(key))
+        if len(self._known) >= MAX_RELAYS:
+            self._known.clear()
+        self._known[key, managed] = self._clock() + found.seconds, found
+        return found
+
+    async def _of_cert_manager(self, key: Key) -> Found:
+        """The Certificate that cert-manager makes for an Ingress has the name of its Secret."""
+        try:
+            return _of_status(await self._kube.get(CERTIFICATE, *key))
+        except NotFound:
+            return Found(State.MISSING)
+        except KubeError as error:
+            return Found(State.UNREADABLE, error.reason)
+
+    async def _of_user(self, key: Key) -> Found:
+        try:
+            return _of_secret(await self._kube.get(SECRET, *key))
+        except NotFound:
+            return Found(State.MISSING)
+        except Forbidden:
+            return Found(State.UNREADABLE, "the operator has no right to read it")
+        except KubeError as error:
+            return Found(State.UNREADABLE, error.reason)
+
+
+def _of_status(certificate: Object) -> Found:
+    status = certificate.get("status", {})
+    conditions = status.get("conditions", [])
+    ready: Object = next((one for one in conditions if one.get("type") == "Ready"), {})
+    names = tuple(certificate.get("spec", {}).get("dnsNames", []))
+    if ready.get("status") != "True":
+        text = str(ready.get("message") or "it has not been issued yet")[:500]
+        return Found(State.NOT_READY, text, names=names)
+    until = status.get("notAfter")
+    return Found(State.VALID, until=_time(until) if until else None, names=names)
+
+
+def _of_secret(secret: Object) -> Found:
+    """Only the certificate is decoded; the private key beside it is dropped with the object."""
+    text = secret.get("data", {}).get("tls.crt", "")
+    try:
+        found = x509.load_pem_x509_certificate(_decoded(text))
+    except ValueError:
+        return Found(State.BROKEN)
+    try:
+        extension = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names = tuple(extension.value.get_values_for_type(x509.DNSName))
+    except x509.ExtensionNotFound:
+        names = ()
+    return Found(State.VALID, until=found.not_valid_after_utc, names=names)
+
+
+def _decoded(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,0 +1,68 @@
+"""Whether the Ingress has a certificate, and for how many days."""
+
+from datetime import timedelta
+
+from tokenplace_operator.api import Relay
+from tokenplace_operator.certificate import Found, State
+from tokenplace_operator.conditions import Reason
+from tokenplace_operator.status.observed import Observed, Verdict
+
+SOON_DAYS = 14
+"""cert-manager renews long before; with so few days left, something is wrong."""
+
+
+def certificate_ready(relay: Relay, seen: Observed) -> Verdict | None:
+    """CertificateReady; None without an Ingress or without TLS."""
+    found = seen.certificate
+    if found is None:
+        return None
+    tls = relay.ingress.tls
+    managed = bool(tls.cluster_issuer or tls.issuer)
+    name = tls.secret_name or f"{relay.name}-tls"
+    what = f"Certificate {name}" if managed else f"Secret {name}"
+    if found.state is State.VALID:
+        return _valid(relay, seen, found, what)
+    if found.state is State.NOT_READY:
+        text = f"{what}: {found.text}. See kubectl describe certificate {name}."
+        return Verdict(False, Reason.CERTIFICATE_PENDING, text)
+    if found.state is State.BROKEN:
+        text = f"{what} holds no PEM certificate under tls.crt; create it with kubectl create "
+        return Verdict(False, Reason.CERTIFICATE_BROKEN, f"{text}secret tls {name}.")
+    if found.state is State.MISSING:
+        return Verdict(False, Reason.CERTIFICATE_MISSING, _missing(what, name, managed=managed))
+    text = f"{what} cannot be read: {found.text}. How long it is valid is not known here."
+    return Verdict(None, Reason.CERTIFICATE_UNREADABLE, text)
+
+
+def _missing(what: str, name: str, *, managed: bool) -> str:
+    if managed:
+        return f"There is no {what}; is cert-manager installed, and does its issuer exist?"
+    return f"There is no {what}; create it with kubectl create secret tls {name}."
+
+
+def _valid(relay: Relay, seen: Observed, found: Found, what: str) -> Verdict:
+    strangers = [
+        host
+        for host in relay.ingress.effective_hosts
+        if found.names and not any(_covers(name, host) for name in found.names)
+    ]
+    if strangers:
+        text = f"{what} is not for {', '.join(strangers)}; issue one that names every host."
+        return Verdict(False, Reason.CERTIFICATE_FOR_OTHERS, text)
+    if found.until is None:
+        return Verdict(True, Reason.CERTIFICATE_VALID, f"{what} is valid.")
+    left = found.until - seen.now
+    days = f"until {found.until:%Y-%m-%d}, {max(left.days, 0)} days left"
+    if left <= timedelta():
+        text = f"{what} was valid {days}; renew it."
+        return Verdict(False, Reason.CERTIFICATE_EXPIRED, text)
+    if left < timedelta(days=SOON_DAYS):
+        text = f"{what} is valid {days}; renew it, or see why that does not happen by itself."
+        return Verdict(True, Reason.CERTIFICATE_EXPIRES_SOON, text)
+    return Verdict(True, Reason.CERTIFICATE_VALID, f"{what} is valid {days}.")
+
+
+def _covers(name: str, host: str) -> bool:
+    if name.startswith("*."):
+        return host.partition(".")[2].lower() == name[2:].lower()
+    return name.lower() == host.lower()

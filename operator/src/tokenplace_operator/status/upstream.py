@@ -1,0 +1,31 @@
+"""Whether the relay reaches its GPU upstream, in the words of its own probe."""
+
+from tokenplace_operator.api import GpuMode, Relay
+from tokenplace_operator.conditions import Reason
+from tokenplace_operator.status.observed import Observed, Verdict
+
+_WHY = {
+    "dns": "its name does not resolve",
+    "refused": "it takes no connection",
+    "timeout": "it does not answer in time",
+    "status": "its /health answers with an error",
+}
+
+
+def upstream_reachable(relay: Relay, seen: Observed) -> Verdict | None:
+    """UpstreamReachable; None in gpu.mode None, where nothing is upstream."""
+    if relay.gpu.mode is GpuMode.NONE:
+        return None
+    where = f"{relay.gpu.service_name}:{relay.gpu.port}"
+    report = seen.upstream
+    if report is None:
+        text = "The relay has not been asked yet."
+        return Verdict(None, Reason.UPSTREAM_UNKNOWN, text)
+    if report.up is None:
+        text = f"The relay did not tell whether it reaches {where}: {report.verdict or 'no probe'}."
+        return Verdict(None, Reason.UPSTREAM_UNKNOWN, text)
+    if report.up:
+        return Verdict(True, Reason.UPSTREAM_ANSWERS, f"The relay reaches {where}.")
+    why = _WHY.get(report.verdict, "its probe fails")
+    text = f"The relay does not reach {where}: {why}. Check the GPU server and spec.gpu."
+    return Verdict(False, Reason.UPSTREAM_UNREACHABLE, text)
