@@ -49,6 +49,10 @@ class UpstreamProbe:
         """Whether an answer is on its way."""
         return key in self._asking
 
+    async def answered(self) -> None:
+        """Wait until every question has its answer, which no reconcile does."""
+        await asyncio.gather(*self._asking.values())
+
     async def _refresh(self, key: Key, url: str) -> None:
         try:
             async with self._slots:
