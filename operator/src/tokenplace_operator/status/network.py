@@ -14,6 +14,9 @@ def policy_accurate(relay: Relay, seen: Observed) -> Verdict:
     if not relay.network_policy.enabled:
         text = "networkPolicy.enabled is false: nothing is denied."
         return Verdict(False, Reason.POLICY_DISABLED, text)
+    if _is_held_back(relay, seen):
+        text = "The NetworkPolicy is not as wanted; Ready tells why it is not written."
+        return Verdict(False, Reason.POLICY_MISSING, text)
     if relay.gpu.mode is not GpuMode.EXTERNAL_NAME:
         text = "The policy names exactly the wanted traffic."
         return Verdict(True, Reason.POLICY_CURRENT, text)
@@ -23,6 +26,14 @@ def policy_accurate(relay: Relay, seen: Observed) -> Verdict:
         text = f"{host} does not resolve ({seen.gpu_error}); {kept}. Check gpu.host and DNS."
         return Verdict(False, Reason.GPU_HOST_UNRESOLVED, text)
     return Verdict(True, Reason.POLICY_CURRENT, f"The policy follows the addresses of {host}.")
+
+
+def _is_held_back(relay: Relay, seen: Observed) -> bool:
+    """Whether the policy should have been written, and was not."""
+    plan = seen.plan
+    unwritten = plan.apply if relay.paused or seen.refusal else ()
+    kinds = {obj["kind"] for obj in (*unwritten, *plan.waiting)}
+    return "NetworkPolicy" in kinds or any(one.kind == "NetworkPolicy" for one in plan.blocked)
 
 
 def gpu(relay: Relay, seen: Observed) -> Object:

@@ -1,0 +1,48 @@
+"""docs/conditions.md and conditions.py speak of the same types and reasons, both ways."""
+
+import re
+from pathlib import Path
+
+from tokenplace_operator.conditions import Reason, Type
+
+PAGE = (Path(__file__).parents[2] / "docs" / "conditions.md").read_text()
+OPERATOR = Path(__file__).parents[2] / "operator" / "src" / "tokenplace_operator"
+
+
+def rows(title: str) -> list[list[str]]:
+    """The cells of the table below a heading."""
+    section = re.split(r"^## ", PAGE, flags=re.MULTILINE)
+    text = next(one for one in section if one.startswith(title))
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def names(title: str) -> list[str]:
+    return [row[0].strip("`") for row in rows(title)]
+
+
+def test_every_type_has_a_line_and_no_other_has() -> None:
+    assert names("Types") == [str(kind) for kind in Type]
+
+
+def test_every_reason_has_one_line_and_no_other_has() -> None:
+    told = names("Reasons of Ready") + names("Reasons of the other") + names("Events")
+    assert sorted(told) == sorted(str(reason) for reason in Reason)
+
+
+def test_every_line_says_what_it_means_and_what_to_do() -> None:
+    for title in ("Types", "Reasons of Ready", "Reasons of the other", "Events"):
+        for row in rows(title):
+            assert all(row), row
+
+
+def test_reasons_are_written_in_one_module_only() -> None:
+    literal = re.compile(rf"\"({'|'.join(Reason)})\"")
+    elsewhere = [
+        (path.name, found)
+        for path in OPERATOR.rglob("*.py")
+        if path.name != "conditions.py"
+        for found in literal.findall(path.read_text())
+    ]
+    # The Deployment has a condition of that name, too.
+    assert set(elsewhere) <= {("rollout.py", "Available")}
