@@ -67,15 +67,10 @@ LATE = condition("Progressing", "False", "ProgressDeadlineExceeded", "has timed 
 REFUSED = condition("ReplicaFailure", "True", "FailedCreate", "exceeded quota: pods")
 
 
-def pod(
-    *, waiting: str = "", ready: bool = False, started: bool = True, **status: object
-) -> Object:
+def pod(*, waiting: str = "", ready: bool = False, started: bool = True) -> Object:
     container: Object = {"name": "relay", "ready": ready, "started": started, "imageID": IMAGE}
     container["state"] = {"waiting": {"reason": waiting}} if waiting else {"running": {}}
-    return {
-        "metadata": {"name": "relay-1"},
-        "status": {"containerStatuses": [container], **status},
-    }
+    return {"metadata": {"name": "relay-1"}, "status": {"containerStatuses": [container]}}
 
 
 def unscheduled() -> Object:
