@@ -71,8 +71,7 @@ class ComputeNode:
         sealed_work = Sealed(work["chat_history"], work["cipherkey"], work["iv"])
         inner = await asyncio.to_thread(self.identity.open, sealed_work)
         envelope.check(inner, request_id, client)
-        message = self.answer(inner["api_v1_request"])
-        answer = envelope.response(request_id, client, message)
+        answer = envelope.response(request_id, client, self.reply(inner["api_v1_request"]))
         # Every client, the browser's too, is answered with the old padding.
         sealed = await asyncio.to_thread(envelope.seal, answer, client, "pkcs1v15")
         await self.relay.post(
@@ -87,6 +86,10 @@ class ComputeNode:
                 "iv": sealed.iv,
             },
         )
+
+    def reply(self, asked: Inner) -> Inner:
+        """The `api_v1_response` to an `api_v1_request`."""
+        return {"message": self.answer(asked)}
 
     async def serve_one(self) -> None:
         """Claim and answer one request."""
