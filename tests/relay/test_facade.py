@@ -355,7 +355,7 @@ async def test_node_that_leaves_is_told_at_once(
 async def test_facade_that_is_off() -> None:
     with relay_process("--facade", "off") as relay:
         async with aiohttp.ClientSession(relay.url) as http:
-            for path in ("chat/completions", "completions", "public-key/rotate"):
+            for path in ("chat/completions", "completions"):
                 status, error = await refused(http, f"/api/v1/{path}", {})
                 assert (status, error["code"]) == (501, "facade_disabled"), path
             async with http.get("/v1/public-key") as response:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import aiohttp
 import pytest
@@ -57,23 +57,32 @@ async def http_upstream(status: int) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def tcp_upstream(connected: Connected) -> AsyncIterator[int]:
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    """The port of a server that does one thing with its only connection."""
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await connected(reader, writer)
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        ended.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
+        await ended.wait()
 
 
 async def say_hello(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"220 hello\r\n")
-    writer.close()
 
 
-async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.close()
+async def hang_up(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    """Closes at once."""
 
 
-async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def say_nothing(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
     await reader.read()
-    writer.close()
 
 
 async def verdict_at(port: int, host: str = "127.0.0.1") -> Verdict:

@@ -141,7 +141,7 @@ class Facade:
             self._take_back(mine, Stage.CANCELLED, "requester_cancelled")
             raise
 
-    def _submit(self, mine: "_Request", client: str, node: str, sealed: Sealed) -> None:
+    def _submit(self, mine: _Request, client: str, node: str, sealed: Sealed) -> None:
         outer = {
             "client_public_key": client,
             "ciphertext": sealed.ciphertext,
@@ -162,7 +162,7 @@ class Facade:
             raise failure(503, full.message, full.code, "server_error", retry_after=5) from None
         log.info("request queued", node=fingerprint(node), by="facade")
 
-    async def _wait(self, mine: "_Request") -> Sealed:
+    async def _wait(self, mine: _Request) -> Sealed:
         """Look, and look again whenever there is news, until there is an answer."""
         while True:
             try:
@@ -177,7 +177,7 @@ class Facade:
                 request_key(mine.client, mine.id), found.remaining + _LATE_SECONDS
             )
 
-    def _take_back(self, mine: "_Request", stage: Stage, reason: str) -> None:
+    def _take_back(self, mine: _Request, stage: Stage, reason: str) -> None:
         with contextlib.suppress(WrongProof):
             # Unless it was answered in the same moment.
             self.context.state.cancel(mine.client, mine.id, mine.token, stage, reason)

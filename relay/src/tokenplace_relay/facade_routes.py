@@ -16,8 +16,8 @@ from tokenplace_relay.context import envelope_body, of
 from tokenplace_relay.envelope import EnvelopeError, Sealed
 from tokenplace_relay.facade import FACADE, Facade
 from tokenplace_relay.http import ApiError, JsonObject, json_response
-from tokenplace_relay.tokens import for_operators
 from tokenplace_relay.selection import DEFAULT_MODEL, resolve_model
+from tokenplace_relay.tokens import for_operators
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
