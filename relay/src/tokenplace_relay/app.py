@@ -159,6 +159,7 @@ def _note(request: web.Request, status: int, seconds: float) -> None:
 async def _finish_head(request: web.Request, response: web.StreamResponse) -> None:
     """What every answer carries, errors too."""
     response.headers["X-Request-Id"] = request.get(_ID, "")
+    response.headers["Server"] = "tokenplace-relay"
     if cors.is_open(request.path):
         response.headers.update(cors.HEADERS)
 

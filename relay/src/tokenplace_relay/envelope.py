@@ -98,6 +98,19 @@ def response(request_id: str, client: str, reply: Inner) -> Inner:
     return {**_header(request_id, client), "api_v1_response": reply}
 
 
+def progress(
+    request_id: str, client: str, sequence: int, phase: str, counts: dict[str, int]
+) -> Inner:
+    """The inner envelope of news of a request; counts that are not given are 0."""
+    names = (
+        "total_prompt_tokens", "cached_prompt_tokens", "processed_prompt_tokens",
+        "generated_tokens", "elapsed_ms",
+    )  # fmt: skip
+    news: Inner = {"schema_version": 1, "sequence": sequence, "phase": phase}
+    news.update({name: counts.get(name, 0) for name in names})
+    return {**_header(request_id, client), "api_v1_progress": news}
+
+
 def check(inner: Inner, request_id: str, client: str) -> None:
     """Refuse an inner envelope that is not about this request of this client."""
     for name, wanted in _header(request_id, client).items():
