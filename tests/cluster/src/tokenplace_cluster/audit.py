@@ -1,7 +1,9 @@
 """What the API server's audit log says: who asked for what, and what came of it."""
 
 import json
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -55,6 +57,19 @@ def writes(log: Path, *, user: str = "", namespace: str = "", since: str = "") -
     """As read, but only the requests that could change something."""
     found = read(log, user=user, namespace=namespace, since=since)
     return [event for event in found if event.is_write]
+
+
+def follow(log: Path, until: Callable[[], bool]) -> Iterator[AuditEvent]:
+    """Requests as they end, from now on, a millisecond late; ends when `until` says so."""
+    with log.open() as lines:
+        lines.seek(0, os.SEEK_END)
+        rest = ""
+        while not until():
+            rest += lines.read()
+            *whole, rest = rest.split("\n")
+            yield from (_event(json.loads(line)) for line in whole)
+            if not whole:
+                time.sleep(0.001)
 
 
 def _events(log: Path) -> Iterator[AuditEvent]:

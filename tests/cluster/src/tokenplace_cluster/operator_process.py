@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -14,17 +14,20 @@ from typing import Any, Final
 from prometheus_client.parser import text_string_to_metric_families
 
 PROGRAM: Final = "from tokenplace_operator.main import cli; cli()"
+RUN: Final = (sys.executable, "-W", "error", "-c", PROGRAM, "run")
 STOP_SECONDS: Final = 30
 
 
 class OperatorProcess:
     """One process of `tokenplace-operator run`; warnings are errors in it."""
 
-    def __init__(self, log: Path, kubeconfig: Path, *arguments: str) -> None:
+    def __init__(
+        self, log: Path, kubeconfig: Path, *arguments: str, command: Sequence[str] = RUN
+    ) -> None:
         self.log = log
         with log.open("w") as output:
             self.popen = subprocess.Popen(
-                [sys.executable, "-W", "error", "-c", PROGRAM, "run", *arguments],
+                [*command, *arguments],
                 env={**os.environ, "KUBECONFIG": str(kubeconfig)},
                 stderr=output,
             )
@@ -58,6 +61,16 @@ class OperatorProcess:
         """One sample; 0 when it was never counted."""
         return self.metrics().get((name, frozenset(labels.items())), 0.0)
 
+    def total(self, name: str, **labels: str) -> float:
+        """The sum of the samples of a name that have these labels, whatever others they have."""
+        wanted = labels.items()
+        samples = self.metrics().items()
+        return sum(value for (one, having), value in samples if one == name and wanted <= having)
+
+    def reconciles(self) -> float:
+        """How many reconciles have ended, well or not."""
+        return self.total("tokenplace_operator_reconcile_total")
+
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait; returns the exit code."""
         self.popen.send_signal(number)
@@ -70,9 +83,9 @@ class OperatorProcess:
 
 
 class Operators:
-    """Starts operators for one namespace; the Lease is there too."""
+    """Starts operators for one namespace, where their Lease is too, or for the whole cluster."""
 
-    def __init__(self, folder: Path, kubeconfig: Path, namespace: str) -> None:
+    def __init__(self, folder: Path, kubeconfig: Path, namespace: str = "") -> None:
         self._folder = folder
         self._kubeconfig = kubeconfig
         self._namespace = namespace
@@ -81,10 +94,12 @@ class Operators:
     def start(
         self, *arguments: str, kubeconfig: Path | None = None, namespaces: tuple[str, ...] = ()
     ) -> OperatorProcess:
-        """Start one that watches these namespaces, else the test's own."""
-        watched = [f"--namespace={one}" for one in namespaces or (self._namespace,)]
-        lease = f"--lease-namespace={self._namespace}"
-        flags = ["--metrics-port=0", lease, *watched, *arguments]
+        """Start one that watches these namespaces, else the one that was named at first."""
+        flags = ["--metrics-port=0", *arguments]
+        if self._namespace:
+            flags.append(f"--lease-namespace={self._namespace}")
+        watched = namespaces or filter(None, (self._namespace,))
+        flags += [f"--namespace={one}" for one in watched]
         log = self._folder / f"operator-{len(self._running)}.log"
         process = OperatorProcess(log, kubeconfig or self._kubeconfig, *flags)
         self._running.append(process)
@@ -92,7 +107,7 @@ class Operators:
 
     @classmethod
     @contextmanager
-    def of(cls, folder: Path, kubeconfig: Path, namespace: str) -> Iterator["Operators"]:
+    def of(cls, folder: Path, kubeconfig: Path, namespace: str = "") -> Iterator["Operators"]:
         """Kills what still runs at the end."""
         operators = cls(folder, kubeconfig, namespace)
         try:

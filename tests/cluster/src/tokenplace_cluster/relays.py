@@ -7,6 +7,9 @@ from typing import Any, Final
 
 REPOSITORY: Final = "ghcr.io/futuroptimist/tokenplace-relay"
 DIGEST: Final = f"sha256:{'a' * 64}"
+CHILDREN: Final = "serviceaccounts,deployments,services,endpointslices,ingresses,networkpolicies"
+GIVEN: Final = frozenset({"ServiceAccount/default"})
+"""What every namespace has."""
 
 Object = dict[str, Any]
 
@@ -41,6 +44,21 @@ class Relays:
         """All objects of a kind."""
         found: list[Object] = json.loads(self._run("get", kind, "--output=json"))["items"]
         return found
+
+    def children(self, name: str = "relay") -> dict[str, Object]:
+        """What has the relay as its controller, by `Kind/name`."""
+        uid = self.read(name)["metadata"]["uid"]
+        return {
+            f"{child['kind']}/{child['metadata']['name']}": child
+            for child in self.all(CHILDREN)
+            for owner in child["metadata"].get("ownerReferences", [])
+            if owner["uid"] == uid and owner.get("controller")
+        }
+
+    def leftovers(self) -> set[str]:
+        """What there is of the kinds of children, whoever owns it."""
+        found = {f"{one['kind']}/{one['metadata']['name']}" for one in self.all(CHILDREN)}
+        return found - GIVEN
 
     def delete(self, name: str = "relay", kind: str = "tpr") -> None:
         """Delete one object and do not wait for its end."""

@@ -1,0 +1,49 @@
+"""The operator under its own ServiceAccount, for the tests that watch it work."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tokenplace_cluster import audit, shipped
+from tokenplace_cluster.audit import AuditEvent
+from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.fixtures import Eventually
+from tokenplace_cluster.operator_process import OperatorProcess, Operators
+
+StartOperator = Callable[..., OperatorProcess]
+
+
+@pytest.fixture(scope="session")
+def operator_kubeconfig(control_plane: ControlPlane, crd: str) -> Path:
+    """A login as the operator's ServiceAccount, with exactly the shipped rights."""
+    assert crd
+    return shipped.install_rights(control_plane)
+
+
+@pytest.fixture
+def start_operator(
+    control_plane: ControlPlane, operator_kubeconfig: Path, tmp_path: Path, eventually: Eventually
+) -> Iterator[StartOperator]:
+    """Start one that leads, for the whole cluster; it may ask for nothing it has no right to."""
+    since = audit.read(control_plane.audit_log)[-1].timestamp
+    with Operators.of(tmp_path, operator_kubeconfig) as operators:
+
+        def start(*arguments: str, kubeconfig: Path | None = None) -> OperatorProcess:
+            # A short Lease, as some tests kill its holder.
+            flags = (f"--lease-namespace={shipped.NAMESPACE}", "--lease-seconds=3")
+            started = operators.start(*flags, *arguments, kubeconfig=kubeconfig)
+            eventually(started.leads, seconds=60)
+            return started
+
+        yield start
+    calls = audit.read(control_plane.audit_log, user=shipped.USER, since=since)
+    # A quota, an admission or a server that has just started refuse with 403 as well, but not for
+    # ever: what was never allowed is a right that is missing.
+    allowed = {_right(call) for call in calls if call.code < 400}
+    refused = {_right(call) for call in calls if call.code in {401, 403}}
+    assert refused - allowed == set()
+
+
+def _right(call: AuditEvent) -> tuple[str, str, str]:
+    return call.verb, call.resource, call.subresource

@@ -1,0 +1,28 @@
+"""The manifests of the operator that are shipped, and a login with the rights that they give."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from tokenplace_cluster.control_plane import ControlPlane
+
+MANIFESTS: Final = Path(__file__).parents[4] / "deploy" / "operator"
+NAMESPACE: Final = "tokenplace-system"
+NAME: Final = "tokenplace-operator"
+USER: Final = f"system:serviceaccount:{NAMESPACE}:{NAME}"
+
+
+def manifests() -> list[dict[str, Any]]:
+    """The shipped objects, in the order of their files."""
+    found: list[dict[str, Any]] = []
+    for path in sorted(MANIFESTS.glob("*.yaml")):
+        found += yaml.safe_load_all(path.read_text())
+    return found
+
+
+def install_rights(plane: ControlPlane) -> Path:
+    """Apply all that is shipped but the Deployment; return a kubeconfig of the operator."""
+    objects = [one for one in manifests() if one["kind"] != "Deployment"]
+    plane.kubectl("apply", "--server-side", "--filename=-", given=yaml.safe_dump_all(objects))
+    return plane.service_account_kubeconfig(NAMESPACE, NAME)
