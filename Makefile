@@ -18,11 +18,14 @@ test: sync ## every test, on real parts (PYTEST_ARGS="tests/unit" for some of th
 	@$(RUN) tokenplace-cluster build
 	$(RUN) pytest $(PYTEST_ARGS)
 
-lint: sync ## style, types and import layers
+lint: sync ## style, types, import layers, workflows and Dockerfiles
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(RUN) lint-imports --no-logo
+	$(RUN) hadolint Dockerfile.relay Dockerfile.operator
+	$(RUN) zizmor --offline --quiet --persona=pedantic .github
+	"$$($(RUN) tokenplace-cluster program actionlint)"
 	@git ls-files -s | awk '$$1 == 120000 {print "a link in the tree: " $$4; bad = 1} END {exit bad}'
 
 format: sync ## put the style right

@@ -91,7 +91,7 @@ def test_public_key_of_another_kind() -> None:
 
 @pytest.mark.parametrize("field", ["protocol", "version", "request_id", "client_public_key"])
 def test_inside_that_contradicts_the_outside(field: str) -> None:
-    inner = envelope.response("r1", "client", {"role": "assistant", "content": "yes"})
+    inner = envelope.response("r1", "client", {"message": {"role": "assistant", "content": "yes"}})
     envelope.check(inner, "r1", "client")
     with pytest.raises(EnvelopeError, match=f"another {field}"):
         envelope.check({**inner, field: "other"}, "r1", "client")

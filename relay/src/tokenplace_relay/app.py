@@ -15,6 +15,8 @@ from tokenplace_relay import (
     about_routes,
     client_routes,
     cors,
+    facade,
+    facade_routes,
     faults,
     legacy_routes,
     node_routes,
@@ -41,11 +43,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET: Final = frozenset({"/livez", "/healthz", "/metrics"})
-_ID: Final = "request_id"
+_ID: Final = web.RequestKey("request_id", str)
 _SUBMIT: Final = "/api/v1/relay/requests"
 _MODULES: Final = (
     ops,
     about_routes,
+    facade_routes,
     client_routes,
     node_routes,
     progress_routes,
@@ -64,13 +67,14 @@ def make_app(config: Config, clock: Callable[[], float] = time.monotonic) -> web
         client_max_size=config.max_envelope_bytes,
     )
     app[CONTEXT] = Context(config, state, polls, metrics, retrieves, Quota(config, clock))
+    app[facade.FACADE] = facade.make(app[CONTEXT])
     app[ROSTER] = Roster(config, state)
     app[upstream.UPSTREAM] = upstream.make(config)
     metrics.registry.register(StateCollector(state, polls, app[upstream.UPSTREAM]))
     for module in _MODULES:
         app.add_routes(module.routes())
     app.on_response_prepare.append(_finish_head)
-    app.cleanup_ctx.extend([_housekeeping, upstream.probing])
+    app.cleanup_ctx.extend([_housekeeping, upstream.probing, facade.serving])
     return app
 
 
@@ -155,6 +159,7 @@ def _note(request: web.Request, status: int, seconds: float) -> None:
 async def _finish_head(request: web.Request, response: web.StreamResponse) -> None:
     """What every answer carries, errors too."""
     response.headers["X-Request-Id"] = request.get(_ID, "")
+    response.headers["Server"] = "tokenplace-relay"
     if cors.is_open(request.path):
         response.headers.update(cors.HEADERS)
 

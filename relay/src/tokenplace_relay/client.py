@@ -25,6 +25,8 @@ class Client:
     padding: Padding = "oaep"
     form: Form = "chat_history"
     cancel_tokens: dict[str, str] = field(default_factory=dict)
+    progress: list[Inner] = field(default_factory=list)
+    """News of requests, as it came."""
 
     async def select(self, model: str, tier: str = "8k-fast") -> Json:
         """Ask for a compute node; the answer names its key."""
@@ -54,17 +56,27 @@ class Client:
         )
         return request_id
 
-    async def retrieve(self, request_id: str) -> Inner | None:
-        """The opened and checked answer, or None while it is pending."""
+    async def retrieve(self, request_id: str, wait_seconds: int = 0) -> Inner | None:
+        """The opened and checked answer, or None while it is pending.
+
+        News of a pending request is opened and kept in `progress`. With wait_seconds the relay is
+        asked to hold the call until there is something to tell.
+        """
         body = {"client_public_key": self.identity.public, "request_id": request_id}
-        status, answer = await self.relay.post("responses/retrieve", body)
+        headers = {"Prefer": f"wait={wait_seconds}"} if wait_seconds else {}
+        status, answer = await self.relay.post("responses/retrieve", body, headers)
         if status == 202:
+            if news := answer.get("encrypted_progress"):
+                self.progress.append(await self._open(news, "ciphertext", request_id))
             return None
-        sealed = Sealed(answer["chat_history"], answer["cipherkey"], answer["iv"])
+        found: Inner = (await self._open(answer, "chat_history", request_id))["api_v1_response"]
+        return found
+
+    async def _open(self, outer: Json, name: str, request_id: str) -> Inner:
+        sealed = Sealed(outer[name], outer["cipherkey"], outer["iv"])
         inner = await asyncio.to_thread(self.identity.open, sealed)
         envelope.check(inner, request_id, self.identity.public)
-        found: Inner = inner["api_v1_response"]
-        return found
+        return inner
 
     async def wait_for_answer(self, request_id: str, every_seconds: float = 0.05) -> Inner:
         """Retrieve until the answer is there; the caller sets the limit."""

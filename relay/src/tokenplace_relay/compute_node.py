@@ -26,13 +26,25 @@ class ComputeNode:
     models: tuple[str, ...]
     answer: Answer = echo
     credential: str = field(default="", repr=False)
+    proves_itself: bool = False
+    """Whether the relay takes proof of who polls and answers; token.place's own does not."""
 
     async def register(self) -> Json:
         """Enter the relay's registry; keeps the credential that the first answer brings."""
-        body = {"server_public_key": self.identity.public, "capabilities": self.capabilities}
+        body = {
+            "server_public_key": self.identity.public,
+            "capabilities": self.capabilities,
+            **self._proof,
+        }
         _, answer = await self.relay.post("servers/register", body)
         self.credential = answer.get("control_credential", self.credential)
+        self.proves_itself = bool(answer.get("relay_capabilities", {}).get("node_proof_v1"))
         return answer
+
+    @property
+    def _proof(self) -> Json:
+        """Shows whose call it is, to a relay that says it wants to know; `server.py` has none."""
+        return {"control_credential": self.credential} if self.proves_itself else {}
 
     @property
     def capabilities(self) -> Json:
@@ -50,7 +62,7 @@ class ComputeNode:
 
     async def poll(self) -> Json | None:
         """Claim work, waiting as long as the relay holds the poll; None when there was none."""
-        body = {"server_public_key": self.identity.public}
+        body = {"server_public_key": self.identity.public, **self._proof}
         _, work = await self.relay.post("servers/poll", body)
         return work if "client_public_key" in work else None
 
@@ -71,8 +83,7 @@ class ComputeNode:
         sealed_work = Sealed(work["chat_history"], work["cipherkey"], work["iv"])
         inner = await asyncio.to_thread(self.identity.open, sealed_work)
         envelope.check(inner, request_id, client)
-        message = self.answer(inner["api_v1_request"])
-        answer = envelope.response(request_id, client, message)
+        answer = envelope.response(request_id, client, self.reply(inner["api_v1_request"]))
         # Every client, the browser's too, is answered with the old padding.
         sealed = await asyncio.to_thread(envelope.seal, answer, client, "pkcs1v15")
         await self.relay.post(
@@ -85,8 +96,33 @@ class ComputeNode:
                 "chat_history": sealed.ciphertext,
                 "cipherkey": sealed.cipherkey,
                 "iv": sealed.iv,
+                **self._proof,
             },
         )
+
+    async def publish_progress(self, work: Json, sequence: int, phase: str, **counts: int) -> None:
+        """Tell the client how far its request is: sequence rises, phase as `server.py` has it."""
+        client, request_id = work["client_public_key"], work["request_id"]
+        inner = envelope.progress(request_id, client, sequence, phase, counts)
+        sealed = await asyncio.to_thread(envelope.seal, inner, client, "pkcs1v15")
+        await self.relay.post(
+            "progress",
+            {
+                "server_public_key": self.identity.public,
+                "client_public_key": client,
+                "request_id": request_id,
+                "control_credential": self.credential,
+                "protocol": envelope.PROTOCOL,
+                "version": envelope.VERSION,
+                "ciphertext": sealed.ciphertext,
+                "cipherkey": sealed.cipherkey,
+                "iv": sealed.iv,
+            },
+        )
+
+    def reply(self, asked: Inner) -> Inner:
+        """The `api_v1_response` to an `api_v1_request`."""
+        return {"message": self.answer(asked)}
 
     async def serve_one(self) -> None:
         """Claim and answer one request."""

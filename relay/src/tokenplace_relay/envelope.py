@@ -10,9 +10,10 @@ import base64
 import binascii
 import os
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, padding, serialization
 from cryptography.hazmat.primitives.asymmetric import padding as rsa_padding
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -27,6 +28,7 @@ _OAEP = rsa_padding.OAEP(
 
 Padding = Literal["oaep", "pkcs1v15"]
 Inner = dict[str, Any]
+T = TypeVar("T")
 
 
 class EnvelopeError(ValueError):
@@ -60,13 +62,17 @@ class Identity:
 
     def open(self, sealed: Sealed) -> Inner:
         """Decrypt to the inner envelope; accepts both paddings of the key, OAEP first."""
+        return self.open_as(sealed, dict[str, Any])
+
+    def open_as(self, sealed: Sealed, kind: type[T]) -> T:
+        """Decrypt to JSON of another kind, such as a list."""
         wrapped, iv, body = (_decoded(sealed, name) for name in ("cipherkey", "iv", "ciphertext"))
         for choice in (_OAEP, rsa_padding.PKCS1v15()):
             try:
                 key = base64.b64decode(self._private.decrypt(wrapped, choice), validate=True)
-                return _decrypt(key, iv, body)
+                return msgspec.json.decode(_decrypt(key, iv, body), type=kind)
             # A wrong v1.5 padding may yield random bytes instead of an error.
-            except (ValueError, msgspec.DecodeError):
+            except (ValueError, msgspec.DecodeError, RecursionError):
                 continue
         raise EnvelopeError("the envelope is not for this key, or was changed on the way")
 
@@ -75,7 +81,7 @@ def seal(inner: Inner, recipient: str, padding: Padding = "oaep") -> Sealed:
     """Encrypt an inner envelope to the public key of a peer, as it appears on the wire."""
     key, iv = os.urandom(32), os.urandom(16)
     choice = _OAEP if padding == "oaep" else rsa_padding.PKCS1v15()
-    wrapped = _public_key(recipient).encrypt(base64.b64encode(key), choice)
+    wrapped = public_key(recipient).encrypt(base64.b64encode(key), choice)
     body = _encrypt(key, iv, msgspec.json.encode(inner))
     texts = (base64.b64encode(part).decode() for part in (body, wrapped, iv))
     return Sealed(*texts)
@@ -87,9 +93,22 @@ def request(request_id: str, client: str, model: str, messages: list[Inner]) -> 
     return {**_header(request_id, client), "api_v1_request": asked}
 
 
-def response(request_id: str, client: str, message: Inner) -> Inner:
-    """The inner envelope of an answer."""
-    return {**_header(request_id, client), "api_v1_response": {"message": message}}
+def response(request_id: str, client: str, reply: Inner) -> Inner:
+    """The inner envelope of an answer; reply has a `message`, or an `error`."""
+    return {**_header(request_id, client), "api_v1_response": reply}
+
+
+def progress(
+    request_id: str, client: str, sequence: int, phase: str, counts: dict[str, int]
+) -> Inner:
+    """The inner envelope of news of a request; counts that are not given are 0."""
+    names = (
+        "total_prompt_tokens", "cached_prompt_tokens", "processed_prompt_tokens",
+        "generated_tokens", "elapsed_ms",
+    )  # fmt: skip
+    news: Inner = {"schema_version": 1, "sequence": sequence, "phase": phase}
+    news.update({name: counts.get(name, 0) for name in names})
+    return {**_header(request_id, client), "api_v1_progress": news}
 
 
 def check(inner: Inner, request_id: str, client: str) -> None:
@@ -108,10 +127,11 @@ def _header(request_id: str, client: str) -> Inner:
     }
 
 
-def _public_key(text: str) -> rsa.RSAPublicKey:
+def public_key(text: str) -> rsa.RSAPublicKey:
+    """The key that a peer is called by on the wire; raises EnvelopeError."""
     try:
         key = serialization.load_pem_public_key(base64.b64decode(text, validate=True))
-    except (ValueError, binascii.Error):
+    except (ValueError, binascii.Error, UnsupportedAlgorithm):
         raise EnvelopeError("the public key is not base64 of a PEM text") from None
     if not isinstance(key, rsa.RSAPublicKey):
         raise EnvelopeError("the public key is not an RSA key")
@@ -131,9 +151,8 @@ def _encrypt(key: bytes, iv: bytes, plain: bytes) -> bytes:
     return encryptor.update(padder.update(plain) + padder.finalize()) + encryptor.finalize()
 
 
-def _decrypt(key: bytes, iv: bytes, body: bytes) -> Inner:
+def _decrypt(key: bytes, iv: bytes, body: bytes) -> bytes:
     decryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor()
     unpadder = padding.PKCS7(_AES_BITS).unpadder()
     padded = decryptor.update(body) + decryptor.finalize()
-    plain = unpadder.update(padded) + unpadder.finalize()
-    return msgspec.json.decode(plain, type=dict[str, Any])
+    return unpadder.update(padded) + unpadder.finalize()

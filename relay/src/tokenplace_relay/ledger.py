@@ -98,6 +98,9 @@ class Ledger:
         """Whether the node can be removed: silent, and without work that it may still do."""
         if node.claimed or self.is_fresh(node, now):
             return False
+        # What was handed out, and put back because nothing was heard of it, may still be done.
+        if any(request.claimed_at for request in node.queue.values()):
+            return False
         return not node.queue or self.is_lost(node, now)
 
     def node(self, key: str) -> Node:
@@ -121,7 +124,7 @@ class Ledger:
             if self.is_gone(node, now):
                 self.remove(node, "stale_lease")
             elif node.queue and self.is_lost(node, now):
-                self.shed(node, list(node.queue.values()))
+                self.shed(node, [one for one in node.queue.values() if not one.claimed_at])
 
     def shed(self, node: Node, requests: list[Request]) -> None:
         """Cancel work of a node that will not do it, so that its clients look for another."""

@@ -11,7 +11,7 @@ from tokenplace_relay.quota import too_often
 from tokenplace_relay.rates import Charge
 from tokenplace_relay.tokens import Handler
 
-_CHARGED: Final = "charged"
+_CHARGED: Final = web.RequestKey("charged", list[Charge])
 
 
 async def limited(request: web.Request, handler: Handler) -> web.StreamResponse:

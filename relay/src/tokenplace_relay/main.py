@@ -13,6 +13,7 @@ from aiohttp import web
 
 from tokenplace_relay.app import make_app
 from tokenplace_relay.config import Config, about, load
+from tokenplace_relay.connections import Runner
 from tokenplace_relay.context import CONTEXT
 from tokenplace_relay.drain import drain
 from tokenplace_relay.logs import configure, get
@@ -89,11 +90,11 @@ def probe(
 
 async def _serve(config: Config) -> int:
     app = make_app(config)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, handler_cancellation=True)
+    runner = Runner(app, config)
     await runner.setup()
     stop = _signals()
     try:
-        site = web.TCPSite(runner, config.host, config.port, backlog=1024, shutdown_timeout=1)
+        site = web.TCPSite(runner, config.host, config.port, backlog=1024)
         await site.start()
     except OSError as error:
         sys.stderr.write(f"cannot listen on {config.host}:{config.port}: {error.strerror}\n")

@@ -61,7 +61,7 @@ async def register(request: web.Request) -> web.StreamResponse:
     answer: JsonObject = {
         "next_ping_in_x_seconds": context.config.node_lease,
         "poll_wait_seconds": float(context.config.poll_wait),
-        "relay_capabilities": {"encrypted_progress_v1": True},
+        "relay_capabilities": {"encrypted_progress_v1": True, "node_proof_v1": True},
     }
     if credential is None:
         return json_response(answer)

@@ -1,11 +1,14 @@
 """What our own client and compute node share: JSON over HTTP to a relay."""
 
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 import aiohttp
 import msgspec
 
 Json = dict[str, Any]
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class RelayError(Exception):
@@ -26,10 +29,14 @@ class Connection:
         self._base = base_url.rstrip("/")
         self._headers = {"X-Relay-Server-Token": token} if token else {}
 
-    async def post(self, route: str, body: Json) -> tuple[int, Json]:
+    async def post(
+        self, route: str, body: Json, headers: Mapping[str, str] = _NONE
+    ) -> tuple[int, Json]:
         """Send a JSON object to a route below /api/v1/relay; return status and answer."""
         url = f"{self._base}/api/v1/relay/{route}"
-        async with self._session.post(url, json=body, headers=self._headers) as response:
+        async with self._session.post(
+            url, json=body, headers={**self._headers, **headers}
+        ) as response:
             return await _answer(route, response)
 
     async def get(self, path: str, query: dict[str, str] | None = None) -> tuple[int, Json]:

@@ -24,6 +24,7 @@ from rich.console import Console
 
 GO: Final = Path(__file__).parents[2] / "go"
 KUBERNETES_VERSION: Final = "1.35.4"
+HELM_VERSION: Final = "4.3.1"
 _VERSION_FLAGS: Final = " ".join(
     f"-X k8s.io/component-base/version.{name}={value}"
     for name, value in (
@@ -76,6 +77,8 @@ MODULES: Final = {
         GoModule("kstatus"),
         GoModule("policy"),
         GoModule("rules"),
+        GoModule("actionlint"),
+        GoModule("helm", f"-X helm.sh/helm/v4/internal/version.version=v{HELM_VERSION}"),
     )
 }
 

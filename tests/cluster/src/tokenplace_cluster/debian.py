@@ -23,6 +23,7 @@ NODE_PROGRAMS: Final[Mapping[str, str]] = {
 }
 """The program (a name on PATH, or a path) -> the package that brings it."""
 
+PUBLISH_PROGRAMS: Final[Mapping[str, str]] = {"skopeo": "skopeo"}
 IMAGE_PROGRAMS: Final[Mapping[str, str]] = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
 
 # A root shell without the sbin directories would miss what is there.

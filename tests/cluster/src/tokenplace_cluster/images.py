@@ -43,11 +43,11 @@ class Image:
         return f"localhost/tokenplace-{self.name}:{self.tag}"
 
 
-def build(name: Name, revision: str = "local") -> Image:
-    """Build one image, or find it in the cache; the revision becomes a label."""
+def build(name: Name, revision: str = "local", *, anew: bool = False) -> Image:
+    """Build one image, or find it in the cache unless anew; the revision becomes a label."""
     require_packages(IMAGE_PROGRAMS)
     image = Image(name, f"{_key(name)}-{revision}")
-    if not _exists(image.reference):
+    if anew or not _exists(image.reference):
         _ensure_base()
         _say(f"building the {name} image")
         _buildah(
@@ -55,6 +55,7 @@ def build(name: Name, revision: str = "local") -> Image:
             "--isolation=chroot",
             # The same bits whenever it is built from the same inputs.
             "--timestamp=0",
+            *(["--no-cache"] if anew else []),
             f"--file={ROOT / f'Dockerfile.{name}'}",
             f"--build-arg=BASE={BASE}",
             f"--build-arg=REVISION={revision}",
@@ -78,6 +79,11 @@ def push(image: Image, registry: str) -> str:
             f"docker://{repository}:{image.tag}",
         )
         return f"{repository}@{digest.read().strip()}"
+
+
+def archive(image: Image, path: Path) -> None:
+    """Write an image to a new OCI archive."""
+    _buildah("push", "--quiet", image.reference, f"oci-archive:{path}")
 
 
 def inspect(image: Image) -> dict[str, object]:
@@ -112,6 +118,7 @@ def _certificates() -> list[str]:
 def _key(name: Name) -> str:
     """A hash of everything that the build reads."""
     files = [ROOT / f"Dockerfile.{name}", ROOT / "uv.lock", ROOT / ".ci" / "uv.txt"]
+    files.append(ROOT / ".ci" / "list-licences")
     files += [ROOT / "pyproject.toml", *sorted((ROOT / name / "src").rglob("*.py"))]
     files.append(ROOT / name / "pyproject.toml")
     digest = hashlib.sha256()

@@ -28,6 +28,12 @@ def build_programs() -> None:
 
 
 @cli.command()
+def program(name: str) -> None:
+    """Build one program, if it is not there yet, and print its path."""
+    typer.echo(build.program(name))
+
+
+@cli.command()
 def up(
     node: Annotated[bool, typer.Option(help="With a node that runs pods; needs root.")] = False,
 ) -> None:

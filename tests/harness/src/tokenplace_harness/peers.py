@@ -7,9 +7,20 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 
 from tokenplace_relay.compute_node import Answer, ComputeNode, echo
-from tokenplace_relay.envelope import Identity
+from tokenplace_relay.envelope import Identity, Inner
 from tokenplace_relay.peer import Connection, RelayError
 from tokenplace_relay.selection import DEFAULT_MODEL
+
+
+class FixedNode(ComputeNode):
+    """A compute node that answers everything with the same `api_v1_response`."""
+
+    fixed: Inner
+
+    def reply(self, asked: Inner) -> Inner:
+        """The fixed one."""
+        del asked
+        return self.fixed
 
 
 @asynccontextmanager
@@ -24,16 +35,33 @@ async def serving_node(
     identity = await asyncio.to_thread(Identity.create)
     async with aiohttp.ClientSession() as session:
         node = ComputeNode(Connection(session, url, token), identity, models, answer)
-        await node.register()
-        task = asyncio.create_task(_serve(node))
-        try:
+        async with _serving(node):
             yield node
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-            with suppress(RelayError, aiohttp.ClientError):
-                await node.unregister()
+
+
+@asynccontextmanager
+async def answering(url: str, fixed: Inner) -> AsyncIterator[None]:
+    """A registered compute node that gives everybody the same answer."""
+    identity = await asyncio.to_thread(Identity.create)
+    async with aiohttp.ClientSession() as session:
+        node = FixedNode(Connection(session, url), identity, (DEFAULT_MODEL,))
+        node.fixed = fixed
+        async with _serving(node):
+            yield
+
+
+@asynccontextmanager
+async def _serving(node: ComputeNode) -> AsyncIterator[None]:
+    await node.register()
+    task = asyncio.create_task(_serve(node))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        with suppress(RelayError, aiohttp.ClientError):
+            await node.unregister()
 
 
 async def _serve(node: ComputeNode) -> None:

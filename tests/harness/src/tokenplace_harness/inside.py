@@ -1,0 +1,206 @@
+"""A relay inside the test's own process, on a real socket, with a clock that the test moves."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from tokenplace_relay.app import make_app
+from tokenplace_relay.config import Config
+from tokenplace_relay.connections import Runner
+from tokenplace_relay.context import CONTEXT, Context
+from tokenplace_relay.memory import Memory
+
+Json = dict[str, Any]
+Setting = float | str | bool | tuple[str, ...]
+NODE, OTHER_NODE, CLIENT, OTHER_CLIENT = "node-key", "other-node-key", "client-key", "other-client"
+MODEL = "qwen3-8b-instruct"
+TOKEN = "cancel-token"
+SEALED = {"ciphertext": "sealed", "cipherkey": "wrapped", "iv": "iv"}
+RELAY = "/api/v1/relay"
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the relay said."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+    @property
+    def error(self) -> Json:
+        """The object of an error."""
+        found: Json = self.body["error"]
+        return found
+
+
+@dataclass
+class Inside:
+    """A relay and the calls of its peers, in short."""
+
+    url: str
+    context: Context
+    http: aiohttp.ClientSession
+    clock: Clock
+    credentials: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def state(self) -> Memory:
+        """What the relay remembers."""
+        return self.context.state
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock, and let the relay's timer see it."""
+        self.clock.now += seconds
+        self.state.housekeep()
+
+    def counts(self) -> dict[str, int]:
+        """How much of each kind the relay remembers."""
+        state, live = self.state, list(self.state.live())
+        found = {
+            "nodes": len(state.nodes),
+            "queued": sum(1 for one in live if one.stage == "queued"),
+            "claimed": sum(1 for one in live if one.stage == "claimed"),
+            "progress": sum(1 for one in live if one.progress),
+            "unread": sum(len(one.unread) for one in state.mailboxes.values()),
+            "ended": sum(1 for one in state.requests.values() if not one.stage.is_live),
+            "tombstones": len(state._tombstones),
+        }
+        found["ended"] -= found["unread"]
+        return found
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        raw: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One HTTP exchange; body goes as JSON, raw as it is."""
+        sent = dict(headers or {})
+        content: dict[str, Any] = {"json": body} if body is not None else {}
+        if raw is not None:
+            content = {"data": raw}
+            sent.setdefault("Content-Type", "application/json")
+        async with self.http.request(method, self.url + path, headers=sent, **content) as response:
+            data = await response.read()
+            is_json = response.content_type == "application/json"
+            parsed = await response.json() if data and is_json else data
+            return Answer(response.status, parsed, response.headers)
+
+    async def post(self, route: str, body: object, **headers: str) -> Answer:
+        """Call a route below /api/v1/relay."""
+        return await self.call("POST", f"{RELAY}/{route}", body, headers=headers)
+
+    async def register(self, key: str = NODE, **capabilities: object) -> Answer:
+        """Register a node that serves the usual model."""
+        able = {"supported_model_ids": [MODEL], **capabilities}
+        answer = await self.post(
+            "servers/register", {"server_public_key": key, "capabilities": able}
+        )
+        if answer.status == 200 and "control_credential" in answer.body:
+            self.credentials[key] = answer.body["control_credential"]
+        return answer
+
+    async def submit(
+        self, request_id: str | None = "r1", key: str = NODE, client: str = CLIENT, **more: object
+    ) -> Answer:
+        """Hand in a request."""
+        body = {"client_public_key": client, "server_public_key": key, **SEALED, **more}
+        body.setdefault("cancel_token", TOKEN)
+        if request_id is not None:
+            body["request_id"] = request_id
+        return await self.post("requests", body)
+
+    async def poll(self, key: str = NODE, **more: object) -> Answer:
+        """Ask for work."""
+        return await self.post("servers/poll", {"server_public_key": key, **more})
+
+    async def control(
+        self, request_id: str = "r1", key: str = NODE, credential: str | None = None, **more: object
+    ) -> Answer:
+        """Ask about work."""
+        proof = self.credentials.get(key, "") if credential is None else credential
+        body = {"server_public_key": key, "request_id": request_id, "control_credential": proof}
+        return await self.post("servers/control", {**body, **more})
+
+    async def respond(
+        self, request_id: str | None = "r1", client: str = CLIENT, **more: object
+    ) -> Answer:
+        """Hand in an answer."""
+        body: Json = {"client_public_key": client, **SEALED, **more}
+        if request_id is not None:
+            body["request_id"] = request_id
+        return await self.post("responses", body)
+
+    async def progress(self, request_id: str = "r1", key: str = NODE, **more: object) -> Answer:
+        """Tell news of a request."""
+        body: Json = {
+            "server_public_key": key,
+            "client_public_key": CLIENT,
+            "request_id": request_id,
+            "control_credential": self.credentials.get(key, ""),
+            "protocol": "tokenplace_api_v1_relay_e2ee",
+            "version": 1,
+            **SEALED,
+            **more,
+        }
+        return await self.post("progress", body)
+
+    async def retrieve(
+        self, request_id: str | None = "r1", client: str = CLIENT, **headers: str
+    ) -> Answer:
+        """Ask for an answer."""
+        body = {"client_public_key": client}
+        if request_id is not None:
+            body["request_id"] = request_id
+        return await self.post("responses/retrieve", body, **headers)
+
+    async def cancel(
+        self, request_id: str = "r1", token: str = TOKEN, client: str = CLIENT, **more: object
+    ) -> Answer:
+        """Take a request back."""
+        body = {"client_public_key": client, "request_id": request_id, "cancel_token": token}
+        return await self.post("requests/cancel", {**body, **more})
+
+    async def unregister(self, key: str = NODE, credential: str | None = None) -> Answer:
+        """Take a node out."""
+        proof = self.credentials.get(key, "") if credential is None else credential
+        body = {"server_public_key": key, "control_credential": proof}
+        return await self.post("servers/unregister", body)
+
+
+@asynccontextmanager
+async def inside(*, real_time: bool = False, **settings: Setting) -> AsyncIterator[Inside]:
+    """A relay on a free port; polls are not held unless poll_wait is given."""
+    values: Json = {"poll_wait": 0.0, "housekeeping_interval": 60.0, **settings}
+    config = Config(**values)
+    clock = Clock()
+    ticking: Callable[[], float] = time.monotonic if real_time else clock
+    app = make_app(config, ticking)
+    runner = Runner(app, config)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        async with aiohttp.ClientSession() as http:
+            yield Inside(url, app[CONTEXT], http, clock)
+    finally:
+        await runner.cleanup()
