@@ -28,7 +28,7 @@ from tokenplace_relay import (
 from tokenplace_relay.collectors import StateCollector
 from tokenplace_relay.config import Config
 from tokenplace_relay.context import CONTEXT, Context
-from tokenplace_relay.http import ApiError
+from tokenplace_relay.http import SERVER, ApiError
 from tokenplace_relay.limits import limited
 from tokenplace_relay.logs import fingerprint, get
 from tokenplace_relay.memory import Memory
@@ -159,7 +159,7 @@ def _note(request: web.Request, status: int, seconds: float) -> None:
 async def _finish_head(request: web.Request, response: web.StreamResponse) -> None:
     """What every answer carries, errors too."""
     response.headers["X-Request-Id"] = request.get(_ID, "")
-    response.headers["Server"] = "tokenplace-relay"
+    response.headers["Server"] = SERVER
     if cors.is_open(request.path):
         response.headers.update(cors.HEADERS)
 

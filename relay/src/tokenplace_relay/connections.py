@@ -9,7 +9,7 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from tokenplace_relay.config import Config
-from tokenplace_relay.http import ApiError
+from tokenplace_relay.http import SERVER, ApiError
 from tokenplace_relay.logs import get
 
 log = get("tokenplace.relay.connections")
@@ -141,7 +141,7 @@ class Connection(RequestHandler):
             raise ConnectionError("the answer has begun")
         log.info("broken request", error=type(exc).__name__, http_status=status)
         response = _refusal(status, exc).response()
-        response.headers["X-Request-Id"] = secrets.token_hex(8)
+        response.headers.update({"X-Request-Id": secrets.token_hex(8), "Server": SERVER})
         return response
 
     def _in(self, seconds: float) -> asyncio.TimerHandle:

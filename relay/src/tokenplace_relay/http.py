@@ -5,12 +5,14 @@ match on a word (token.place relay.py).
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 
 JsonObject = dict[str, Any]
+SERVER: Final = "tokenplace-relay"
+"""What the relay calls itself; its versions are nobody's business."""
 
 
 class ApiError(Exception):

@@ -1,5 +1,7 @@
 """A relay inside the test's own process, on a real socket, with a clock that the test moves."""
 
+import io
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -95,9 +97,11 @@ class Inside:
     ) -> Answer:
         """One HTTP exchange; body goes as JSON, raw as it is."""
         sent = dict(headers or {})
-        content: dict[str, Any] = {"json": body} if body is not None else {}
+        if body is not None:
+            raw = json.dumps(body).encode()
+        content: dict[str, Any] = {}
         if raw is not None:
-            content = {"data": raw}
+            content["data"] = io.BytesIO(raw)
             sent.setdefault("Content-Type", "application/json")
         async with self.http.request(method, self.url + path, headers=sent, **content) as response:
             data = await response.read()
