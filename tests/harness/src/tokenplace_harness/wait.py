@@ -16,3 +16,12 @@ async def eventually(
             if seen := await look():
                 return seen
             await asyncio.sleep(every)
+
+
+async def until(look: Callable[[], bool], seconds: float = 30.0, every: float = 0.005) -> None:
+    """Look until what is seen is true; raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if look():
+                return
+            await asyncio.sleep(every)
