@@ -34,6 +34,7 @@ format: sync ## put the style right
 
 docs: sync ## write the generated pages anew
 	$(RUN) python docs/generate_api_reference.py
+	$(RUN) python deploy/charts/generate.py
 	$(RUN) python docs/generate_relay_settings.py
 
 sync: $(if $(filter $(TOOLS)/bin/uv,$(UV)),$(TOOLS)/bin/uv)

@@ -23,6 +23,7 @@ from kubernetes.aio.dynamic import DynamicClient
 from tokenplace_operator.kinds import Kind, Object, of
 from tokenplace_operator.metrics import Metrics
 
+CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 FIELD_MANAGER = "tokenplace-operator"
 STATUS_FIELD_MANAGER = "tokenplace-operator/status"
 REQUEST_SECONDS = 10.0
@@ -143,6 +144,18 @@ class Kube:
             field_manager=FIELD_MANAGER,
             force_conflicts="true" if force else "false",
             dry_run="All" if dry_run else None,
+        )
+
+    async def apply_crd(self, crd: Object) -> Object:
+        """Server-side apply of a CustomResourceDefinition as `helm`, which made it, forced."""
+        return await self._request(
+            "PATCH",
+            f"{CRD_PATH}/{crd['metadata']['name']}",
+            crd,
+            content_type=APPLY,
+            # With a name of our own, a later `helm install` would find its fields taken.
+            field_manager="helm",
+            force_conflicts="true",
         )
 
     async def apply_status(self, obj: Object) -> Object:

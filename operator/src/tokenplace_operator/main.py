@@ -5,11 +5,12 @@ import signal
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tokenplace_operator import __version__, logs
+from tokenplace_operator import __version__, crd, logs
 from tokenplace_operator.config import Config, ConfigError
 from tokenplace_operator.kube import Kube, KubeError
 from tokenplace_operator.lease import Elector, LeaseLostError, LeaseTimes
@@ -89,6 +90,19 @@ def run(
         sys.exit(2)
     logs.configure(config.log_level)
     sys.exit(asyncio.run(operate(config)))
+
+
+@cli.command("upgrade-crd")
+def upgrade_crd(
+    path: Annotated[Path, typer.Argument(help="The CustomResourceDefinition as JSON.")],
+) -> None:
+    """Bring the kind in the cluster up to date. Exit code 0 when it is, 1 when it cannot be."""
+    try:
+        asyncio.run(crd.upgrade(crd.read(path)))
+    except (ConfigError, KubeError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    typer.echo(f"{crd.NAME} is up to date")
 
 
 async def operate(config: Config, make_reconcile: MakeReconcile = reconciler) -> int:

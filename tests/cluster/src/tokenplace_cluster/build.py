@@ -78,6 +78,7 @@ MODULES: Final = {
         GoModule("policy"),
         GoModule("rules"),
         GoModule("actionlint"),
+        GoModule("kubescore"),
         GoModule("helm", f"-X helm.sh/helm/v4/internal/version.version=v{HELM_VERSION}"),
     )
 }

@@ -1,0 +1,307 @@
+"""The life of a release by real Helm on a real API server: from the first install to the last."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+import yaml
+
+from tokenplace_cluster.control_plane import ControlPlane, KubectlError
+from tokenplace_cluster.fixtures import Eventually
+from tokenplace_cluster.helm import CHART, Helm, Object, Render
+from tokenplace_cluster.operator_process import OperatorProcess
+
+GOLDEN = Path(__file__).parent / "golden"
+CASES = sorted(path.name.removesuffix(".values.yaml") for path in GOLDEN.glob("*.values.yaml"))
+CRD = "tokenplacerelays.token.place"
+RELEASE = "tokenplace"
+DIGEST = "sha256:" + "c" * 64
+PROGRAM = "from tokenplace_operator.main import cli; cli()"
+
+
+class Run(Protocol):
+    """Run Helm in the test's namespace; it must succeed."""
+
+    def __call__(self, verb: str, *arguments: str, values: Object | None = None) -> str: ...
+
+
+@pytest.fixture
+def place(plane: ControlPlane) -> Iterator[str]:
+    """A namespace for strict pods only, on a cluster that does not know our kind."""
+    forget(plane)
+    name = f"chart-{os.urandom(4).hex()}"
+    plane.kubectl("create", "namespace", name)
+    level = "pod-security.kubernetes.io/enforce=restricted"
+    plane.kubectl("label", "namespace", name, level)
+    yield name
+    plane.kubectl("delete", "namespace", name, "--wait=false")
+    forget(plane)
+
+
+def forget(plane: ControlPlane) -> None:
+    plane.kubectl("delete", "crd", CRD, "--ignore-not-found", "--timeout=60s")
+
+
+@pytest.fixture
+def run(helm: Helm, place: str) -> Run:
+    def run(verb: str, *arguments: str, values: Object | None = None) -> str:
+        done = helm(verb, RELEASE, *arguments, f"--namespace={place}", values=values)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return str(done.stdout)
+
+    return run
+
+
+def read(plane: ControlPlane, place: str, kind: str, name: str) -> Object:
+    found: Object = json.loads(plane.kubectl("get", kind, name, f"-n={place}", "--output=json"))
+    return found
+
+
+def every(plane: ControlPlane, place: str, kinds: str) -> list[Object]:
+    text = plane.kubectl("get", kinds, f"-n={place}", "--output=json", "--ignore-not-found")
+    found: list[Object] = json.loads(text)["items"] if text else []
+    return found
+
+
+def crd(plane: ControlPlane) -> Object:
+    found: Object = read(plane, "default", "crd", CRD)
+    return found
+
+
+def age(plane: ControlPlane) -> None:
+    """Make the kind in the cluster an older one: without a field and the hash of the new one."""
+    old = yaml.safe_load((CHART / "crds" / f"{CRD.partition('.')[0]}.yaml").read_text())
+    del old["metadata"]["annotations"]
+    spec = old["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    del spec["properties"]["paused"]
+    arguments = ("apply", "--server-side", "--force-conflicts", "--field-manager=helm")
+    plane.kubectl(*arguments, "--filename=-", given=json.dumps(old))
+
+
+def knows_paused(plane: ControlPlane) -> bool:
+    schema = crd(plane)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return "paused" in schema["properties"]["spec"]["properties"]
+
+
+def stranger(plane: ControlPlane, place: str) -> None:
+    """A relay that somebody else made."""
+    relay = {
+        "apiVersion": "token.place/v1alpha1",
+        "kind": "TokenplaceRelay",
+        "metadata": {"name": "stranger", "namespace": place},
+        "spec": {"image": {"digest": DIGEST}, "gpu": {"mode": "None"}},
+    }
+    plane.kubectl("apply", "--filename=-", given=json.dumps(relay))
+
+
+@contextmanager
+def jobs_played(plane: ControlPlane, place: str, folder: Path) -> Iterator[list[str]]:
+    """Do what a node would: run the command of each Job's pod with the rights of its account."""
+    done: list[str] = []
+    stop = threading.Event()
+
+    def play() -> None:
+        while not stop.wait(0.2):
+            for pod in every(plane, place, "pods"):
+                if "job-name" in pod["metadata"]["labels"] and pod["metadata"]["uid"] not in done:
+                    done.append(pod["metadata"]["uid"])
+                    finish(plane, place, pod, folder)
+
+    thread = threading.Thread(target=play, daemon=True)
+    thread.start()
+    try:
+        yield done
+    finally:
+        stop.set()
+        thread.join(60)
+
+
+def finish(plane: ControlPlane, place: str, pod: Object, folder: Path) -> None:
+    (container,) = pod["spec"]["containers"]
+    (mounted,) = [one["configMap"] for one in pod["spec"]["volumes"] if "configMap" in one]
+    data = read(plane, place, "configmap", mounted["name"])["data"]
+    (folder / "crd.json").write_text(data["crd.json"])
+    arguments = [one.replace("/crd/", f"{folder}/") for one in container["args"]]
+    account = plane.service_account_kubeconfig(place, pod["spec"]["serviceAccountName"])
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        env={**os.environ, "KUBECONFIG": str(account)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    phase = "Succeeded" if ended.returncode == 0 else "Failed"
+    status = {"status": {"phase": phase, "message": ended.stderr[-500:]}}
+    plane.kubectl(
+        "patch", "pod", pod["metadata"]["name"], f"--namespace={place}", "--subresource=status",
+        "--type=merge", f"--patch={json.dumps(status)}",
+    )  # fmt: skip
+
+
+def test_one_step_installs_the_kind_the_operator_and_a_relay(
+    plane: ControlPlane, place: str, run: Run
+) -> None:
+    said = run("install", str(CHART), values={"ingress": {"domain": "example.com"}})
+    assert "kubectl wait" in said
+    assert "helm test tokenplace" in said
+    assert "https://relay.example.com" in said
+    assert read(plane, place, "tokenplacerelays", RELEASE)["spec"]["ingress"]["domain"]
+    assert read(plane, place, "deployments", "tokenplace-operator")
+    assert every(plane, place, "jobs") == []
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_object_is_taken_by_the_api_server(
+    case: str, plane: ControlPlane, place: str, render: Render
+) -> None:
+    plane.kubectl("apply", "--server-side", f"--filename={CHART / 'crds'}")
+    plane.wait_established(CRD)
+    objects = render(yaml.safe_load((GOLDEN / f"{case}.values.yaml").read_text()))
+    assert objects
+    for obj in objects:
+        metadata = obj["metadata"]
+        if metadata.get("namespace"):
+            metadata["namespace"] = place
+        strict = ("apply", "--server-side", "--dry-run=server", "--validate=strict")
+        plane.kubectl(*strict, "--filename=-", given=json.dumps(obj))
+        if obj["kind"] == "Deployment":
+            template = obj["spec"]["template"]
+            template["spec"].pop("priorityClassName", None)
+            template["spec"].pop("serviceAccountName")
+            template["metadata"]["name"] = "pod"
+            pod = {"apiVersion": "v1", "kind": "Pod", **template}
+            plane.kubectl(
+                "create", "--dry-run=server", f"--namespace={place}", "--filename=-",
+                given=json.dumps(pod),
+            )  # fmt: skip
+
+
+@pytest.fixture(params=["everywhere", "one namespace"])
+def operator(
+    request: pytest.FixtureRequest, plane: ControlPlane, place: str, run: Run, tmp_path: Path
+) -> Iterator[OperatorProcess]:
+    """An operator with the rights that the chart gives for what it is to watch."""
+    watched = [place] if request.param == "one namespace" else []
+    run("install", str(CHART), values={"operator": {"watchNamespaces": watched}})
+    account = plane.service_account_kubeconfig(place, "tokenplace-operator")
+    deployment = read(plane, place, "deployments", "tokenplace-operator")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    verb, *flags = [one.replace("$(POD_NAMESPACE)", place) for one in container["args"]]
+    assert verb == "run"
+    # The last of two ports counts: any that is free.
+    started = OperatorProcess(tmp_path / "log", account, *flags, "--metrics-port=0")
+    yield started
+    assert started.end() == 0
+
+
+def test_the_operator_works_with_what_the_chart_grants(
+    operator: OperatorProcess, plane: ControlPlane, place: str, eventually: Eventually
+) -> None:
+    def children() -> bool:
+        found = every(plane, place, "deployments,services,networkpolicies")
+        names = {(one["kind"], one["metadata"]["name"]) for one in found}
+        return names >= {(kind, RELEASE) for kind in ("Deployment", "Service", "NetworkPolicy")}
+
+    eventually(children, seconds=60)
+    eventually(lambda: "status" in read(plane, place, "tokenplacerelays", RELEASE), seconds=60)
+    assert operator.leads()
+
+
+def test_an_upgrade_changes_the_relay_and_runs_no_job_without_need(
+    plane: ControlPlane, place: str, run: Run
+) -> None:
+    run("install", str(CHART))
+    before = crd(plane)["metadata"]["resourceVersion"]
+    run("upgrade", str(CHART), "--timeout=30s", values={"image": {"digest": DIGEST}})
+    assert read(plane, place, "tokenplacerelays", RELEASE)["spec"]["image"]["digest"] == DIGEST
+    assert crd(plane)["metadata"]["resourceVersion"] == before
+
+
+def test_an_upgrade_brings_an_older_kind_up_to_date_first(
+    plane: ControlPlane, place: str, run: Run, tmp_path: Path
+) -> None:
+    run("install", str(CHART))
+    stranger(plane, place)
+    age(plane)
+    assert not knows_paused(plane)
+    with jobs_played(plane, place, tmp_path) as played:
+        # The new field is used by the very upgrade that brings it.
+        run("upgrade", str(CHART), "--timeout=120s", values={"paused": True})
+    assert len(played) == 1
+    assert knows_paused(plane)
+    assert read(plane, place, "tokenplacerelays", RELEASE)["spec"]["paused"] is True
+    assert read(plane, place, "tokenplacerelays", "stranger")["spec"]["image"]["digest"] == DIGEST
+    left = every(plane, place, "jobs,configmaps,serviceaccounts,clusterroles")
+    assert [one for one in left if "crd-upgrade" in one["metadata"]["name"]] == []
+
+
+def test_a_rollback_brings_the_relay_back_and_leaves_the_kind(
+    plane: ControlPlane, place: str, run: Run
+) -> None:
+    run("install", str(CHART), values={"image": {"tag": "1.0.0"}})
+    run("upgrade", str(CHART), values={"image": {"digest": DIGEST}})
+    before = crd(plane)["metadata"]["resourceVersion"]
+    run("rollback", "1")
+    image = read(plane, place, "tokenplacerelays", RELEASE)["spec"]["image"]
+    assert image["tag"] == "1.0.0"
+    assert "digest" not in image
+    assert crd(plane)["metadata"]["resourceVersion"] == before
+
+
+def test_an_uninstall_ends_and_leaves_the_kind_and_what_others_made(
+    plane: ControlPlane, place: str, run: Run
+) -> None:
+    run("install", str(CHART))
+    stranger(plane, place)
+    # No operator runs here: nothing may wait for one.
+    run("uninstall", "--wait", "--timeout=60s")
+    relays = every(plane, place, "tokenplacerelays")
+    assert [one["metadata"]["name"] for one in relays] == ["stranger"]
+    left = every(plane, place, "all,networkpolicies,roles,rolebindings,poddisruptionbudgets")
+    assert [
+        one["metadata"]["name"]
+        for one in left
+        if one["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by") == "Helm"
+    ] == []
+    roles = every(plane, place, "clusterroles,clusterrolebindings")
+    assert [one for one in roles if one["metadata"]["name"].startswith(place)] == []
+
+
+def test_a_later_install_finds_everything_as_it_was(
+    plane: ControlPlane, place: str, run: Run
+) -> None:
+    run("install", str(CHART))
+    stranger(plane, place)
+    run("uninstall", "--wait", "--timeout=60s")
+    age(plane)
+    run("install", str(CHART), values={"paused": True})
+    assert knows_paused(plane)
+    relays = every(plane, place, "tokenplacerelays")
+    assert sorted(one["metadata"]["name"] for one in relays) == ["stranger", RELEASE]
+
+
+def test_namespaced_mode_makes_no_role_for_the_cluster(
+    plane: ControlPlane, place: str, run: Run
+) -> None:
+    run("install", str(CHART), values={"operator": {"watchNamespaces": [place]}})
+    account = f"--as=system:serviceaccount:{place}:tokenplace-operator"
+    asked = ("auth", "can-i", "list", "tokenplacerelays.token.place", account)
+    assert plane.kubectl(*asked, f"--namespace={place}").strip() == "yes"
+    with pytest.raises(KubectlError):
+        plane.kubectl(*asked, "--namespace=default")
+
+
+def test_a_value_that_only_the_api_server_can_judge_is_refused_with_its_rule(
+    helm: Helm, place: str
+) -> None:
+    values = {"gpuExternalName": {"mode": "ExternalName"}}
+    done = helm("install", RELEASE, str(CHART), f"--namespace={place}", values=values)
+    assert done.returncode != 0
+    assert "gpu.host: required in mode ExternalName" in done.stderr

@@ -1,0 +1,278 @@
+"""What the chart makes of values, without a cluster: real Helm, snapshots, and rules on top."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tokenplace_cluster import build
+from tokenplace_cluster.helm import CHART, Helm, Object, Render
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parent / "golden"
+CASES = sorted(path.name.removesuffix(".values.yaml") for path in GOLDEN.glob("*.values.yaml"))
+DIGEST = "sha256:" + "c" * 64
+
+EXCEPTIONS = {
+    "container-resource-requests-equal-limits": "idle pods may lend what they do not use",
+    "container-cpu-requests-equal-limits": "idle pods may lend what they do not use",
+    "container-memory-requests-equal-limits": "idle pods may lend what they do not use",
+    "container-ephemeral-storage-request-equals-limit": "idle pods may lend what they do not use",
+    "container-image-pull-policy": "tags are never moved, so a node need not ask again",
+    "container-security-context-user-group-id": "uid 1000 is what the relay is asked to run as",
+    "deployment-replicas": "a standby is of use only with a second node",
+}
+"""Checks of kube-score that are not heeded, and why."""
+
+
+def one(objects: list[Object], kind: str) -> Object:
+    (found,) = [obj for obj in objects if obj["kind"] == kind]
+    return found
+
+
+def kinds(objects: list[Object]) -> list[str]:
+    return sorted({obj["kind"] for obj in objects})
+
+
+def pod_specs(objects: list[Object]) -> Iterator[Object]:
+    for obj in objects:
+        if obj["kind"] == "Pod":
+            yield obj["spec"]
+        elif obj["kind"] in {"Deployment", "Job"}:
+            yield obj["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_renders_what_the_snapshot_says(case: str, render: Render) -> None:
+    """After an intended change run this with UPDATE_GOLDEN=1, then read the diff."""
+    objects = render(yaml.safe_load((GOLDEN / f"{case}.values.yaml").read_text()))
+    expected = GOLDEN / f"{case}.yaml"
+    if os.environ.get("UPDATE_GOLDEN"):
+        expected.write_text(yaml.safe_dump_all(objects, sort_keys=False, width=100))
+    assert list(yaml.safe_load_all(expected.read_text())) == objects
+
+
+def test_a_digest_wins_and_is_what_runs(render: Render) -> None:
+    image = {"repository": "registry.example/relay", "tag": "1.0.0", "digest": DIGEST}
+    objects = render({"image": image, "operator": {"image": {"digest": DIGEST}}})
+    relay = one(objects, "TokenplaceRelay")["spec"]["image"]
+    assert relay["digest"] == DIGEST
+    assert "tag" not in relay
+    (probe,) = one(objects, "Pod")["spec"]["containers"]
+    assert probe["image"] == f"registry.example/relay@{DIGEST}"
+    (operator,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert operator["image"] == f"ghcr.io/futuroptimist/tokenplace-operator@{DIGEST}"
+
+
+def test_without_digest_and_tag_the_chart_names_its_own_version(render: Render) -> None:
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    assert one(render(), "TokenplaceRelay")["spec"]["image"]["tag"] == version
+
+
+@pytest.mark.parametrize(
+    "gpu",
+    [
+        {"mode": "None"},
+        {"mode": "ExternalName", "host": "gpu.example.com", "port": 6000},
+        {"mode": "Headless", "addresses": ["192.0.2.7"], "serviceName": "gpu"},
+    ],
+)
+def test_every_gpu_mode_reaches_the_relay(gpu: Object, render: Render) -> None:
+    assert one(render({"gpuExternalName": gpu}), "TokenplaceRelay")["spec"]["gpu"] == gpu
+
+
+def test_a_domain_asks_for_an_ingress_with_a_certificate(render: Render) -> None:
+    ingress = {"domain": "example.com", "tls": {"clusterIssuer": "letsencrypt-dns01"}}
+    assert one(render({"ingress": ingress}), "TokenplaceRelay")["spec"]["ingress"] == ingress
+
+
+def test_monitoring_is_off_until_it_is_asked_for(render: Render) -> None:
+    assert "ServiceMonitor" not in kinds(render())
+    assert "monitoring" not in one(render(), "TokenplaceRelay")["spec"]
+    monitored = render(
+        {"serviceMonitor": {"enabled": True}, "operator": {"serviceMonitor": {"enabled": True}}}
+    )
+    relay = one(monitored, "TokenplaceRelay")["spec"]["monitoring"]
+    assert relay == {"serviceMonitor": {"enabled": True}}
+    monitor, service = one(monitored, "ServiceMonitor"), one(monitored, "Service")
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    assert wanted <= service["metadata"]["labels"].items()
+    policy = policies(monitored)["tokenplace-operator"]["spec"]
+    assert policy["ingress"][0]["ports"] == [{"protocol": "TCP", "port": "http"}]
+
+
+def policies(objects: list[Object]) -> dict[str, Object]:
+    return {obj["metadata"]["name"]: obj for obj in objects if obj["kind"] == "NetworkPolicy"}
+
+
+def test_the_operator_talks_with_dns_and_the_api_server_only(render: Render) -> None:
+    policy = policies(render())["tokenplace-operator"]["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["ingress"] == []
+    ports = [port["port"] for rule in policy["egress"] for port in rule["ports"]]
+    assert ports == [53, 53, 443, 6443]
+
+
+def test_the_prober_is_let_in_by_the_relay_and_may_talk_with_it_alone(render: Render) -> None:
+    objects = render({"networkPolicy": {"extraIngress": [{"from": [{"podSelector": {}}]}]}})
+    labels = one(objects, "Pod")["metadata"]["labels"].items()
+    rules = one(objects, "TokenplaceRelay")["spec"]["networkPolicy"]["extraIngress"]
+    assert rules[0] == {"from": [{"podSelector": {}}]}
+    assert rules[1]["from"][0]["podSelector"]["matchLabels"].items() <= labels
+    policy = policies(objects)["tokenplace-probe"]["spec"]
+    assert policy["podSelector"]["matchLabels"].items() <= labels
+    assert policy["egress"][1]["ports"] == [{"protocol": "TCP", "port": "http"}]
+
+
+def test_without_a_relay_only_the_operator_is_there(render: Render) -> None:
+    found = kinds(render({"relay": {"create": False}}))
+    assert "Deployment" in found
+    assert not {"TokenplaceRelay", "Pod"} & set(found)
+
+
+def test_a_second_relay_needs_no_second_operator(render: Render) -> None:
+    found = kinds(render({"operator": {"create": False}}))
+    assert found == ["NetworkPolicy", "Pod", "TokenplaceRelay"]
+
+
+def test_namespaced_mode_grants_nothing_beyond_its_namespaces(render: Render) -> None:
+    objects = render({"operator": {"watchNamespaces": ["blue", "green"]}})
+    assert not {"ClusterRole", "ClusterRoleBinding"} & set(kinds(objects))
+    places = {
+        kind: sorted(obj["metadata"]["namespace"] for obj in objects if obj["kind"] == kind)
+        for kind in ("Role", "RoleBinding")
+    }
+    assert places == {kind: ["blue", "green", "relays"] for kind in places}
+    (container,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert {"--namespace=blue", "--namespace=green"} <= set(container["args"])
+
+
+def test_the_chart_grants_what_the_manifests_grant(render: Render) -> None:
+    for kind, name in (("ClusterRole", "30-cluster-role"), ("Role", "40-role")):
+        shipped = yaml.safe_load((ROOT / "deploy" / "operator" / f"{name}.yaml").read_text())
+        assert one(render(), kind)["rules"] == shipped["rules"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_pod_is_as_hardened_as_the_relay(case: str, render: Render) -> None:
+    objects = render(yaml.safe_load((GOLDEN / f"{case}.values.yaml").read_text()))
+    for spec in pod_specs(objects):
+        assert spec["securityContext"]["runAsUser"] == 1000
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in spec["containers"]:
+            security = container["securityContext"]
+            assert security["capabilities"] == {"drop": ["ALL"]}
+            assert security["readOnlyRootFilesystem"] is True
+            assert security["allowPrivilegeEscalation"] is False
+            assert {"requests", "limits"} <= container["resources"].keys()
+
+
+def test_labels_of_users_do_not_break_the_selector(render: Render) -> None:
+    labels = {"team": "relay", "app.kubernetes.io/instance": "other"}
+    deployment = one(render({"operator": {"podLabels": labels}}), "Deployment")["spec"]
+    found = deployment["template"]["metadata"]["labels"]
+    assert found["team"] == "relay"
+    assert deployment["selector"]["matchLabels"].items() <= found.items()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"replicacount": 1}, "replicacount"),
+        ({"environment": "dev"}, "environment"),
+        ({"image": {"digset": DIGEST}}, "digset"),
+        ({"image": {"digest": "sha256:xyz"}}, "/image/digest"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "/image/pullPolicy"),
+        ({"gpuExternalName": {"useHeadless": True}}, "useHeadless"),
+        ({"gpuExternalName": {"port": 0}}, "/gpuExternalName/port"),
+        ({"gpuExternalName": {"host": "GPU"}}, "/gpuExternalName/host"),
+        ({"serviceMonitor": {"enabled": "yes"}}, "/serviceMonitor/enabled"),
+        ({"ingress": {"host": "a.example.com"}}, "host"),
+        ({"networkPolicy": {"traefik": {}}}, "traefik"),
+        ({"operator": {"replicas": -1}}, "/operator/replicas"),
+        ({"operator": {"image": {"tag": "a b"}}}, "/operator/image/tag"),
+        ({"operator": {"tolerations": [{"effect": "Never"}]}}, "/operator/tolerations/0/effect"),
+        ({"operator": {"watchNamespaces": ["A"]}}, "/operator/watchNamespaces/0"),
+        ({"relay": {"createe": True}}, "createe"),
+    ],
+)
+def test_what_is_not_a_value_is_refused_by_name(
+    values: Object, message: str, offline: Helm
+) -> None:
+    done = offline("template", "tokenplace", str(CHART), values=values)
+    assert done.returncode != 0
+    assert message in done.stderr
+
+
+def test_resources_may_be_numbers_as_well_as_text(render: Render) -> None:
+    limits = {"cpu": 1, "memory": "256Mi"}
+    relay = one(render({"resources": {"limits": limits}}), "TokenplaceRelay")
+    assert relay["spec"]["resources"]["limits"] == limits
+
+
+def test_an_older_kubernetes_is_refused(offline: Helm) -> None:
+    done = offline("template", "tokenplace", str(CHART), "--kube-version=1.30.9")
+    assert done.returncode != 0
+    assert "1.30.9" in done.stderr
+
+
+def test_helm_lint_has_nothing_to_say(offline: Helm) -> None:
+    done = offline("lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[WARNING]" not in done.stdout
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_linter_of_manifests_finds_only_what_we_chose(case: str, render: Render) -> None:
+    objects = render(yaml.safe_load((GOLDEN / f"{case}.values.yaml").read_text()))
+    done = subprocess.run(
+        [build.program("kubescore")],
+        input=yaml.safe_dump_all(objects),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = [line.split("\t") for line in done.stdout.splitlines()]
+    # Two of the cases turn the policies off, which the linter rightly says.
+    off = {"pod-networkpolicy"} if case.endswith("-only") else set()
+    assert [line for line in found if line[1] not in EXCEPTIONS.keys() | off] == []
+
+
+def test_what_is_generated_is_up_to_date() -> None:
+    command = [sys.executable, str(CHART.parent / "generate.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_schema_knows_every_field_of_the_kind() -> None:
+    crd = yaml.safe_load((ROOT / "crds" / "tokenplacerelays.yaml").read_text())
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    fields = set(schema["properties"]["spec"]["properties"])
+    values = set(json.loads((CHART / "values.schema.json").read_text())["properties"])
+    assert fields - {"gpu"} <= values
+    assert "gpuExternalName" in values
+
+
+def test_the_readme_lists_every_value() -> None:
+    text = (CHART / "README.md").read_text()
+    for name in ("image.digest", "gpuExternalName.mode", "operator.watchNamespaces", "autoscaling"):
+        assert f"| `{name}` |" in text
+
+
+def test_artifact_hub_is_told_what_is_in_it() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    hub = {
+        key.removeprefix("artifacthub.io/"): yaml.safe_load(value)
+        for key, value in chart["annotations"].items()
+    }
+    assert (hub["license"], hub["operator"]) == ("MIT", True)
+    assert [image["name"] for image in hub["images"]] == ["operator", "relay"]
+    assert hub["crds"][0]["kind"] == hub["crdsExamples"][0]["kind"] == "TokenplaceRelay"
+    for link in hub["links"]:
+        path = link["url"].rpartition("/blob/main/")[2]
+        assert (ROOT / path).exists(), path

@@ -1,0 +1,117 @@
+"""The chart on a node: operator, relay, probe and the upgrade of the kind as real pods."""
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+import yaml
+
+from tokenplace_cluster import images
+from tokenplace_cluster.cluster import Cluster
+from tokenplace_cluster.helm import CHART, Done, Helm, Object, helm_for
+
+NAMESPACE = "chart"
+CRD = "tokenplacerelays.token.place"
+
+Kubectl = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def values(cluster: Cluster) -> Object:
+    """Both images by digest, from the registry of the cluster."""
+    pinned = {}
+    for name in ("relay", "operator"):
+        reference = images.push(images.build(name), cluster.registry.address)
+        repository, _, digest = reference.partition("@")
+        pinned[name] = {"repository": repository, "digest": digest}
+    return {"image": pinned["relay"], "operator": {"image": pinned["operator"]}}
+
+
+@pytest.fixture(scope="module")
+def helm(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    return helm_for(tmp_path_factory.mktemp("helm"), cluster.kubeconfig)
+
+
+@pytest.fixture(scope="module")
+def release(helm: Helm, kubectl: Kubectl, values: Object) -> Iterator[str]:
+    """The chart installed in one step; returns the release's name."""
+    kubectl("create", "namespace", NAMESPACE)
+    level = "pod-security.kubernetes.io/enforce=restricted"
+    kubectl("label", "namespace", NAMESPACE, level)
+    where = ("tokenplace", str(CHART), f"--namespace={NAMESPACE}", "--wait", "--timeout=120s")
+    passed(helm("install", *where, values=values))
+    yield "tokenplace"
+    passed(helm("uninstall", "tokenplace", f"--namespace={NAMESPACE}", "--wait", "--timeout=90s"))
+    kubectl("delete", "namespace", NAMESPACE, "--timeout=90s")
+
+
+def passed(done: Done) -> None:
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def wait_until_ready(kubectl: Kubectl, name: str) -> None:
+    where = (f"--namespace={NAMESPACE}", f"tokenplacerelay/{name}", "--timeout=120s")
+    kubectl("wait", "--for=condition=Ready", *where)
+
+
+def test_the_relay_becomes_ready_on_the_digest_of_the_values(
+    release: str, kubectl: Kubectl, values: Object
+) -> None:
+    wait_until_ready(kubectl, release)
+    digest = values["image"]["digest"]
+    get = ("get", f"--namespace={NAMESPACE}", "--output=json")
+    relay = json.loads(kubectl(*get, "tokenplacerelay", release))
+    assert relay["status"]["image"]["running"] == digest
+    deployment = json.loads(kubectl(*get, "deployment", release))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"].endswith(f"@{digest}")
+    (pod,) = json.loads(kubectl(*get, "pods", "-lapp.kubernetes.io/name=tokenplace-relay"))["items"]
+    assert pod["status"]["containerStatuses"][0]["imageID"].endswith(digest)
+
+
+def test_helm_test_carries_an_encrypted_round_trip(
+    release: str, helm: Helm, kubectl: Kubectl
+) -> None:
+    wait_until_ready(kubectl, release)
+    done = helm("test", release, f"--namespace={NAMESPACE}", "--timeout=120s")
+    passed(done)
+    assert "Phase:          Succeeded" in done.stdout
+
+
+def test_helm_test_fails_when_the_relay_does_not_answer(
+    release: str, helm: Helm, kubectl: Kubectl, values: Object
+) -> None:
+    where = (release, str(CHART), f"--namespace={NAMESPACE}", "--timeout=120s")
+    try:
+        passed(
+            helm(
+                "upgrade", *where, values={**values, "replicas": 0, "probe": {"timeoutSeconds": 10}}
+            )
+        )
+        kubectl(
+            "wait", f"--namespace={NAMESPACE}", "--for=delete", "pod", "--timeout=60s",
+            "--selector=app.kubernetes.io/name=tokenplace-relay",
+        )  # fmt: skip
+        assert helm("test", release, f"--namespace={NAMESPACE}", "--timeout=60s").returncode != 0
+    finally:
+        passed(helm("upgrade", *where, values=values))
+
+
+def test_an_upgrade_updates_the_kind_by_a_pod_of_its_own(
+    release: str, helm: Helm, kubectl: Kubectl, values: Object
+) -> None:
+    old = yaml.safe_load((CHART / "crds" / "tokenplacerelays.yaml").read_text())
+    wanted = old["metadata"].pop("annotations")
+    spec = old["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    del spec["properties"]["paused"]
+    apply = ("apply", "--server-side", "--force-conflicts", "--field-manager=helm")
+    kubectl(*apply, "--filename=-", given=old)
+    where = (release, str(CHART), f"--namespace={NAMESPACE}", "--timeout=120s")
+    passed(helm("upgrade", *where, values={**values, "paused": True}))
+    live = json.loads(kubectl("get", "crd", CRD, "--output=json"))
+    assert live["metadata"]["annotations"].items() >= wanted.items()
+    paused = "--output=jsonpath={.spec.paused}"
+    relay = ("get", f"--namespace={NAMESPACE}", "tokenplacerelay", release)
+    assert kubectl(*relay, paused) == "true"
+    passed(helm("upgrade", *where, values=values))
+    assert kubectl(*relay, paused) != "true"
