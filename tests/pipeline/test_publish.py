@@ -188,3 +188,36 @@ def test_logs_in_when_the_registry_asks_for_it() -> None:
     assert good.stdout == "sha256:" + "b" * 64 + "\n"
     assert (bad.returncode, bad.stdout) == (1, "")
     assert "wrong" not in bad.stderr
+
+
+def test_a_version_of_the_chart_is_published_once(registry: str) -> None:
+    helm = {"HELM": str(program("helm"))}
+    first = run("publish-chart", f"{registry}/charts", "1.2.3", **helm)
+    assert first.returncode == 0, first.stderr
+    reference = first.stdout.strip().removeprefix("reference=")
+    name, _, digest = reference.partition("@")
+    assert name == f"{registry}/charts/tokenplace-relay"
+    assert digest_of(f"{name}:1.2.3") == digest
+    again = run("publish-chart", f"{registry}/charts", "1.2.3", **helm)
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "raise the version" in again.stderr
+    assert digest_of(f"{name}:1.2.3") == digest
+    assert run("publish-chart", f"{registry}/charts", "1.2.4", **helm).returncode == 0
+
+
+def test_the_published_chart_has_its_version_for_itself_and_the_images(
+    registry: str, tmp_path: Path
+) -> None:
+    helm = str(program("helm"))
+    done = run("publish-chart", f"{registry}/versioned", "2.0.0-rc.1", HELM=helm)
+    assert done.returncode == 0, done.stderr
+    pulled = subprocess.run(
+        [helm, "show", "chart", "--plain-http", "--version=2.0.0-rc.1",
+         f"oci://{registry}/versioned/tokenplace-relay"],
+        env={"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )  # fmt: skip
+    assert "version: 2.0.0-rc.1" in pulled.stdout.splitlines()
+    assert "appVersion: 2.0.0-rc.1" in pulled.stdout.splitlines()
