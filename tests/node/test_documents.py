@@ -1,0 +1,99 @@
+"""The documents for people: every `sh` block in them is run, in the order of reading."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tokenplace_cluster import build, images
+from tokenplace_cluster.cluster import Cluster
+from tokenplace_cluster.control_plane import KUBECTL
+from tokenplace_cluster.helm import CHART
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = ("quickstart.md", "relay-deploy.md", "troubleshooting.md", "upgrade.md")
+EXPECTED = {
+    "helm test tokenplace": "Succeeded",
+    "status.image.running": "sha256:",
+    "service gpu-server\n": "gpu-box.example.test",
+    "networkpolicy tokenplace": "kubernetes.io/metadata.name: partner",
+    "helm history": "deployed",
+    "kubectl get tokenplacerelays --all": "tokenplace",
+}
+"""What the output of a command must hold, for a part of the command."""
+
+
+def blocks(page: str) -> list[str]:
+    fence = re.compile(r"^ *```sh\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+    return fence.findall((DOCS / page).read_text())
+
+
+@pytest.fixture(scope="module")
+def chart(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What stands here for the registry that the pages name: text of a page -> text to run."""
+    folder = tmp_path_factory.mktemp("chart")
+    copied = folder / CHART.name
+    subprocess.run(["cp", "--recursive", str(CHART), str(copied)], check=True)
+    values = yaml.safe_load((copied / "values.yaml").read_text())
+    pinned = {}
+    for name in ("relay", "operator"):
+        pinned[name] = images.push(images.build(name), cluster.registry.address)
+        where, _, digest = pinned[name].partition("@")
+        image = values["image"] if name == "relay" else values["operator"]["image"]
+        image |= {"repository": where, "digest": digest}
+    (copied / "values.yaml").write_text(yaml.safe_dump(values))
+    return {
+        "oci://ghcr.io/futuroptimist/charts/tokenplace-relay": str(copied),
+        "sha256:" + "1" * 64: pinned["relay"].partition("@")[2],
+    }
+
+
+@pytest.fixture(scope="module")
+def shell(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a person's terminal: kubectl, Helm, and this cluster."""
+    home = tmp_path_factory.mktemp("home")
+    programs = home / "bin"
+    programs.mkdir()
+    for name, path in (("kubectl", KUBECTL), ("helm", build.program("helm"))):
+        (programs / name).symlink_to(path)
+    search = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    return {"PATH": search, "HOME": str(home), "KUBECONFIG": str(cluster.kubeconfig)}
+
+
+def test_every_command_of_the_documents_works(
+    chart: dict[str, str], shell: dict[str, str], cluster: Cluster
+) -> None:
+    cluster.dns.set_hosts({"gpu-box.example.test": "192.0.2.7"})
+    seen = set()
+    for page in PAGES:
+        assert blocks(page), page
+        for block in blocks(page):
+            commands = block
+            for text, here in chart.items():
+                commands = commands.replace(text, here)
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", commands],
+                cwd=shell["HOME"],
+                env=shell,
+                capture_output=True,
+                text=True,
+                timeout=240,
+                check=False,
+            )
+            assert done.returncode == 0, f"{page}:\n{block}\n{done.stdout}\n{done.stderr}"
+            for part, wanted in EXPECTED.items():
+                if part in block:
+                    seen.add(part)
+                    assert wanted in done.stdout, f"{page}:\n{block}\n{done.stdout}"
+    assert seen == EXPECTED.keys()
+
+
+def test_no_command_hides_from_being_run() -> None:
+    for page in PAGES:
+        kinds = set(re.findall(r"^ *```(\w*)$", (DOCS / page).read_text(), re.MULTILINE))
+        assert kinds <= {"", "sh", "yaml", "powershell", "text"}, page
+        text = re.sub(r"```.*?```", "", (DOCS / page).read_text(), flags=re.DOTALL)
+        assert not re.search(r"^    ?(helm|kubectl) ", text, re.MULTILINE), page
