@@ -8,7 +8,6 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from tokenplace_cluster import audit, kubeconfig
 from tokenplace_cluster.build import program
 from tokenplace_cluster.certificates import Authority, Pair, create_token_key
 from tokenplace_cluster.cleanup import Record, clean_abandoned
+from tokenplace_cluster.crds import wait_until_established
 from tokenplace_cluster.service import Service
 
 KUBECTL: Final = str(Path(sys.executable).with_name("kubectl"))
@@ -129,16 +129,8 @@ class ControlPlane:
         return done.stdout
 
     def wait_established(self, crd: str) -> None:
-        """Wait until a kind is served; `kubectl wait` fails on a CRD that has no status yet."""
-        deadline = time.monotonic() + READY_SECONDS
-        while True:
-            found = json.loads(self.kubectl("get", "crd", crd, "--output=json"))
-            conditions = found.get("status", {}).get("conditions") or []
-            if any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
-                return
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{crd} was not established within {READY_SECONDS:g} s")
-            time.sleep(0.1)
+        """Wait until a kind is served."""
+        wait_until_established(self.kubectl, crd)
 
     def stop_apiserver(self, *, kill: bool = False) -> None:
         """End the API server, by SIGKILL when told; the data stays in etcd."""

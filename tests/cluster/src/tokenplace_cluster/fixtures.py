@@ -11,11 +11,11 @@ import pykube
 import pytest
 
 from tokenplace_cluster.control_plane import KUBECTL, ControlPlane
+from tokenplace_cluster.crds import install_kind
 from tokenplace_cluster.fake_kubelet import FakeKubelet
 from tokenplace_cluster.operator_process import Operators
 from tokenplace_cluster.relays import Relays
 
-CRDS: Final = Path(__file__).parents[4] / "crds"
 FIRST_TIME_SECONDS: Final = 1800
 """A first run builds Kubernetes."""
 
@@ -46,10 +46,7 @@ def control_plane() -> Iterator[ControlPlane]:
 @pytest.fixture(scope="session")
 def crd(control_plane: ControlPlane) -> str:
     """The kind, known to the API server; returns the CRD's name."""
-    control_plane.kubectl("apply", "--server-side", f"--filename={CRDS}")
-    name = "tokenplacerelays.token.place"
-    control_plane.wait_established(name)
-    return name
+    return install_kind(control_plane.kubectl)
 
 
 @pytest.fixture
