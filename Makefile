@@ -6,7 +6,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 RUN := $(UV) run --locked
 PYTEST_ARGS ?=
 
-.PHONY: help demo test lint format docs sync
+.PHONY: help demo test e2e lint format docs sync
 
 help: ## list what can be typed
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -17,6 +17,9 @@ demo: sync ## a relay made by the operator, on a real cluster (ONCE=1: check and
 test: sync ## every test, on real parts (PYTEST_ARGS="tests/unit" for some of them)
 	@$(RUN) tokenplace-cluster build
 	$(RUN) pytest $(PYTEST_ARGS)
+
+e2e: sync ## the tests of a relay in real pods, on your cluster (CONTEXT=name RELAY_IMAGE=... OPERATOR_IMAGE=...)
+	TOKENPLACE_TEST_CONTEXT=$(CONTEXT) $(RUN) pytest tests/node/test_relay_pods.py
 
 lint: sync ## style, types, import layers, workflows and Dockerfiles
 	$(RUN) ruff check .

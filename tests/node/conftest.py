@@ -1,5 +1,6 @@
-"""One cluster with a node for all tests of this folder."""
+"""One cluster with a node for all tests of this folder, or the one of a given kube context."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from typing import Protocol
@@ -7,12 +8,30 @@ from typing import Protocol
 import pytest
 import yaml
 
+from tokenplace_cluster import images, shipped
 from tokenplace_cluster.cluster import Cluster
 from tokenplace_cluster.control_plane import KUBECTL
+from tokenplace_cluster.crds import install_kind
 
 
 class Kubectl(Protocol):
     def __call__(self, *arguments: str, given: object = None) -> str: ...
+
+
+CONTEXT = os.environ.get("TOKENPLACE_TEST_CONTEXT", "")
+"""Run on the cluster of this kube context, with the images RELAY_IMAGE and OPERATOR_IMAGE, which
+its nodes can pull, by digest. Tests that look into a machine of ours are then left out."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if CONTEXT:
+        ours = [one for one in items if {"cluster", "second_image"} & set(_fixtures(one))]
+        items[:] = [one for one in items if one not in ours]
+        config.hook.pytest_deselected(items=ours)
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return list(getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
@@ -23,12 +42,20 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def kubectl(cluster: Cluster) -> Kubectl:
+def login(request: pytest.FixtureRequest) -> str:
+    """The flag by which kubectl reaches the cluster as administrator."""
+    if CONTEXT:
+        return f"--context={CONTEXT}"
+    return f"--kubeconfig={request.getfixturevalue('cluster').kubeconfig}"
+
+
+@pytest.fixture(scope="session")
+def kubectl(login: str) -> Kubectl:
     """Run kubectl as administrator; a failure is a failed test with its message."""
 
     def run(*arguments: str, given: object = None) -> str:
         done = subprocess.run(
-            [KUBECTL, f"--kubeconfig={cluster.kubeconfig}", *arguments],
+            [KUBECTL, login, *arguments],
             input=None if given is None else yaml.safe_dump(given),
             capture_output=True,
             text=True,
@@ -39,3 +66,34 @@ def kubectl(cluster: Cluster) -> Kubectl:
         return done.stdout.strip()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def relay_image(request: pytest.FixtureRequest) -> str:
+    """The image of the relay, by digest."""
+    if CONTEXT:
+        return os.environ["RELAY_IMAGE"]
+    address = request.getfixturevalue("cluster").registry.address
+    return images.push(images.build("relay", revision="first"), address)
+
+
+@pytest.fixture(scope="session")
+def second_image(cluster: Cluster) -> str:
+    """An image of the relay that differs in a label, so in its digest."""
+    return images.push(images.build("relay", revision="second"), cluster.registry.address)
+
+
+@pytest.fixture(scope="session")
+def operator(kubectl: Kubectl, request: pytest.FixtureRequest) -> str:
+    """The operator as a pod, with the shipped rights and nothing more; returns its image."""
+    if CONTEXT:
+        image = os.environ["OPERATOR_IMAGE"]
+    else:
+        address = request.getfixturevalue("cluster").registry.address
+        image = images.push(images.build("operator"), address)
+    install_kind(kubectl)
+    for one in shipped.manifests(operator_image=image):
+        kubectl("apply", "--filename=-", given=one)
+    rollout = ("rollout", "status", f"deployment/{shipped.NAME}", "--timeout=90s")
+    kubectl(f"--namespace={shipped.NAMESPACE}", *rollout)
+    return image

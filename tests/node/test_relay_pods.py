@@ -9,6 +9,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ import aiohttp
 import pytest
 import yaml
 
-from tokenplace_cluster import images
 from tokenplace_cluster.cluster import Cluster
 from tokenplace_cluster.control_plane import KUBECTL
 from tokenplace_cluster.fixtures import Eventually
+from tokenplace_cluster.forward import forwarded
 from tokenplace_relay.client import Client
 from tokenplace_relay.compute_node import ComputeNode
 from tokenplace_relay.envelope import Identity
@@ -33,30 +34,6 @@ READY_SECONDS = 60
 
 Kubectl = Callable[..., str]
 Object = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def relay_images(cluster: Cluster) -> tuple[str, str]:
-    """Two images of the relay that differ in a label, so in their digests."""
-    address = cluster.registry.address
-    first, second = (images.build("relay", revision=one) for one in ("first", "second"))
-    return images.push(first, address), images.push(second, address)
-
-
-@pytest.fixture(scope="module")
-def operator(cluster: Cluster, kubectl: Kubectl) -> str:
-    """The operator as a pod, with the shipped rights and nothing more."""
-    image = images.push(images.build("operator"), cluster.registry.address)
-    kubectl("apply", "--server-side", f"--filename={ROOT / 'crds'}")
-    kubectl("wait", "--for=condition=Established", "crd/tokenplacerelays.token.place")
-    for path in sorted((ROOT / "deploy" / "operator").glob("*.yaml")):
-        for one in yaml.safe_load_all(path.read_text()):
-            if one["kind"] == "Deployment":
-                one["spec"]["template"]["spec"]["containers"][0]["image"] = image
-            kubectl("apply", "--filename=-", given=one)
-    rollout = ("rollout", "status", "deployment/tokenplace-operator", "--timeout=90s")
-    kubectl("--namespace=tokenplace-system", *rollout)
-    return image
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +59,11 @@ def gpu_server(cluster: Cluster) -> Iterator[str]:
 
 @pytest.fixture
 def relay(
-    operator: str, relay_images: tuple[str, str], kubectl: Kubectl, eventually: Eventually
+    operator: str, relay_image: str, kubectl: Kubectl, eventually: Eventually
 ) -> Iterator[str]:
     """A Ready relay of the first image; returns its name."""
     assert operator
-    kubectl("apply", "--filename=-", given=sample(relay_images[0]))
+    kubectl("apply", "--filename=-", given=sample(relay_image))
     wait_until_ready(kubectl, eventually)
     yield "relay"
     kubectl("delete", "tpr", "relay")
@@ -94,9 +71,9 @@ def relay(
 
 
 def test_runs_the_digest_of_the_spec_hardened(
-    relay: str, relay_images: tuple[str, str], kubectl: Kubectl
+    relay: str, relay_image: str, kubectl: Kubectl
 ) -> None:
-    digest = relay_images[0].partition("@")[2]
+    digest = relay_image.partition("@")[2]
     pod = the_pod(kubectl)
     assert pod["status"]["containerStatuses"][0]["imageID"].endswith(digest)
     assert read(kubectl, relay)["status"]["image"]["running"] == digest
@@ -111,13 +88,18 @@ def test_runs_the_digest_of_the_spec_hardened(
     assert "Read-only file system" in in_pod(kubectl, WRITE)
 
 
-def test_probe_passes_through_the_service(relay: str, kubectl: Kubectl) -> None:
+def test_probe_passes_through_the_service(relay: str, login: str) -> None:
+    with forwarded((KUBECTL, login), f"service/{relay}", 80) as url:
+        probe(url)
+
+
+def test_probe_passes_through_the_address_of_the_service(
+    relay: str, kubectl: Kubectl, cluster: Cluster
+) -> None:
+    """Packets then cross what kube-proxy made of the Service, as those of pods do."""
+    assert cluster.node
     address = kubectl("get", "service", relay, "--output=jsonpath={.spec.clusterIP}")
-    program = str(Path(sys.executable).with_name("tokenplace-relay"))
-    done = subprocess.run(
-        [program, "probe", f"http://{address}"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    probe(f"http://{address}")
 
 
 @pytest.mark.parametrize("mode", ["ExternalName", "Headless"])
@@ -137,12 +119,18 @@ def test_gpu_traffic_arrives(
 
 
 async def test_pod_that_is_deleted_finishes_its_work(
-    cluster: Cluster, relay: str, kubectl: Kubectl
+    relay: str, kubectl: Kubectl, login: str
 ) -> None:
     pod = await asyncio.to_thread(the_pod, kubectl)
     name = pod["metadata"]["name"]
-    url = f"http://{pod['status']['podIP']}:5010"
-    watch = await watch_pod(cluster, name)
+    watch = await watch_pod(login, name)
+    with forwarded((KUBECTL, login), f"pod/{name}", 5010) as url:
+        await finish_work_while_it_goes(url, relay, partial(kubectl, "delete", "pod", name))
+    assert await exit_code(watch) == 0
+
+
+async def finish_work_while_it_goes(url: str, relay: str, delete: Callable[[str], str]) -> None:
+    """Claim a request, have the relay deleted, answer, and read the answer."""
     async with aiohttp.ClientSession() as session:
         connection = Connection(session, url)
         keys = await asyncio.gather(*(asyncio.to_thread(Identity.create) for _ in range(2)))
@@ -153,19 +141,18 @@ async def test_pod_that_is_deleted_finishes_its_work(
         )
         work = await node.poll()
         assert work is not None
-        await asyncio.to_thread(kubectl, "delete", "pod", name, "--wait=false")
+        await asyncio.to_thread(delete, "--wait=false")
         await asyncio.to_thread(wait_for_red, url)
         assert await node.control(work) == "active"
         await node.respond(work)
         answer = await client.wait_for_answer(request_id)
         assert answer["message"]["content"] == f"are you there, {relay}?"
-    assert await exit_code(watch) == 0
 
 
 def test_new_digest_rolls_out_and_a_missing_one_says_so(
-    relay: str, relay_images: tuple[str, str], kubectl: Kubectl, eventually: Eventually
+    relay: str, relay_image: str, second_image: str, kubectl: Kubectl, eventually: Eventually
 ) -> None:
-    first, second = (one.partition("@")[2] for one in relay_images)
+    first, second = (one.partition("@")[2] for one in (relay_image, second_image))
     change(kubectl, {"image": {"digest": second}})
     wait_until_ready(kubectl, eventually)
     eventually(lambda: read(kubectl, relay)["status"]["image"]["running"] == second)
@@ -196,6 +183,12 @@ import os, urllib.request
 url = os.environ['TOKENPLACE_RELAY_UPSTREAM_URL'] + '/health'
 print(urllib.request.urlopen(url, timeout=5).read().decode())
 """
+
+
+def probe(url: str) -> None:
+    program = str(Path(sys.executable).with_name("tokenplace-relay"))
+    done = subprocess.run([program, "probe", url], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def sample(image: str) -> Object:
@@ -260,11 +253,11 @@ def health(url: str) -> tuple[int, str]:
             return refusal.code, json.load(refusal)["status"]
 
 
-async def watch_pod(cluster: Cluster, name: str) -> asyncio.subprocess.Process:
+async def watch_pod(login: str, name: str) -> asyncio.subprocess.Process:
     path = "jsonpath={.status.containerStatuses[*].state.terminated.exitCode}{'\\n'}"
     return await asyncio.create_subprocess_exec(
         KUBECTL,
-        f"--kubeconfig={cluster.kubeconfig}",
+        login,
         "get",
         "pod",
         name,

@@ -6,7 +6,6 @@ the operator writes can be seen.
 """
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,16 +19,17 @@ from typing import Any, Final
 import yaml
 from rich.console import Console
 
-from tokenplace_cluster import images
+from tokenplace_cluster import images, shipped
 from tokenplace_cluster.cluster import Cluster
 from tokenplace_cluster.control_plane import KUBECTL, ControlPlane, KubectlError
+from tokenplace_cluster.crds import install_kind
+from tokenplace_cluster.forward import ForwardError, forwarded
 
 ROOT: Final = Path(__file__).parents[4]
-OPERATOR_NAMESPACE: Final = "tokenplace-system"
 NAMESPACE: Final = "default"
 NAME: Final = "relay"
 READY_SECONDS: Final = 120.0
-PATCH: Final = '{"spec":{"ingress":{"domain":"example.com"}}}'
+DOMAIN_PATCH: Final = '{"spec":{"ingress":{"domain":"example.com"}}}'
 CHILDREN: Final = (
     "serviceaccount,deployment,pod,service,endpointslices.discovery.k8s.io,ingress,networkpolicy"
 )
@@ -40,6 +40,15 @@ class DemoError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What the user named; empty for a cluster of our own."""
+
+    context: str = ""
+    relay_image: str = ""
+    operator_image: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """Where the demo plays: a way to reach the API server, and what can run there."""
 
@@ -47,7 +56,6 @@ class Stage:
     relay_image: str
     operator_image: str = ""
     """Empty: the operator runs as a process of this machine."""
-    operator_kubeconfig: str = ""
     has_nodes: bool = True
 
     def run(self, *arguments: str, given: str | None = None) -> str:
@@ -60,14 +68,14 @@ class Stage:
         return done.stdout
 
 
-def run(console: Console, *, once: bool, context: str, relay_image: str) -> int:
+def run(console: Console, *, once: bool, given: Given) -> int:
     """Play the demo; return 0 only when the probe passed."""
     with ExitStack() as stack:
         try:
-            stage = _set_up(stack, console, context, relay_image)
+            stage = _set_up(stack, console, given)
             _install(stack, console, stage)
             passed = _play(stack, console, stage)
-        except (DemoError, KubectlError, TimeoutError) as error:
+        except (DemoError, KubectlError, ForwardError, TimeoutError) as error:
             console.print(f"[red]{error}[/red]")
             return 1
         if not once:
@@ -75,9 +83,9 @@ def run(console: Console, *, once: bool, context: str, relay_image: str) -> int:
         return 0 if passed else 1
 
 
-def _set_up(stack: ExitStack, console: Console, context: str, relay_image: str) -> Stage:
-    if context:
-        return _given_cluster(console, context, relay_image)
+def _set_up(stack: ExitStack, console: Console, given: Given) -> Stage:
+    if given.context:
+        return _given_cluster(console, given)
     if os.geteuid() != 0:
         return _without_node(stack, console)
     return _own_cluster(stack, console)
@@ -96,14 +104,15 @@ def _own_cluster(stack: ExitStack, console: Console) -> Stage:
     return Stage(kubectl, relay, operator)
 
 
-def _given_cluster(console: Console, context: str, relay_image: str) -> Stage:
-    if "@sha256:" not in relay_image:
+def _given_cluster(console: Console, given: Given) -> Stage:
+    if "@sha256:" not in given.relay_image:
         raise DemoError(
             "On your own cluster, name the relay image that its nodes can pull, by digest:\n"
-            "  RELAY_IMAGE=registry/tokenplace-relay@sha256:... make demo CONTEXT=" + context
+            "  RELAY_IMAGE=registry/tokenplace-relay@sha256:... make demo CONTEXT=" + given.context
         )
-    console.print(f"using the cluster of context {context}; the operator runs on this machine")
-    return Stage((KUBECTL, f"--context={context}"), relay_image)
+    place = "as a pod" if given.operator_image else "on this machine (OPERATOR_IMAGE is not set)"
+    console.print(f"using the cluster of context {given.context}; the operator runs {place}")
+    return Stage((KUBECTL, f"--context={given.context}"), given.relay_image, given.operator_image)
 
 
 def _without_node(stack: ExitStack, console: Console) -> Stage:
@@ -111,41 +120,31 @@ def _without_node(stack: ExitStack, console: Console) -> Stage:
     with _step(console, "start a control plane"):
         plane = stack.enter_context(ControlPlane.start())
     image = f"{images.REPOSITORY}/tokenplace-relay@sha256:{'0' * 64}"
-    config = str(plane.kubeconfig)
-    return Stage((KUBECTL, f"--kubeconfig={config}"), image, "", config, has_nodes=False)
+    return Stage((KUBECTL, f"--kubeconfig={plane.kubeconfig}"), image, has_nodes=False)
 
 
 def _install(stack: ExitStack, console: Console, stage: Stage) -> None:
     with _step(console, "install the kind"):
-        stage.run("apply", "--server-side", f"--filename={ROOT / 'crds'}")
-        crd = "crd/tokenplacerelays.token.place"
-        stage.run("wait", "--for=condition=Established", crd, "--timeout=30s")
+        install_kind(stage.run)
     with _step(console, "install the operator and its rights"):
         stage.run("apply", "--filename=-", given=yaml.safe_dump_all(_operator_objects(stage)))
         if stage.operator_image:
-            rollout = ("rollout", "status", "deployment/tokenplace-operator", "--timeout=90s")
-            stage.run(f"--namespace={OPERATOR_NAMESPACE}", *rollout)
+            rollout = ("rollout", "status", f"deployment/{shipped.NAME}", "--timeout=90s")
+            stage.run(f"--namespace={shipped.NAMESPACE}", *rollout)
         else:
             stack.enter_context(_operator_process(stage))
 
 
 def _operator_objects(stage: Stage) -> list[dict[str, Any]]:
-    """The shipped manifests; without the Deployment when the operator runs on this machine."""
-    objects: list[dict[str, Any]] = []
-    for path in sorted((ROOT / "deploy" / "operator").glob("*.yaml")):
-        objects += yaml.safe_load_all(path.read_text())
-    if not stage.operator_image:
-        return [one for one in objects if one["kind"] != "Deployment"]
-    for one in objects:
-        if one["kind"] == "Deployment":
-            one["spec"]["template"]["spec"]["containers"][0]["image"] = stage.operator_image
-    return objects
+    if stage.operator_image:
+        return shipped.manifests(operator_image=stage.operator_image)
+    return shipped.rights()
 
 
 @contextmanager
 def _operator_process(stage: Stage) -> Iterator[None]:
     """The operator on this machine, logged in as its own ServiceAccount."""
-    names = ("tokenplace-operator", f"--namespace={OPERATOR_NAMESPACE}")
+    names = (shipped.NAME, f"--namespace={shipped.NAMESPACE}")
     token = stage.run("create", "token", *names).strip()
     config = yaml.safe_load(stage.run("config", "view", "--minify", "--raw"))
     config["users"][0]["user"] = {"token": token}
@@ -179,7 +178,8 @@ def _play(stack: ExitStack, console: Console, stage: Stage) -> bool:
         return False
     _watch_until_ready(console, stage)
     _show(console, stage)
-    url = stack.enter_context(_forwarded(stage))
+    kubectl = (*stage.kubectl, f"--namespace={NAMESPACE}")
+    url = stack.enter_context(forwarded(kubectl, f"service/{NAME}", 80))
     console.print(f"\nThe relay answers at {url}")
     probe = [str(Path(sys.executable).with_name("tokenplace-relay")), "probe", url]
     return subprocess.run(probe, check=False).returncode == 0
@@ -228,32 +228,13 @@ def _show(console: Console, stage: Stage) -> None:
     console.print(stage.run("get", CHILDREN, where, selector))
 
 
-@contextmanager
-def _forwarded(stage: Stage) -> Iterator[str]:
-    """A port of this machine that leads to the relay's Service."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    target = (f"--namespace={NAMESPACE}", "port-forward", f"service/{NAME}", f"{port}:80")
-    with subprocess.Popen(
-        [*stage.kubectl, *target], stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        assert process.stdout is not None
-        if not process.stdout.readline():
-            raise DemoError("kubectl port-forward ended at once")
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
 def _stay(console: Console, stage: Stage) -> None:
     kubectl = " ".join(stage.kubectl)
     console.print("\nTry next, in another terminal:")
     for command in (
         f"get tpr {NAME} -o yaml",
         f"delete deployment {NAME}    # the operator makes it again",
-        f'patch tpr {NAME} --type=merge -p \'{{"spec":{{"ingress":{{"domain":"example.com"}}}}}}\'',
+        f"patch tpr {NAME} --type=merge -p '{DOMAIN_PATCH}'",
         f"logs deployment/{NAME}",
     ):
         console.print(f"  {kubectl} {command}", soft_wrap=True, markup=False)

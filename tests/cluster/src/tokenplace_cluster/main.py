@@ -56,11 +56,19 @@ def play_demo(
     ),
     context: Annotated[str, typer.Option(help="Use the cluster of this kube context.")] = "",
     relay_image: Annotated[
-        str, typer.Option(help="With --context: the image, by digest.", envvar="RELAY_IMAGE")
+        str, typer.Option(help="With --context: the relay, by digest.", envvar="RELAY_IMAGE")
+    ] = "",
+    operator_image: Annotated[
+        str,
+        typer.Option(
+            help="With --context: the operator, by digest; without it, it runs here.",
+            envvar="OPERATOR_IMAGE",
+        ),
     ] = "",
 ) -> None:
     """Show a TokenplaceRelay become a running relay."""
-    raise typer.Exit(demo.run(console, once=once, context=context, relay_image=relay_image))
+    given = demo.Given(context, relay_image, operator_image)
+    raise typer.Exit(demo.run(console, once=once, given=given))
 
 
 @cli.command()

@@ -13,16 +13,23 @@ NAME: Final = "tokenplace-operator"
 USER: Final = f"system:serviceaccount:{NAMESPACE}:{NAME}"
 
 
-def manifests() -> list[dict[str, Any]]:
-    """The shipped objects, in the order of their files."""
+def manifests(operator_image: str = "") -> list[dict[str, Any]]:
+    """The shipped objects in the order of their files, with another image when one is named."""
     found: list[dict[str, Any]] = []
     for path in sorted(MANIFESTS.glob("*.yaml")):
         found += yaml.safe_load_all(path.read_text())
+    for one in found:
+        if operator_image and one["kind"] == "Deployment":
+            one["spec"]["template"]["spec"]["containers"][0]["image"] = operator_image
     return found
+
+
+def rights() -> list[dict[str, Any]]:
+    """All that is shipped but the Deployment, for an operator that runs outside."""
+    return [one for one in manifests() if one["kind"] != "Deployment"]
 
 
 def install_rights(plane: ControlPlane) -> Path:
     """Apply all that is shipped but the Deployment; return a kubeconfig of the operator."""
-    objects = [one for one in manifests() if one["kind"] != "Deployment"]
-    plane.kubectl("apply", "--server-side", "--filename=-", given=yaml.safe_dump_all(objects))
+    plane.kubectl("apply", "--server-side", "--filename=-", given=yaml.safe_dump_all(rights()))
     return plane.service_account_kubeconfig(NAMESPACE, NAME)

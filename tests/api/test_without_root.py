@@ -1,0 +1,26 @@
+"""What a user who is not root gets: a control plane, and a demo that says what it cannot show."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ORDINARY = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
+"""Another user as far as programs can tell, though files stay readable to it."""
+
+
+def test_the_demo_shows_the_objects_and_says_that_no_pod_can_run(tmp_path: Path) -> None:
+    demo = (str(Path(sys.executable).with_name("tokenplace-cluster")), "demo", "--once")
+    done = subprocess.run(
+        [*ORDINARY, *demo],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Not root: there will be no node" in done.stdout
+    for child in ("serviceaccount/relay", "deployment.apps/relay", "networkpolicy.networking"):
+        assert child in done.stdout
+    assert "there was no probe. Run as root to see it all." in done.stdout
