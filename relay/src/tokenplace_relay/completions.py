@@ -137,9 +137,10 @@ def _model(body: JsonObject) -> str:
 def _message(given: object, where: str) -> JsonObject:
     if not isinstance(given, dict):
         raise refusal(f"{where} must be an object", where)
-    if given.get("role") not in _ROLES:
+    role = given.get("role")
+    if not isinstance(role, str) or role not in _ROLES:
         raise refusal(f"{where}.role must be system, user or assistant", f"{where}.role")
-    message = {"role": given["role"], "content": _text(given.get("content"), f"{where}.content")}
+    message = {"role": role, "content": _text(given.get("content"), f"{where}.content")}
     name = given.get("name")
     if name is not None:
         if not isinstance(name, str) or not 1 <= len(name) <= 64:
