@@ -7,6 +7,7 @@ keys, tokens, ids chosen by strangers, or addresses.
 import hashlib
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import BinaryIO
 
 import msgspec
@@ -22,7 +23,7 @@ def configure(level: str, stream: BinaryIO | None = None) -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _add_time,
             structlog.processors.format_exc_info,
             _render,
         ],
@@ -44,8 +45,16 @@ def fingerprint(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
+def _add_time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    event["timestamp"] = now.replace("+00:00", "Z")
+    return event
+
+
 def _render(_logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
     event["message"] = event.pop("event")
+    # structlog has the other name for itself.
+    event["logger"] = event.pop("component")
     return _encoder.encode(event)
 
 
