@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from typing import Protocol
 import pytest
 import yaml
 
-from tokenplace_cluster.control_plane import ControlPlane, KubectlError
+from tokenplace_cluster.control_plane import KUBECTL, ControlPlane, KubectlError
 from tokenplace_cluster.fixtures import Eventually
 from tokenplace_cluster.helm import CHART, Helm, Object, Render
 from tokenplace_cluster.operator_process import OperatorProcess
@@ -41,7 +42,7 @@ def place(plane: ControlPlane) -> Iterator[str]:
     level = "pod-security.kubernetes.io/enforce=restricted"
     plane.kubectl("label", "namespace", name, level)
     yield name
-    plane.kubectl("delete", "namespace", name, "--wait=false")
+    plane.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
     forget(plane)
 
 
@@ -285,6 +286,27 @@ def test_a_later_install_finds_everything_as_it_was(
     assert knows_paused(plane)
     relays = every(plane, place, "tokenplacerelays")
     assert sorted(one["metadata"]["name"] for one in relays) == ["stranger", RELEASE]
+
+
+def test_the_last_commands_of_the_documents_remove_everything(
+    plane: ControlPlane, place: str, run: Run, tmp_path: Path
+) -> None:
+    run("install", str(CHART))
+    stranger(plane, place)
+    run("uninstall", "--wait", "--timeout=60s")
+    (tmp_path / "kubectl").symlink_to(KUBECTL)
+    page = (Path(__file__).parents[2] / "docs" / "upgrade.md").read_text()
+    (commands,) = re.findall(r"^```bash\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    done = subprocess.run(
+        ["bash", "-euc", commands.replace("namespace tokenplace\n", f"namespace {place}\n")],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "KUBECONFIG": str(plane.kubeconfig)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(KubectlError, match="NotFound"):
+        crd(plane)
 
 
 def test_namespaced_mode_makes_no_role_for_the_cluster(

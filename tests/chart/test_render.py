@@ -51,6 +51,9 @@ def pod_specs(objects: list[Object]) -> Iterator[Object]:
 def test_renders_what_the_snapshot_says(case: str, render: Render) -> None:
     """After an intended change run this with UPDATE_GOLDEN=1, then read the diff."""
     objects = render(yaml.safe_load((GOLDEN / f"{case}.values.yaml").read_text()))
+    for obj in objects:
+        # They are those of the shipped manifests, which a test of their own says.
+        obj.pop("rules", None)
     expected = GOLDEN / f"{case}.yaml"
     if os.environ.get("UPDATE_GOLDEN"):
         expected.write_text(yaml.safe_dump_all(objects, sort_keys=False, width=100))

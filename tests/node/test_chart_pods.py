@@ -1,15 +1,20 @@
 """The chart on a node: operator, relay, probe and the upgrade of the kind as real pods."""
 
 import json
+import os
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import yaml
 
-from tokenplace_cluster import images
+from tokenplace_cluster import build, images
 from tokenplace_cluster.cluster import Cluster
+from tokenplace_cluster.control_plane import KUBECTL
 from tokenplace_cluster.helm import CHART, Done, Helm, Object, helm_for
 
+E2E = Path(__file__).parents[2] / ".ci" / "e2e"
 NAMESPACE = "chart"
 CRD = "tokenplacerelays.token.place"
 
@@ -115,3 +120,34 @@ def test_an_upgrade_updates_the_kind_by_a_pod_of_its_own(
     assert kubectl(*relay, paused) == "true"
     passed(helm("upgrade", *where, values=values))
     assert kubectl(*relay, paused) != "true"
+
+
+def test_the_packet_count_of_e2e_sees_that_this_network_enforces_nothing(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Everything is allowed here: the script must pass all that must arrive, and then complain."""
+    references = []
+    for name in ("relay", "operator"):
+        image = images.build(name)
+        images.push(image, cluster.registry.address)
+        references.append(f"{cluster.registry.address}/tokenplace-{name}:{image.tag}")
+    (tmp_path / "kubectl").symlink_to(KUBECTL)
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "HELM": str(build.program("helm")),
+        "KUBECONFIG": str(cluster.kubeconfig),
+    }
+    try:
+        done = subprocess.run(
+            [E2E, *references], env=environment, capture_output=True, text=True, check=False
+        )
+    finally:
+        for name in ("tokenplace", "elsewhere"):
+            cluster.control_plane.kubectl("delete", "namespace", name, "--timeout=90s")
+    lines = done.stdout.splitlines()
+    assert "allowed: the ingress controller to the relay" in lines, done.stderr
+    assert "allowed: the relay to its GPU server" in lines, done.stderr
+    complaint = "NOT DENIED, but it must be: a stranger of another namespace to the relay"
+    assert done.stderr.splitlines()[-1] == complaint
+    assert done.returncode == 1
