@@ -299,7 +299,12 @@ def test_the_last_commands_of_the_documents_remove_everything(
     (commands,) = re.findall(r"^```bash\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     done = subprocess.run(
         ["bash", "-euc", commands.replace("namespace tokenplace\n", f"namespace {place}\n")],
-        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "KUBECONFIG": str(plane.kubeconfig)},
+        cwd=tmp_path,
+        env={
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "HOME": str(tmp_path),
+            "KUBECONFIG": str(plane.kubeconfig),
+        },
         capture_output=True,
         text=True,
         check=False,
