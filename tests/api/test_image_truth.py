@@ -150,6 +150,9 @@ class Mortal:
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         return await self._kube.get(kind, namespace, name)
 
+    async def serves(self, kind: Kind) -> bool:
+        return await self._kube.serves(kind)
+
     async def list(
         self, kind: Kind, namespace: str | None = None, label_selector: str = ""
     ) -> tuple[list[Object], str]:
@@ -165,6 +168,9 @@ class Mortal:
         done = await self._kube.apply(obj, force=force, dry_run=dry_run)
         self._die(after=True)
         return done
+
+    async def hand_over(self, obj: Object) -> Object:
+        return await self._kube.hand_over(obj)
 
     async def apply_status(self, obj: Object) -> Object:
         self._die(after=False)

@@ -24,7 +24,7 @@ from tokenplace_operator import logs
 from tokenplace_operator.config import Config
 from tokenplace_operator.main import operate
 
-def make(kube, store, metrics):
+def make(kube, store, metrics, discovery):
     log = logs.get_logger("test")
     async def reconcile(key):
         log.info("reconciled")

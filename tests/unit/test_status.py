@@ -12,7 +12,7 @@ from tokenplace_operator.apply import Blocked, Plan
 from tokenplace_operator.certificate import Found, State
 from tokenplace_operator.conditions import Reason, Type
 from tokenplace_operator.facts import Facts
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.kinds import HTTP_ROUTE, OPTIONAL_KINDS, Object
 from tokenplace_operator.status import Observed
 from tokenplace_operator.status.observed import Rollback
 from tokenplace_operator.upstream import Report
@@ -112,6 +112,16 @@ OWN_TLS = {"ingress": {"domain": "example.com", "tls": {"secretName": "mine"}}}
 def certificate(state: State, text: str = "", days: float | None = None, *names: str) -> Object:
     until = None if days is None else NOW + timedelta(days=days)
     return {"certificate": Found(state, text, until, names)}
+
+
+ROUTED = {"gateway": {"parentRefs": [{"name": "public"}], "hosts": ["relay.example.com"]}}
+
+
+def routed(accepted: str, text: str) -> dict[str, Any]:
+    """What is seen of a route once its Gateway has answered."""
+    answer = {"type": "Accepted", "status": accepted, "reason": "Any", "message": text}
+    route = {"status": {"parents": [{"conditions": [answer]}]}}
+    return {"facts": Facts(apis=frozenset({HTTP_ROUTE})), "route": route}
 
 
 CASES = {
@@ -382,6 +392,77 @@ CASES = {
         certificate(State.BROKEN),
         {Type.CERTIFICATE_READY: ("False", Reason.CERTIFICATE_BROKEN, "no PEM certificate")},
     ),
+    "closed to its own Service": Case(
+        {"service": {"type": "NodePort"}},
+        wanted={
+            Type.NETWORK_POLICY_ACCURATE: (
+                "False",
+                Reason.EXTRA_INGRESS_NEEDED,
+                "name their networks in networkPolicy.extraIngress",
+            )
+        },
+    ),
+    "too many addresses": Case(
+        EXTERNAL,
+        {"facts": Facts(gpu_addresses=tuple(f"192.0.2.{last}" for last in range(128)))},
+        {Type.NETWORK_POLICY_ACCURATE: ("False", Reason.GPU_HOST_TOO_WIDE, "128 addresses")},
+    ),
+    "addresses that retire": Case(
+        EXTERNAL,
+        {"facts": Facts(gpu_addresses=("192.0.2.1", "192.0.2.2"), gpu_retiring=("192.0.2.1",))},
+        {
+            Type.NETWORK_POLICY_ACCURATE: (
+                "True",
+                Reason.POLICY_CURRENT,
+                "DNS no longer names 192.0.2.1: they close 10 minutes after that.",
+            )
+        },
+    ),
+    "not monitored": Case(
+        wanted={Type.MONITORING_READY: ("False", Reason.MONITORING_OFF, "asks for nothing")}
+    ),
+    "monitored in the open": Case(
+        {"monitoring": {"serviceMonitor": {"enabled": True}}},
+        {"facts": Facts(apis=frozenset(OPTIONAL_KINDS))},
+        {
+            Type.MONITORING_READY: (
+                "True",
+                Reason.MONITORING_CURRENT,
+                "set monitoring.tokenSecretRef",
+            )
+        },
+    ),
+    "monitored where nobody can": Case(
+        {"monitoring": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}},
+        {"facts": Facts(apis=frozenset({HTTP_ROUTE}))},
+        {
+            Type.READY: ("True", Reason.AVAILABLE, "The relay serves."),
+            Type.MONITORING_READY: (
+                "False",
+                Reason.MONITORING_API_MISSING,
+                "no ServiceMonitor and PrometheusRule: install the CRDs",
+            ),
+        },
+    ),
+    "no Gateway API": Case(
+        ROUTED,
+        wanted={Type.ROUTE_READY: ("False", Reason.GATEWAY_API_MISSING, "no HTTPRoute")},
+    ),
+    "no Gateway": Case(
+        ROUTED,
+        {"facts": Facts(apis=frozenset({HTTP_ROUTE}))},
+        {Type.ROUTE_READY: ("False", Reason.ROUTE_PENDING, "work: public.")},
+    ),
+    "route refused": Case(
+        ROUTED,
+        routed("False", "no matching listener"),
+        {Type.ROUTE_READY: ("False", Reason.ROUTE_REFUSED, "no matching listener")},
+    ),
+    "route accepted": Case(
+        ROUTED,
+        routed("True", "ok"),
+        {Type.ROUTE_READY: ("True", Reason.ROUTE_ACCEPTED, "serve the route")},
+    ),
     "secret unreadable": Case(
         OWN_TLS,
         certificate(State.UNREADABLE, "the operator has no right to read it"),
@@ -431,7 +512,7 @@ def test_every_reason_of_a_condition_is_in_the_table() -> None:
 
 def test_what_a_relay_has_no_use_for_has_no_condition() -> None:
     types = {one["type"] for one in statuses.compute(make_relay(), observed(Case()))["conditions"]}
-    assert types.isdisjoint({Type.UPSTREAM_REACHABLE, Type.CERTIFICATE_READY})
+    assert types.isdisjoint({Type.UPSTREAM_REACHABLE, Type.CERTIFICATE_READY, Type.ROUTE_READY})
 
 
 def test_a_spec_that_cannot_be_read_keeps_what_is_known() -> None:

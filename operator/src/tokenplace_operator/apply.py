@@ -1,11 +1,12 @@
 """From desired and live children to writes: skip, apply or prune; strangers are left alone."""
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tokenplace_operator.desired.metadata import APPLIED_HASH
-from tokenplace_operator.kinds import Key, Kind, Object, key_of, of
+from tokenplace_operator.kinds import DEPLOYMENT, Key, Kind, Object, key_of, of
 from tokenplace_operator.kube import Conflict, FieldConflict, Invalid
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.store import Store, controller_of
@@ -21,6 +22,10 @@ class Writer(Protocol):
 
     async def apply(self, obj: Object, *, force: bool = False, dry_run: bool = False) -> Object:
         """Server-side apply."""
+        ...
+
+    async def hand_over(self, obj: Object) -> Object:
+        """Server-side apply under another name of ours."""
         ...
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
@@ -184,6 +189,7 @@ class Applier:
 
     async def _apply(self, obj: Object) -> None:
         kind = obj["kind"]
+        await self._hand_over(obj)
         try:
             live = await self._applied(obj)
         except Invalid as refusal:
@@ -205,6 +211,25 @@ class Applier:
             # Told first: killed after the force, nobody would ever know.
             await self._on_conflict(obj, conflict.causes)
         return await self._kube.apply(obj, force=True)
+
+    async def _hand_over(self, obj: Object) -> None:
+        """Keep the number of pods of a Deployment that an autoscaler is to own from now on.
+
+        Whoever stops applying a field that nobody else owns removes it, and its default is 1. So
+        another name of ours owns it for a moment; the autoscaler takes it from there.
+        """
+        kind, key = identity(obj)
+        live = self._store.get(kind, key)
+        if kind != DEPLOYMENT or live is None or "replicas" in obj["spec"]:
+            return
+        replicas = live["spec"].get("replicas", 1)
+        if replicas <= 1:
+            return
+        metadata = {"namespace": key[0], "name": key[1]}
+        kept = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
+        # In a conflict somebody else owns it already, with a newer number: all is well.
+        with contextlib.suppress(Conflict):
+            await self._kube.hand_over({**kept, "spec": {"replicas": replicas}})
 
     async def _replaced(self, obj: Object, refusal: Invalid) -> bool:
         """Delete a live child that cannot be changed into what is wanted; its end is an event."""

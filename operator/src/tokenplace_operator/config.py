@@ -27,6 +27,7 @@ class Config:
     """Settings of one process; times in seconds.
 
     namespaces: watch only these; empty: the whole cluster.
+    look_seconds: pause between two looks for optional APIs and what is in them.
     lease_seconds: how long a dead leader blocks the next; renewal and retry follow from it.
     """
 
@@ -39,6 +40,7 @@ class Config:
     log_level: str = "INFO"
     workers: int = 4
     resync_seconds: float = 600.0
+    look_seconds: float = 30.0
     drain_seconds: float = 10.0
 
     def __post_init__(self) -> None:
@@ -61,6 +63,7 @@ class Config:
             f"one of {', '.join(LOG_LEVELS)}",
         )
         _check(1 <= self.workers <= 64, "workers", self.workers, "from 1 to 64")
+        _check(self.look_seconds >= 1, "look-seconds", self.look_seconds, "at least 1")
         _check(
             self.lease_seconds >= MIN_LEASE_SECONDS,
             "lease-seconds",

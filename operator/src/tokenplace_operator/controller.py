@@ -26,10 +26,11 @@ class Result(Protocol):
 
 Reconcile = Callable[[Key], Awaitable[Result]]
 Resync = Callable[[], Awaitable[list[Key]]]
+Look = Callable[[], Awaitable[None]]
 
 
 class Controller:
-    """Runs `workers` reconciles at a time, and `resync` every `resync_seconds` +-10 %."""
+    """Runs `workers` reconciles at a time, `resync` and `look` every so many seconds +-10 %."""
 
     def __init__(
         self,
@@ -40,6 +41,8 @@ class Controller:
         *,
         workers: int = 4,
         resync_seconds: float = 600.0,
+        look: Look | None = None,
+        look_seconds: float = 30.0,
         rng: Random | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -49,42 +52,50 @@ class Controller:
         self._metrics = metrics
         self._count = workers
         self._resync_seconds = resync_seconds
+        self._look = look
+        self._look_seconds = look_seconds
         self._rng = rng or Random()  # noqa: S311 (spreads load, guards nothing)
         self._sleep = sleep
         self._workers: list[asyncio.Task[None]] = []
-        self._ticker: asyncio.Task[None] | None = None
+        self._tickers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Fill the store, queue every relay, then start the workers and the ticker."""
+        """Fill the store, queue every relay, then start the workers and the tickers."""
         await self._refill()
+        if self._look is not None:
+            await self._look()
         self._workers = [
             asyncio.create_task(self._work(), name=f"worker-{n}") for n in range(self._count)
         ]
-        self._ticker = asyncio.create_task(self._tick(), name="resync")
+        self._tickers = [self._ticker("resync", self._refill, self._resync_seconds)]
+        if self._look is not None:
+            self._tickers.append(self._ticker("look", self._look, self._look_seconds))
+
+    def _ticker(self, name: str, action: Look, seconds: float) -> asyncio.Task[None]:
+        return asyncio.create_task(self._tick(name, action, seconds), name=name)
 
     async def drain(self, seconds: float) -> None:
         """Take no more keys, let running reconciles finish, and cancel them after `seconds`."""
         self._queue.close()
-        if self._ticker is not None:
-            self._ticker.cancel()
+        for ticker in self._tickers:
+            ticker.cancel()
         if self._workers:
             _, late = await asyncio.wait(self._workers, timeout=seconds)
             for worker in late:
                 worker.cancel()
-        tasks = [*self._workers, *([self._ticker] if self._ticker is not None else [])]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._workers, *self._tickers, return_exceptions=True)
 
     async def _refill(self) -> None:
         for key in await self._resync():
             self._queue.add(key)
 
-    async def _tick(self) -> None:
+    async def _tick(self, name: str, action: Look, seconds: float) -> None:
         while True:
-            await self._sleep(self._resync_seconds * (0.9 + 0.2 * self._rng.random()))
+            await self._sleep(seconds * (0.9 + 0.2 * self._rng.random()))
             try:
-                await self._refill()
+                await action()
             except KubeError as error:
-                log.warning("resync failed", reason=error.reason, code=error.code)
+                log.warning("ticker failed", ticker=name, reason=error.reason, code=error.code)
 
     async def _work(self) -> None:
         while True:

@@ -26,6 +26,7 @@ from tokenplace_operator.metrics import Metrics
 CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 FIELD_MANAGER = "tokenplace-operator"
 STATUS_FIELD_MANAGER = "tokenplace-operator/status"
+HAND_OVER_FIELD_MANAGER = "tokenplace-operator/hand-over"
 REQUEST_SECONDS = 10.0
 PAGE_SIZE = 500
 APPLY = "application/apply-patch+yaml"
@@ -134,6 +135,14 @@ class Kube:
             trust_env=True,
         )
 
+    async def serves(self, kind: Kind) -> bool:
+        """Whether the API server knows a kind now; every logged-in user may ask."""
+        try:
+            found = await self._request("GET", f"/apis/{kind.api_version}")
+        except NotFound:
+            return False
+        return any(resource["name"] == kind.plural for resource in found["resources"])
+
     async def apply(self, obj: Object, *, force: bool = False, dry_run: bool = False) -> Object:
         """Server-side apply as `tokenplace-operator`; raises Conflict unless forced."""
         return await self._request(
@@ -156,6 +165,16 @@ class Kube:
             # With a name of our own, a later `helm install` would find its fields taken.
             field_manager="helm",
             force_conflicts="true",
+        )
+
+    async def hand_over(self, obj: Object) -> Object:
+        """Server-side apply under a name of its own: keeps fields that we no longer apply."""
+        return await self._request(
+            "PATCH",
+            _path_of(obj),
+            obj,
+            content_type=APPLY,
+            field_manager=HAND_OVER_FIELD_MANAGER,
         )
 
     async def apply_status(self, obj: Object) -> Object:

@@ -70,6 +70,13 @@ def run(
         int,
         typer.Option(help="Reconciles at a time.", envvar="TOKENPLACE_OPERATOR_WORKERS"),
     ] = 4,
+    look_seconds: Annotated[
+        float,
+        typer.Option(
+            help="Seconds between looks for optional APIs: prometheus-operator, Gateway API.",
+            envvar="TOKENPLACE_OPERATOR_LOOK_SECONDS",
+        ),
+    ] = 30.0,
     log_level: Annotated[
         str,
         typer.Option(help="DEBUG, INFO, WARNING or ERROR.", envvar="TOKENPLACE_OPERATOR_LOG_LEVEL"),
@@ -83,6 +90,7 @@ def run(
             lease_namespace=lease_namespace,
             lease_seconds=lease_seconds,
             workers=workers,
+            look_seconds=look_seconds,
             log_level=log_level.upper(),
         )
     except ConfigError as error:

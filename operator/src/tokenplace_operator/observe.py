@@ -6,6 +6,8 @@ from typing import Protocol
 from tokenplace_operator import status as statuses
 from tokenplace_operator.api import GpuMode, Relay
 from tokenplace_operator.certificate import Certificates
+from tokenplace_operator.discovery import Discovery
+from tokenplace_operator.facts import Facts
 from tokenplace_operator.gpu_target import Resolution, Resolver
 from tokenplace_operator.kinds import DEPLOYMENT, POD, SERVICE, Kind, Object
 from tokenplace_operator.store import Store
@@ -31,6 +33,19 @@ class Observer:
     resolver: Resolver
     upstreams: UpstreamProbe
     certificates: Certificates
+    discovery: Discovery
+    nameservers: tuple[str, ...] = ()
+
+    async def facts(self, relay: Relay, previous: Object) -> tuple[Facts, str]:
+        """What the builders must know, and why gpu.host did not resolve; empty when it did."""
+        resolution = await self.gpu(relay, previous)
+        facts = Facts(
+            gpu_addresses=resolution.addresses,
+            gpu_retiring=resolution.retiring,
+            apis=self.discovery.present,
+            nameservers=self.nameservers,
+        )
+        return facts, resolution.error
 
     async def gpu(self, relay: Relay, previous: Object) -> Resolution:
         """The addresses behind gpu.host, beginning with those of an earlier process."""

@@ -11,10 +11,11 @@ from tokenplace_operator import status as statuses
 from tokenplace_operator.api import GpuMode, Relay, SpecError, parse
 from tokenplace_operator.apply import Applier, Plan, Writer, identity, plan
 from tokenplace_operator.certificate import Getter
+from tokenplace_operator.discovery import Server
 from tokenplace_operator.events import EventWriter
 from tokenplace_operator.facts import Facts
 from tokenplace_operator.gpu_target import REFRESH_SECONDS
-from tokenplace_operator.kinds import DEPLOYMENT, RELAY, Key, Object
+from tokenplace_operator.kinds import DEPLOYMENT, HTTP_ROUTE, RELAY, Key, Object
 from tokenplace_operator.kube import Forbidden, Invalid, NotFound
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.observe import Observer, Reader
@@ -27,7 +28,7 @@ REFUSED_RETRY_SECONDS = 30.0
 """A quota or a policy may be lifted without an event."""
 
 
-class Api(Getter, Reader, Writer, StatusWriter, EventWriter, Protocol):
+class Api(Getter, Reader, Server, Writer, StatusWriter, EventWriter, Protocol):
     """The calls of `Kube` that a reconcile makes."""
 
 
@@ -59,9 +60,9 @@ class Reconciler:
         except SpecError as error:
             await self.reporter.status(obj, self._of_invalid(obj, error))
             return Result()
+        relay = self._as_scaled(relay)
         previous = obj.get("status", {})
-        resolution = await self.observer.gpu(relay, previous)
-        facts = Facts(gpu_addresses=resolution.addresses)
+        facts, gpu_error = await self.observer.facts(relay, previous)
         rollback = statuses.standing(relay, previous)
         todo = await self._plan(statuses.apply_to(relay, rollback), facts)
         refusal = "" if relay.paused else await self._execute(obj, todo)
@@ -72,7 +73,8 @@ class Reconciler:
             now=self.now(),
             pods=pods,
             facts=facts,
-            gpu_error=resolution.error,
+            route=self.store.get(HTTP_ROUTE, key),
+            gpu_error=gpu_error,
             refusal=refusal,
             upstream=self.observer.upstream(relay, pods),
             certificate=await self.observer.certificates.look(relay),
@@ -112,7 +114,17 @@ class Reconciler:
             await Applier(self.kube, self.store, self.metrics, report).execute(todo)
         except (Invalid, Forbidden) as refusal:  # Quota and admission refuse with 403.
             return refusal.message
+        except NotFound:
+            await self.observer.discovery.look()  # Perhaps a kind went with its CRD.
+            raise
         return ""
+
+    def _as_scaled(self, relay: Relay) -> Relay:
+        """The relay with the number of pods that its autoscaler has set."""
+        live = self.store.get(DEPLOYMENT, (relay.namespace, relay.name))
+        if live is None or not relay.is_autoscaled:
+            return relay
+        return replace(relay, replicas=max(1, live["spec"].get("replicas", 1)))
 
     def _next_look(self, relay: Relay, seen: statuses.Observed, *, begins: bool) -> float | None:
         """Seconds until something unwatched may have changed; None when nothing can."""

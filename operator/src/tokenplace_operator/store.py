@@ -87,19 +87,32 @@ class Store:
         keys = {key_of(relay) for relay in self.all(RELAY)}
         with self._metrics.resync_duration.time():
             for kind in (RELAY, *CHILD_KINDS):
-                selector = "" if kind == RELAY else MANAGED_BY_SELECTOR
-                for namespace in namespaces or (None,):
-                    items, version = await lister.list(kind, namespace, selector)
-                    self._replace(kind, namespace, items, version)
+                await self.relist(lister, kind, namespaces)
         return sorted(keys | {key_of(relay) for relay in self.all(RELAY)})
+
+    async def relist(self, lister: Lister, kind: Kind, namespaces: Sequence[str] = ()) -> set[Key]:
+        """List one kind afresh; return the relays whose objects changed or vanished unnoticed."""
+        selector = "" if kind == RELAY else MANAGED_BY_SELECTOR
+        concerned: set[Key] = set()
+        for namespace in namespaces or (None,):
+            items, version = await lister.list(kind, namespace, selector)
+            concerned |= self._replace(kind, namespace, items, version)
+        return concerned
+
+    def drop(self, kind: Kind) -> None:
+        """Forget all objects of a kind that the API server no longer serves."""
+        for key in list(self._objects.get(kind, {})):
+            self.forget(kind, key)
 
     def _replace(
         self, kind: Kind, namespace: str | None, items: Iterable[Object], version: str
-    ) -> None:
+    ) -> set[Key]:
         listed = set()
+        changed = []
         for obj in items:
             listed.add(key_of(obj))
-            self.observe(None, obj)
+            if self.observe(None, obj):
+                changed.append(obj)
         for key, obj in list(self._objects.get(kind, {}).items()):
             in_scope = namespace is None or key[0] == namespace
             # What is newer than the list was written while we listed.
@@ -107,6 +120,9 @@ class Store:
                 self.forget(kind, key)
                 self._bury(kind, key, version)
                 self._metrics.resync_missed_deletes.labels(kind.kind).inc()
+                changed.append(obj)
+        parents = (key_of(obj) if kind == RELAY else parent_key(obj) for obj in changed)
+        return {key for key in parents if key is not None}
 
     def _observe_delete(self, kind: Kind, key: Key, obj: Object) -> bool:
         known = self.get(kind, key)

@@ -10,6 +10,8 @@ from functools import partial
 from tokenplace_operator.certificate import Certificates
 from tokenplace_operator.config import Config
 from tokenplace_operator.controller import Controller, Reconcile
+from tokenplace_operator.discovery import Discovery
+from tokenplace_operator.dns_servers import cluster_nameservers
 from tokenplace_operator.events import Recorder
 from tokenplace_operator.gpu_target import Resolver
 from tokenplace_operator.kube import Kube
@@ -22,7 +24,7 @@ from tokenplace_operator.upstream import UpstreamProbe
 from tokenplace_operator.watch import Intake
 from tokenplace_operator.workqueue import WorkQueue
 
-MakeReconcile = Callable[[Kube, Store, Metrics], Reconcile]
+MakeReconcile = Callable[[Kube, Store, Metrics, Discovery], Reconcile]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,14 @@ def assemble(kube: Kube, config: Config, metrics: Metrics, make_reconcile: MakeR
     rng = random.Random()  # noqa: S311 (spreads retries, guards nothing)
     store = Store(metrics)
     queue = WorkQueue(time.monotonic, rng, metrics)
+    discovery = Discovery(kube, store, config.namespaces, queue.add)
     controller = Controller(
         queue,
-        make_reconcile(kube, store, metrics),
+        make_reconcile(kube, store, metrics, discovery),
         partial(store.resync, kube, config.namespaces),
         metrics,
+        look=discovery.look,
+        look_seconds=config.look_seconds,
         workers=config.workers,
         resync_seconds=config.resync_seconds,
         rng=rng,
@@ -53,11 +58,20 @@ def assemble(kube: Kube, config: Config, metrics: Metrics, make_reconcile: MakeR
     return Parts(metrics, store, queue, controller, Intake(store, queue, metrics))
 
 
-def reconciler(kube: Api, store: Store, metrics: Metrics) -> Reconcile:
+def reconciler(
+    kube: Api, store: Store, metrics: Metrics, discovery: Discovery | None = None
+) -> Reconcile:
     """Make the reconcile function of the program."""
     clock = time.monotonic
-    certificates = Certificates(kube, clock)
-    observer = Observer(kube, store, Resolver(clock), UpstreamProbe(clock), certificates)
+    observer = Observer(
+        kube,
+        store,
+        Resolver(clock),
+        UpstreamProbe(clock),
+        Certificates(kube, clock),
+        discovery or Discovery(kube, store),
+        cluster_nameservers(),
+    )
     reporter = Reporter(kube, store, Recorder(kube, utc_now))
     return Reconciler(kube, store, metrics, observer, reporter, utc_now).reconcile
 

@@ -9,13 +9,16 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any
 
-from tokenplace_operator.api import GpuMode, Peer, Relay
+from tokenplace_operator.api import MANAGER, GpuMode, Peer, Relay
 from tokenplace_operator.desired.metadata import Object, child
 from tokenplace_operator.desired.raw import compact
 from tokenplace_operator.facts import Facts
 
 NODE_LOCAL_DNS = "169.254.20.10"
 """The usual address of NodeLocal DNSCache."""
+
+OPERATOR = Peer(pod_selector={"matchLabels": {"app.kubernetes.io/name": MANAGER}})
+"""It asks the relay whether the GPU upstream answers."""
 
 
 def network_policy(relay: Relay, facts: Facts) -> list[Object]:
@@ -51,9 +54,11 @@ def blocks_of(addresses: Iterable[str]) -> tuple[str, ...]:
 
 
 def _to_relay(relay: Relay) -> list[Object]:
-    """From the ingress controller or gateway always, from Prometheus only when it is to scrape."""
+    """From the ingress controller or gateway always, from others only when they are to ask."""
     policy = relay.network_policy
     sources = [policy.ingress_controller]
+    if relay.gpu.mode is not GpuMode.NONE:
+        sources.append(OPERATOR)
     if relay.monitoring.is_scraped:
         sources.append(policy.monitoring)
     return [{"from": [_pods(peer)], "ports": [_port("TCP", relay.port)]} for peer in sources]

@@ -10,6 +10,7 @@ from tokenplace_operator.conditions import Condition, Reason, Type, set_conditio
 from tokenplace_operator.kinds import Object
 from tokenplace_operator.status.certificate import certificate_ready
 from tokenplace_operator.status.image import image, image_pinned, knows_its_image
+from tokenplace_operator.status.monitoring import monitoring_ready, route_ready
 from tokenplace_operator.status.network import gpu, policy_accurate
 from tokenplace_operator.status.observed import (
     Finding,
@@ -104,6 +105,8 @@ _ASPECTS: dict[Type, Judge] = {
     Type.UPSTREAM_REACHABLE: upstream_reachable,
     Type.NETWORK_POLICY_ACCURATE: policy_accurate,
     Type.CERTIFICATE_READY: certificate_ready,
+    Type.MONITORING_READY: monitoring_ready,
+    Type.ROUTE_READY: route_ready,
     Type.PAUSED: _paused,
 }
 """Conditions besides the summary, in the order in which they are written."""

@@ -3,10 +3,9 @@
 from tokenplace_operator.api import GpuMode, Relay
 from tokenplace_operator.conditions import Reason, text_time
 from tokenplace_operator.desired.network_policy import gpu_blocks
+from tokenplace_operator.gpu_target import MAX_ADDRESSES
 from tokenplace_operator.kinds import Object
 from tokenplace_operator.status.observed import Observed, Verdict
-
-MAX_ADDRESSES = 128
 
 
 def policy_accurate(relay: Relay, seen: Observed) -> Verdict:
@@ -17,15 +16,31 @@ def policy_accurate(relay: Relay, seen: Observed) -> Verdict:
     if _is_held_back(relay, seen):
         text = "The NetworkPolicy is not as wanted; Ready tells why it is not written."
         return Verdict(False, Reason.POLICY_MISSING, text)
+    if relay.service.type != "ClusterIP" and not relay.network_policy.extra_ingress:
+        text = (
+            f"service.type {relay.service.type} lets clients in past the ingress controller, but "
+            "the policy denies them: name their networks in networkPolicy.extraIngress."
+        )
+        return Verdict(False, Reason.EXTRA_INGRESS_NEEDED, text)
     if relay.gpu.mode is not GpuMode.EXTERNAL_NAME:
         text = "The policy names exactly the wanted traffic."
         return Verdict(True, Reason.POLICY_CURRENT, text)
-    host = relay.gpu.host
+    return _host_accurate(relay.gpu.host, seen)
+
+
+def _host_accurate(host: str, seen: Observed) -> Verdict:
+    known = len(seen.facts.gpu_addresses)
     if seen.gpu_error:
-        kept = "the last known addresses stay open" if seen.facts.gpu_addresses else "none is open"
+        kept = f"the {known} last known addresses stay open" if known else "none is open"
         text = f"{host} does not resolve ({seen.gpu_error}); {kept}. Check gpu.host and DNS."
         return Verdict(False, Reason.GPU_HOST_UNRESOLVED, text)
-    return Verdict(True, Reason.POLICY_CURRENT, f"The policy follows the addresses of {host}.")
+    if known >= MAX_ADDRESSES:
+        text = f"{host} has {MAX_ADDRESSES} addresses or more; any more are closed."
+        return Verdict(False, Reason.GPU_HOST_TOO_WIDE, text)
+    retiring = ", ".join(seen.facts.gpu_retiring)
+    note = f" DNS no longer names {retiring}: they close 10 minutes after that." if retiring else ""
+    text = f"The policy follows the addresses of {host}.{note}"
+    return Verdict(True, Reason.POLICY_CURRENT, text)
 
 
 def _is_held_back(relay: Relay, seen: Observed) -> bool:
@@ -44,6 +59,8 @@ def gpu(relay: Relay, seen: Observed) -> Object:
     addresses = [block.rpartition("/")[0] for block in gpu_blocks(relay, seen.facts)]
     if addresses:
         found["addresses"] = addresses[:MAX_ADDRESSES]
+    if seen.facts.gpu_retiring:
+        found["retiring"] = list(seen.facts.gpu_retiring)
     if relay.gpu.mode is GpuMode.EXTERNAL_NAME and addresses:
         before = seen.previous.get("gpu", {})
         # Moves only with the addresses: a time of every look-up would be a write a minute.

@@ -24,6 +24,8 @@ class Observed:
     pods: tuple[Object, ...] | None = None
     """None: not read, since nothing has changed."""
     facts: Facts = field(default_factory=Facts)
+    route: Object | None = None
+    """The live HTTPRoute."""
     gpu_error: str = ""
     """Why gpu.host did not resolve just now; empty when it did or need not."""
     refusal: str = ""

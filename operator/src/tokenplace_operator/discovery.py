@@ -1,0 +1,92 @@
+"""Which optional APIs the cluster has now, and what there is of our children in them.
+
+Their kinds may be absent, appear and vanish while we run, which kopf cannot follow: a watch of a
+kind that is gone ends it. So they are looked for, and listed, every half minute; every logged-in
+user may ask which kinds there are, so no right on CRDs is needed.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from tokenplace_operator.kinds import (
+    OPTIONAL_CHILD_KINDS,
+    OPTIONAL_KINDS,
+    RELAY,
+    Key,
+    Kind,
+    key_of,
+)
+from tokenplace_operator.kube import Forbidden, NotFound
+from tokenplace_operator.logs import get_logger
+from tokenplace_operator.store import Lister, Store
+
+log = get_logger(__name__)
+
+
+class Server(Lister, Protocol):
+    """The calls of `Kube` that looking needs."""
+
+    async def serves(self, kind: Kind) -> bool:
+        """Whether the API server knows a kind now."""
+        ...
+
+
+class Discovery:
+    """Keeps `present` and the store's optional kinds up to date; `enqueue` gets who is concerned.
+
+    namespaces: only these; empty: all.
+    """
+
+    def __init__(
+        self,
+        api: Server,
+        store: Store,
+        namespaces: Sequence[str] = (),
+        enqueue: Callable[[Key], object] = lambda _: None,
+    ) -> None:
+        self._api = api
+        self._store = store
+        self._namespaces = namespaces
+        self._enqueue = enqueue
+        self._looking = asyncio.Lock()
+        self.present: frozenset[Kind] = frozenset()
+        """The optional kinds that were served at the last look."""
+
+    async def look(self) -> None:
+        """Look once; whoever comes while somebody looks only waits. Raises KubeError."""
+        if self._looking.locked():
+            async with self._looking:
+                return
+        async with self._looking:
+            await self._look()
+
+    async def _look(self) -> None:
+        found = frozenset([kind for kind in OPTIONAL_KINDS if await self._api.serves(kind)])
+        appeared, vanished = found - self.present, self.present - found
+        self.present = found
+        for kind in vanished:
+            self._store.drop(kind)
+        for kind in OPTIONAL_CHILD_KINDS:
+            # Not listed for ever where nobody uses it.
+            if kind in appeared or (kind in found and self._store.all(kind)):
+                await self._list(kind)
+        if appeared or vanished:
+            log.info("optional kinds changed", appeared=_names(appeared), vanished=_names(vanished))
+            for relay in self._store.all(RELAY):
+                self._enqueue(key_of(relay))
+
+    async def _list(self, kind: Kind) -> None:
+        try:
+            concerned = await self._store.relist(self._api, kind, self._namespaces)
+        except NotFound:
+            return  # It went this moment: the next look sees.
+        except Forbidden as error:
+            log.warning("an optional kind cannot be listed", kind=kind.kind, message=error.message)
+            return
+        for key in sorted(concerned):
+            self._enqueue(key)
+
+
+def _names(kinds: frozenset[Kind]) -> list[str]:
+    return sorted(kind.kind for kind in kinds)

@@ -1,0 +1,35 @@
+"""The DNS servers of pods, as the operator's own pod knows them."""
+
+import os
+from ipaddress import ip_address
+from pathlib import Path
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+MAX_SERVERS = 3
+"""No resolver asks more."""
+
+
+def cluster_nameservers(resolv_conf: Path = RESOLV_CONF) -> tuple[str, ...]:
+    """The addresses that pods send DNS questions to, in numerical order; none outside a cluster.
+
+    The kubelet gives all pods with the usual DNS policy the same servers: the address of the DNS
+    Service, or of a cache on the node.
+    """
+    if "KUBERNETES_SERVICE_HOST" not in os.environ:
+        return ()
+    try:
+        lines = resolv_conf.read_text().splitlines()
+    except OSError:
+        return ()
+    fields = (line.split() for line in lines)
+    named = [words[1] for words in fields if len(words) > 1 and words[0] == "nameserver"]
+    servers = {ip_address(name) for name in named[:MAX_SERVERS] if _is_address(name)}
+    return tuple(str(ip) for ip in sorted(servers, key=lambda ip: (ip.version, ip.packed)))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip = ip_address(text)
+    except ValueError:
+        return False
+    return not (ip.is_loopback or ip.is_unspecified)

@@ -1,0 +1,165 @@
+"""Optional APIs: noticed when they come, let go of when they go, listed only where used."""
+
+import asyncio
+
+import pytest
+
+from tokenplace_operator.discovery import Discovery
+from tokenplace_operator.kinds import (
+    HTTP_ROUTE,
+    PROMETHEUS_RULE,
+    RELAY,
+    SERVICE_MONITOR,
+    Key,
+    Kind,
+    Object,
+)
+from tokenplace_operator.kube import Forbidden, NotFound
+from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.store import Store
+
+
+class Cluster:
+    """Serves some kinds and has some objects."""
+
+    def __init__(self) -> None:
+        self.served: set[Kind] = set()
+        self.objects: list[Object] = []
+        self.version = 1
+        self.listed: list[str] = []
+        self.failure: NotFound | Forbidden | None = None
+        self.gate: asyncio.Event | None = None
+        self.asked = 0
+
+    async def serves(self, kind: Kind) -> bool:
+        self.asked += 1
+        if self.gate is not None:
+            await self.gate.wait()
+        return kind in self.served
+
+    async def list(
+        self, kind: Kind, namespace: str | None = None, label_selector: str = ""
+    ) -> tuple[list[Object], str]:
+        assert label_selector
+        self.listed.append(f"{kind.kind}@{namespace}")
+        if self.failure is not None:
+            raise self.failure
+        self.version += 1
+        return [o for o in self.objects if o["kind"] == kind.kind], str(self.version)
+
+    def make(self, kind: Kind, name: str) -> Object:
+        self.version += 1
+        owner = {
+            "apiVersion": "token.place/v1alpha1",
+            "kind": "TokenplaceRelay",
+            "name": "relay",
+            "uid": "u",
+            "controller": True,
+        }
+        metadata = {
+            "namespace": "team",
+            "name": name,
+            "resourceVersion": str(self.version),
+            **({} if kind == RELAY else {"ownerReferences": [owner]}),
+        }
+        return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster()
+
+
+@pytest.fixture
+def store(cluster: Cluster) -> Store:
+    store = Store(Metrics())
+    store.put(cluster.make(RELAY, "relay"))
+    return store
+
+
+@pytest.fixture
+def queued() -> list[Key]:
+    return []
+
+
+@pytest.fixture
+def discovery(cluster: Cluster, store: Store, queued: list[Key]) -> Discovery:
+    return Discovery(cluster, store, (), queued.append)
+
+
+async def test_an_api_that_appears_concerns_every_relay(
+    cluster: Cluster, discovery: Discovery, queued: list[Key]
+) -> None:
+    await discovery.look()
+    assert (discovery.present, queued) == (frozenset(), [])
+    cluster.served = {SERVICE_MONITOR}
+    await discovery.look()
+    assert discovery.present == {SERVICE_MONITOR}
+    assert queued == [("team", "relay")]
+
+
+async def test_what_nobody_uses_is_listed_once_and_then_left_alone(
+    cluster: Cluster, discovery: Discovery
+) -> None:
+    cluster.served = {SERVICE_MONITOR, HTTP_ROUTE}
+    for _ in range(3):
+        await discovery.look()
+    assert sorted(cluster.listed) == ["HTTPRoute@None", "ServiceMonitor@None"]
+
+
+async def test_a_change_by_others_is_noticed_at_the_next_look(
+    cluster: Cluster, discovery: Discovery, store: Store, queued: list[Key]
+) -> None:
+    cluster.served = {PROMETHEUS_RULE}
+    cluster.objects = [cluster.make(PROMETHEUS_RULE, "relay")]
+    await discovery.look()
+    queued.clear()
+    await discovery.look()
+    assert queued == []
+    cluster.objects = []
+    await discovery.look()
+    assert queued == [("team", "relay")]
+    assert store.all(PROMETHEUS_RULE) == []
+
+
+async def test_an_api_that_vanishes_takes_its_objects_along(
+    cluster: Cluster, discovery: Discovery, store: Store, queued: list[Key]
+) -> None:
+    cluster.served = {PROMETHEUS_RULE}
+    cluster.objects = [cluster.make(PROMETHEUS_RULE, "relay")]
+    await discovery.look()
+    assert store.children("u")
+    queued.clear()
+    cluster.served = set()
+    await discovery.look()
+    assert discovery.present == frozenset()
+    assert store.children("u") == []
+    assert queued == [("team", "relay")]
+
+
+@pytest.mark.parametrize("failure", [NotFound(404, "", ""), Forbidden(403, "", "no right")])
+async def test_a_kind_that_cannot_be_listed_stops_nothing(
+    cluster: Cluster, discovery: Discovery, failure: NotFound | Forbidden
+) -> None:
+    cluster.served = {SERVICE_MONITOR, HTTP_ROUTE}
+    cluster.failure = failure
+    await discovery.look()
+    assert len(cluster.listed) == 2
+    assert discovery.present == {SERVICE_MONITOR, HTTP_ROUTE}
+
+
+async def test_only_the_watched_namespaces_are_listed(cluster: Cluster, store: Store) -> None:
+    cluster.served = {HTTP_ROUTE}
+    await Discovery(cluster, store, ("a", "b")).look()
+    assert cluster.listed == ["HTTPRoute@a", "HTTPRoute@b"]
+
+
+async def test_those_who_come_during_a_look_share_it(
+    cluster: Cluster, discovery: Discovery
+) -> None:
+    cluster.gate = asyncio.Event()
+    looks = [asyncio.create_task(discovery.look()) for _ in range(5)]
+    await asyncio.sleep(0)
+    cluster.gate.set()
+    await asyncio.gather(*looks)
+    assert cluster.asked == 4
