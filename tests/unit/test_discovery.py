@@ -14,7 +14,7 @@ from tokenplace_operator.kinds import (
     Kind,
     Object,
 )
-from tokenplace_operator.kube import Forbidden, NotFound
+from tokenplace_operator.kube import Forbidden, NotFound, Unavailable
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.store import Store
 
@@ -27,7 +27,7 @@ class Cluster:
         self.objects: list[Object] = []
         self.version = 1
         self.listed: list[str] = []
-        self.failure: NotFound | Forbidden | None = None
+        self.failure: NotFound | Forbidden | Unavailable | None = None
         self.gate: asyncio.Event | None = None
         self.asked = 0
 
@@ -137,15 +137,29 @@ async def test_an_api_that_vanishes_takes_its_objects_along(
     assert queued == [("team", "relay")]
 
 
-@pytest.mark.parametrize("failure", [NotFound(404, "", ""), Forbidden(403, "", "no right")])
-async def test_a_kind_that_cannot_be_listed_stops_nothing(
-    cluster: Cluster, discovery: Discovery, failure: NotFound | Forbidden
+async def test_a_kind_that_may_not_be_listed_is_there_all_the_same(
+    cluster: Cluster, discovery: Discovery
 ) -> None:
+    cluster.served = {SERVICE_MONITOR, HTTP_ROUTE}
+    cluster.failure = Forbidden(403, "", "no right")
+    await discovery.look()
+    assert discovery.present == {SERVICE_MONITOR, HTTP_ROUTE}
+
+
+@pytest.mark.parametrize("failure", [NotFound(404, "", ""), Unavailable(429, "", "initializing")])
+async def test_a_kind_whose_storage_comes_late_is_noticed_when_it_works(
+    cluster: Cluster, discovery: Discovery, queued: list[Key], failure: NotFound | Unavailable
+) -> None:
+    """The API server answers 429 for a while after a CRD was made again."""
     cluster.served = {SERVICE_MONITOR, HTTP_ROUTE}
     cluster.failure = failure
     await discovery.look()
-    assert len(cluster.listed) == 2
+    assert len(cluster.listed) == 2, "one does not stop the other"
+    assert (discovery.present, queued) == (frozenset(), [])
+    cluster.failure = None
+    await discovery.look()
     assert discovery.present == {SERVICE_MONITOR, HTTP_ROUTE}
+    assert queued == [("team", "relay")]
 
 
 async def test_only_the_watched_namespaces_are_listed(cluster: Cluster, store: Store) -> None:

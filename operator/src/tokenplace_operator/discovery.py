@@ -17,7 +17,7 @@ from tokenplace_operator.kinds import (
     Kind,
     key_of,
 )
-from tokenplace_operator.kube import Forbidden, NotFound
+from tokenplace_operator.kube import Forbidden, NotFound, Unavailable
 from tokenplace_operator.logs import get_logger
 from tokenplace_operator.store import Lister, Store
 
@@ -62,31 +62,42 @@ class Discovery:
             await self._look()
 
     async def _look(self) -> None:
-        found = frozenset([kind for kind in OPTIONAL_KINDS if await self._api.serves(kind)])
+        served = frozenset([kind for kind in OPTIONAL_KINDS if await self._api.serves(kind)])
+        for kind in self.present - served:
+            self._store.drop(kind)
+        found = frozenset([kind for kind in sorted(served, key=_name) if await self._usable(kind)])
         appeared, vanished = found - self.present, self.present - found
         self.present = found
-        for kind in vanished:
-            self._store.drop(kind)
-        for kind in OPTIONAL_CHILD_KINDS:
-            # Not listed for ever where nobody uses it.
-            if kind in appeared or (kind in found and self._store.all(kind)):
-                await self._list(kind)
         if appeared or vanished:
             log.info("optional kinds changed", appeared=_names(appeared), vanished=_names(vanished))
             for relay in self._store.all(RELAY):
                 self._enqueue(key_of(relay))
 
-    async def _list(self, kind: Kind) -> None:
+    async def _usable(self, kind: Kind) -> bool:
+        """List what there is of a kind; False while it is served but its storage is not there yet.
+
+        What nobody uses is listed once and not for ever.
+        """
+        if kind not in OPTIONAL_CHILD_KINDS:
+            return True
+        if kind in self.present and not self._store.all(kind):
+            return True
         try:
             concerned = await self._store.relist(self._api, kind, self._namespaces)
-        except NotFound:
-            return  # It went this moment: the next look sees.
         except Forbidden as error:
             log.warning("an optional kind cannot be listed", kind=kind.kind, message=error.message)
-            return
+            return True
+        except (NotFound, Unavailable) as error:
+            log.info("an optional kind is not ready", kind=kind.kind, code=error.code)
+            return kind in self.present and not isinstance(error, NotFound)
         for key in sorted(concerned):
             self._enqueue(key)
+        return True
+
+
+def _name(kind: Kind) -> str:
+    return kind.kind
 
 
 def _names(kinds: frozenset[Kind]) -> list[str]:
-    return sorted(kind.kind for kind in kinds)
+    return sorted(map(_name, kinds))
