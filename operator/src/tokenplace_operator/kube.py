@@ -20,7 +20,7 @@ from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from kubernetes.aio.dynamic import DynamicClient
 
-from tokenplace_operator.kinds import Kind, Object, of
+from tokenplace_operator.kinds import POD, Kind, Object, of
 from tokenplace_operator.metrics import Metrics
 
 CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -97,10 +97,18 @@ class Kube:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, metrics: Metrics, context: str | None = None) -> AsyncIterator["Kube"]:
-        """Log in as a pod, or else as the kubeconfig says; closes its session at the end."""
+    async def connect(
+        cls, metrics: Metrics, context: str | None = None, kubeconfig: Object | None = None
+    ) -> AsyncIterator["Kube"]:
+        """Log in as a pod, or else as the kubeconfig says; closes its session at the end.
+
+        kubeconfig: the content of a file, as an alternative to the files that KUBECONFIG names.
+        """
         configuration = Configuration()
-        refresher = await _login(configuration, context)
+        try:
+            refresher = await _login(configuration, context, kubeconfig)
+        except kube_config.ConfigException as error:
+            raise Unavailable(0, "Config", f"kubeconfig: {error}") from None
         configuration.trace_configs = [_trace(metrics)]
         try:
             async with ApiClient(configuration) as api:
@@ -245,15 +253,40 @@ class Kube:
         """Replace the object; Conflict when its resourceVersion is no longer the newest."""
         return await self._request("PUT", _path_of(obj), obj, field_manager=FIELD_MANAGER)
 
-    async def patch(self, kind: Kind, namespace: str, name: str, patch: Object) -> Object:
-        """JSON merge patch, for Events."""
+    async def patch(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        patch: Object,
+        *,
+        manager: str = FIELD_MANAGER,
+        dry_run: bool = False,
+    ) -> Object:
+        """JSON merge patch: for Events, and for what a person asks of the command line."""
         return await self._request(
             "PATCH",
             kind.path(namespace, name),
             patch,
             content_type=MERGE_PATCH,
-            field_manager=FIELD_MANAGER,
+            field_manager=manager,
+            dry_run="All" if dry_run else None,
         )
+
+    async def pod_log(
+        self, namespace: str, pod: str, container: str, *, lines: int, previous: bool = False
+    ) -> str:
+        """The last lines that a container wrote; previous: the container before its restart."""
+        query = {"container": container, "tailLines": str(lines), "timestamps": "true"}
+        if previous:
+            query["previous"] = "true"
+        content = await self._read(
+            "GET",
+            POD.path(namespace, pod, "log"),
+            query_params=list(query.items()),
+            header_params={"Accept": "text/plain, application/json"},
+        )
+        return content.decode(errors="replace")
 
     async def _request(
         self,
@@ -262,12 +295,25 @@ class Kube:
         body: Object | None = None,
         **params: Any,  # noqa: ANN401 (query options of DynamicClient.request)
     ) -> Object:
+        content = await self._read(method, path, body, **params)
+        try:
+            return cast("Object", json.loads(content))
+        except ValueError as error:
+            raise Unavailable(0, type(error).__name__, f"{method} {path}: {error}") from None
+
+    async def _read(
+        self,
+        method: str,
+        path: str,
+        body: Object | None = None,
+        **params: Any,  # noqa: ANN401 (query options of DynamicClient.request)
+    ) -> bytes:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 response = await self._dynamic.request(
                     method, path, body=body, serialize=False, **params
                 )
-                return cast("Object", json.loads(await response.read()))
+                return cast("bytes", await response.read())
         except ApiException as error:
             raise _error_of(error) from None
         except TimeoutError:
@@ -281,8 +327,15 @@ def _path_of(obj: Object, subresource: str | None = None) -> str:
     return of(obj).path(metadata["namespace"], metadata["name"], subresource)
 
 
-async def _login(configuration: Configuration, context: str | None) -> asyncio.Task[None] | None:
+async def _login(
+    configuration: Configuration, context: str | None, kubeconfig: Object | None
+) -> asyncio.Task[None] | None:
     """Fill the configuration; return the task that renews tokens of exec plugins, if any."""
+    if kubeconfig is not None:
+        await kube_config.load_kube_config_from_dict(  # type: ignore[no-untyped-call]
+            kubeconfig, context=context, client_configuration=configuration
+        )
+        return None
     in_pod = "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ
     if in_pod and context is None:
         # Reads the projected token again every minute.

@@ -1,0 +1,1 @@
+"""`kubectl tokenplace`: what people ask about their relays, one file a verb."""

@@ -1,0 +1,79 @@
+"""How the program ends: its exit codes, and errors as one plain line."""
+
+import asyncio
+from collections.abc import Coroutine
+from enum import IntEnum
+from typing import Any, NoReturn
+
+import typer
+
+from tokenplace_operator.api import SpecError
+from tokenplace_operator.cli.output import clean
+from tokenplace_operator.kube import Forbidden, KubeError, NotFound, Unavailable
+
+
+class Exit(IntEnum):
+    """Exit codes of every verb; docs/cli.md says them for people."""
+
+    YES = 0
+    NO = 1
+    """The answer is no: not Ready, different, not pinned, the probe failed."""
+    USAGE = 2
+    NOT_FOUND = 3
+    NO_CLUSTER = 4
+    FORBIDDEN = 5
+    REFUSED = 6
+
+
+class CliError(Exception):
+    """Ends the program with one line and an exit code."""
+
+    def __init__(self, code: Exit, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def finish(work: Coroutine[Any, Any, Exit]) -> NoReturn:
+    """Do the work of a verb and leave with its exit code."""
+    try:
+        code = asyncio.run(work)
+    except (CliError, KubeError, SpecError) as error:
+        found = explain(error)
+        typer.echo(f"error: {clean(str(found))}", err=True)
+        code = found.code
+    raise typer.Exit(code)
+
+
+def explain(error: CliError | KubeError | SpecError) -> CliError:
+    """What an error means to a person at a terminal."""
+    match error:
+        case CliError():
+            return error
+        case SpecError():
+            return CliError(Exit.REFUSED, f"the operator cannot read this spec: {error}")
+        case NotFound():
+            return CliError(Exit.NOT_FOUND, _missing(error))
+        case Forbidden():
+            return CliError(Exit.FORBIDDEN, _forbidden(error))
+        case Unavailable():
+            return CliError(Exit.NO_CLUSTER, _unavailable(error))
+    return CliError(Exit.REFUSED, f"the API server refused: {error.message or error.reason}")
+
+
+def _missing(error: NotFound) -> str:
+    # The name of an object that does not exist is in quotes; of an unknown kind nothing is said.
+    if '"' in error.message:
+        return error.message
+    return "this cluster does not know TokenplaceRelay; install the CRD first"
+
+
+def _forbidden(error: Forbidden) -> str:
+    if error.code == 401:
+        return "the cluster does not accept your credentials; log in again"
+    return f"forbidden: {error.message}"
+
+
+def _unavailable(error: Unavailable) -> str:
+    if error.reason == "Config":
+        return error.message
+    return f"the cluster does not answer: {error.message or f'{error.code} {error.reason}'}"

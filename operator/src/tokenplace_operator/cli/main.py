@@ -1,0 +1,34 @@
+"""The program `kubectl-tokenplace`, which kubectl runs as `kubectl tokenplace`."""
+
+import typer
+
+from tokenplace_operator import __version__
+from tokenplace_operator.cli.diff import diff
+from tokenplace_operator.cli.explain import explain
+from tokenplace_operator.cli.pin import pin
+from tokenplace_operator.cli.probe import probe
+from tokenplace_operator.cli.render import render
+from tokenplace_operator.cli.report import report
+from tokenplace_operator.cli.status import status
+
+cli = typer.Typer(
+    help="Look after TokenplaceRelays.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    # Plain help and errors: kubectl's neighbours have no boxes.
+    rich_markup_mode=None,
+)
+for verb in (status, explain, diff, render, pin, report, probe):
+    cli.command()(verb)
+
+
+@cli.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def run() -> None:
+    """Run as the plugin."""
+    cli(prog_name="kubectl tokenplace")

@@ -1,0 +1,81 @@
+"""Where to look next, by the reason of Ready: commands that can be pasted as they are."""
+
+from collections.abc import Callable
+
+from tokenplace_operator.conditions import Reason
+
+Steps = Callable[[str, str], list[str]]
+"""From namespace and name of a relay to commands."""
+
+
+def commands(reason: str, namespace: str, name: str) -> list[str]:
+    """The commands for a reason; those that always help for one that has none of its own."""
+    return _STEPS.get(reason, _relay)(namespace, name)
+
+
+def _relay(namespace: str, name: str) -> list[str]:
+    return [f"kubectl -n {namespace} describe tpr {name}"]
+
+
+def _spec(namespace: str, name: str) -> list[str]:
+    return [f"kubectl -n {namespace} edit tpr {name}", "kubectl explain tpr.spec --recursive"]
+
+
+def _unpause(namespace: str, name: str) -> list[str]:
+    patch = '\'{"spec":{"paused":false}}\''
+    return [
+        f"kubectl tokenplace diff {name} -n {namespace}",
+        f"kubectl -n {namespace} patch tpr {name} --type=merge -p {patch}",
+    ]
+
+
+def _pods(namespace: str, name: str) -> list[str]:
+    return [f"kubectl -n {namespace} describe pods -l app.kubernetes.io/instance={name}"]
+
+
+def _logs(namespace: str, name: str) -> list[str]:
+    return [
+        f"kubectl -n {namespace} logs -l app.kubernetes.io/instance={name} --previous --tail=50",
+        *_pods(namespace, name),
+    ]
+
+
+def _nodes(namespace: str, name: str) -> list[str]:
+    return [*_pods(namespace, name), "kubectl describe nodes"]
+
+
+def _quota(namespace: str, name: str) -> list[str]:
+    return [
+        f"kubectl -n {namespace} describe resourcequotas,limitranges",
+        f"kubectl -n {namespace} get events --sort-by=.lastTimestamp",
+        *_relay(namespace, name),
+    ]
+
+
+def _children(namespace: str, name: str) -> list[str]:
+    return [f"kubectl tokenplace diff {name} -n {namespace}", *_relay(namespace, name)]
+
+
+def _operator(namespace: str, name: str) -> list[str]:
+    return [
+        "kubectl -n tokenplace-system get pods",
+        "kubectl -n tokenplace-system logs deployment/tokenplace-operator --tail=50",
+        *_relay(namespace, name),
+    ]
+
+
+_STEPS: dict[str, Steps] = {
+    "NotObserved": _operator,
+    Reason.SPEC_INVALID: _spec,
+    Reason.NAME_TAKEN: _children,
+    Reason.APPLY_REFUSED: _quota,
+    Reason.PAUSED: _unpause,
+    Reason.DEPLOYMENT_MISSING: _children,
+    Reason.ROLLOUT_PENDING: _pods,
+    Reason.ROLLOUT_DEADLINE_EXCEEDED: _logs,
+    Reason.IMAGE_PULL_FAILED: _pods,
+    Reason.CONTAINER_CRASHES: _logs,
+    Reason.CONTAINER_CONFIG_INVALID: _pods,
+    Reason.POD_UNSCHEDULABLE: _nodes,
+    Reason.POD_REFUSED: _quota,
+}
