@@ -143,7 +143,7 @@ async def compare(
             changes.append(Change(*names, "waiting", "an earlier one is still being deleted"))
         else:
             changes.append(await _try(kube, one, live.get(where)))
-    changes += [_change(one["kind"], one["metadata"]["name"], one, None) for one in plan.prune]
+    changes += [change(one["kind"], one["metadata"]["name"], one, None) for one in plan.prune]
     return changes
 
 
@@ -154,7 +154,7 @@ async def _try(kube: Kube, wanted: Object, live: Object | None) -> Change:
         result = await kube.apply(wanted, force=True, dry_run=True)
     except Invalid as refusal:
         return Change(*names, "refused", refusal.message)
-    return _change(*names, live, result)
+    return change(*names, live, result)
 
 
 def facts_of(relay: Object) -> Facts:
@@ -162,7 +162,8 @@ def facts_of(relay: Object) -> Facts:
     return Facts(gpu_addresses=tuple(pick(relay, "status", "gpu", "addresses", default=())))
 
 
-def _change(kind: str, name: str, live: Object | None, result: Object | None) -> Change:
+def change(kind: str, name: str, live: Object | None, result: Object | None) -> Change:
+    """The change from a live object to what the server would make of it; None: not there."""
     before, after = (_readable(one) if one is not None else "" for one in (live, result))
     if before == after:
         return Change(kind, name, "none")

@@ -1,0 +1,347 @@
+"""`kubectl tokenplace` as people run it: kubectl finds the plugin on the PATH and calls it."""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+import yaml
+
+from tokenplace_cluster import audit
+from tokenplace_cluster.control_plane import KUBECTL, ControlPlane
+from tokenplace_cluster.fake_kubelet import FakeKubelet, Fate
+from tokenplace_cluster.fixtures import Eventually, Kubectl
+from tokenplace_cluster.operator_process import OperatorProcess, Operators
+from tokenplace_cluster.relays import DIGEST, REPOSITORY, Relays
+
+GOLDEN = Path(__file__).parents[1] / "unit" / "golden"
+BIN = Path(sys.executable).parent
+VERBS = ("status", "explain", "diff", "pin", "report", "probe")
+
+Object = dict[str, Any]
+Done = subprocess.CompletedProcess[str]
+
+
+class Plugin(Protocol):
+    def __call__(self, *arguments: str, given: str | None = None, **env: str) -> Done: ...
+
+
+@pytest.fixture
+def plugin(control_plane: ControlPlane, namespace: str, crd: str, tmp_path: Path) -> Plugin:
+    """Run `kubectl tokenplace` as administrator; the test's namespace is the context's."""
+    del crd
+    config = yaml.safe_load(control_plane.kubeconfig.read_text())
+    config["contexts"][0]["context"]["namespace"] = namespace
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+
+    def run(*arguments: str, given: str | None = None, **env: str) -> Done:
+        settings = {"PATH": f"{BIN}:{os.environ['PATH']}", "KUBECONFIG": str(path), **env}
+        return subprocess.run(
+            [KUBECTL, "tokenplace", *arguments],
+            env={**os.environ, **settings},
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def operator(operators: Operators, kubelet: FakeKubelet, eventually: Eventually) -> OperatorProcess:
+    """An operator for the namespace, and pods that become Ready."""
+    del kubelet
+    started = operators.start()
+    eventually(started.leads, seconds=60)
+    return started
+
+
+@pytest.fixture
+def ready(operator: OperatorProcess, relays: Relays, eventually: Eventually) -> Iterator[str]:
+    """A Ready relay that is named by a tag; returns its name."""
+    assert operator.popen.poll() is None
+    relays.apply(image={"tag": "v1.0.0"})
+    eventually(lambda: relays.when(Ready="True"), seconds=60)
+    eventually(lambda: relays.read()["status"]["image"]["running"], seconds=60)
+    yield "relay"
+    assert operator.popen.poll() is None
+
+
+def read_json(done: Done) -> Any:  # noqa: ANN401 (JSON of any shape)
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+def assert_one_line(done: Done, code: int, text: str) -> None:
+    assert done.returncode == code, done.stdout + done.stderr
+    assert done.stdout == ""
+    assert text in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_status_of_a_ready_relay(
+    ready: str, plugin: Plugin, kubelet: FakeKubelet, namespace: str
+) -> None:
+    digest = kubelet.digest(f"{REPOSITORY}:v1.0.0")
+    done = plugin("status", ready)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith(f"relay in namespace {namespace}: Ready")
+    assert f"runs       {digest}" in done.stdout
+    for text in ("! ImagePinned", "Deployment ", "0 restarts", "Last events"):
+        assert text in done.stdout
+    assert "\x1b" not in done.stdout
+    found = read_json(plugin("status", ready, "-o", "json"))
+    assert (found["name"], found["ready"]) == (ready, True)
+    assert found["image"]["running"] == digest
+    assert {one["kind"] for one in found["children"]} >= {"Deployment", "Service", "NetworkPolicy"}
+    assert [one["state"] for one in found["pods"]] == ["ready"]
+    assert {one["about"] for one in found["events"]} >= {"TokenplaceRelay/relay"}
+
+    table = plugin("status", "-A")
+    assert [line.split()[:3] for line in table.stdout.splitlines() if namespace in line] == [
+        [namespace, ready, "yes"]
+    ]
+    listed = read_json(plugin("status", "--output=json"))
+    assert [one["name"] for one in listed["relays"]] == [ready]
+
+
+def test_explain_of_a_crash_names_the_next_command(
+    *,
+    operator: OperatorProcess,
+    plugin: Plugin,
+    relays: Relays,
+    kubelet: FakeKubelet,
+    eventually: Eventually,
+    namespace: str,
+) -> None:
+    assert operator.popen.poll() is None
+    kubelet.fates[f"{REPOSITORY}@{DIGEST}"] = Fate.CRASHING
+    relays.apply()
+    eventually(lambda: relays.when(Ready="ContainerCrashes"), seconds=60)
+    done = plugin("explain", "relay")
+    assert done.returncode == 1
+    assert f"relay in namespace {namespace} is not Ready\n  ContainerCrashes: Pod" in done.stdout
+    assert f"kubectl -n {namespace} logs -l app.kubernetes.io/instance=relay" in done.stdout
+    found = read_json(plugin("explain", "relay", "-ojson"))
+    assert (found["ready"], found["reason"]) == (False, "ContainerCrashes")
+    status = plugin("status", "relay")
+    assert status.returncode == 1
+    assert "wrong      ContainerCrashes: " in status.stdout
+    relays.patch({"spec": {"paused": True, "service": {"port": 81}}})
+    eventually(lambda: relays.when(Ready="Paused"), seconds=60)
+    assert read_json(plugin("explain", "relay", "-o=json"))["turn"] == "you"
+
+
+def test_diff_is_empty_once_the_operator_has_been_there(
+    ready: str, plugin: Plugin, relays: Relays, tmp_path: Path, eventually: Eventually
+) -> None:
+    same = plugin("diff", ready)
+    assert same.returncode == 0, same.stdout + same.stderr
+    assert same.stdout.startswith("No difference in ")
+    spec = {"image": {"tag": "v1.0.0"}, "gpu": {"mode": "None"}, "service": {"port": 81}}
+    file = tmp_path / "relay.yaml"
+    kind = {"apiVersion": "token.place/v1alpha1", "kind": "TokenplaceRelay"}
+    file.write_text(yaml.safe_dump({**kind, "metadata": {"name": ready}, "spec": spec}))
+    changed = plugin("diff", "-f", str(file))
+    assert changed.returncode == 1, changed.stderr
+    assert "--- live/Service/relay\n+++ wanted/Service/relay\n" in changed.stdout
+    assert "-    port: 80\n+    port: 81\n" in changed.stdout
+    assert relays.read("relay", "service")["spec"]["ports"][0]["port"] == 80
+
+    relays.patch({"spec": {"paused": True, "networkPolicy": {"enabled": False}}})
+    eventually(lambda: relays.when(Ready="Paused"), seconds=60)
+    found = read_json(plugin("diff", ready, "-o", "json"))
+    assert found["different"]
+    actions = {(one["kind"], one["action"]) for one in found["children"]}
+    assert actions == {
+        ("ServiceAccount", "none"),
+        ("Service", "none"),
+        ("Deployment", "none"),
+        ("NetworkPolicy", "delete"),
+    }
+
+
+def test_diff_without_an_operator_shows_what_is_to_come(plugin: Plugin, relays: Relays) -> None:
+    stranger = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "gpu-server"}}
+    relays.write({**stranger, "spec": {"ports": [{"port": 80}]}})
+    relays.apply(gpu={"mode": "Headless", "addresses": ["192.0.2.7"]})
+    done = plugin("diff", "relay")
+    assert done.returncode == 1
+    assert "Service/gpu-server is blocked: the name belongs to an object without" in done.stdout
+    assert "+++ wanted/Deployment/relay" in done.stdout
+    assert relays.all("deployments") == []
+
+
+def test_render_gives_the_golden_children_without_a_cluster(plugin: Plugin) -> None:
+    text = (GOLDEN / "external-name.relay.yaml").read_text()
+    addresses = yaml.safe_load(text)["facts"]["gpu_addresses"]
+    flags = [f"--gpu-address={one}" for one in addresses]
+    done = plugin("render", *flags, given=text, KUBECONFIG="/nowhere")
+    assert done.returncode == 0, done.stderr
+    golden = list(yaml.safe_load_all((GOLDEN / "external-name.children.yaml").read_text()))
+    assert list(yaml.safe_load_all(done.stdout)) == golden
+    assert read_json(plugin("render", *flags, "-ojson", given=text))["items"] == golden
+
+
+def test_render_without_a_uid_can_be_applied(plugin: Plugin, kubectl: Kubectl) -> None:
+    example = GOLDEN.parents[2] / "deploy" / "examples" / "ingress.yaml"
+    done = plugin("render", "-f", str(example), "--namespace=")
+    objects = list(yaml.safe_load_all(done.stdout))
+    assert all("ownerReferences" not in one["metadata"] for one in objects)
+    for one in objects:
+        del one["metadata"]["namespace"]
+    text = yaml.safe_dump_all(objects)
+    dry = kubectl("apply", "--server-side", "--dry-run=server", "--filename=-", given=text)
+    assert dry.returncode == 0, dry.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "standard input is no YAML"),
+        ("kind: Pod", "holds no TokenplaceRelay"),
+        ("{kind: TokenplaceRelay, apiVersion: v1}", "apiVersion is v1"),
+        ("{kind: TokenplaceRelay, apiVersion: token.place/v1alpha1}", "without metadata.name"),
+        (
+            "{kind: TokenplaceRelay, apiVersion: token.place/v1alpha1, metadata: {name: a},"
+            " spec: {gpu: {mode: None}}}",
+            "a: spec.image: set digest (preferred) or tag",
+        ),
+    ],
+)
+def test_render_says_what_is_wrong_with_a_file(plugin: Plugin, text: str, message: str) -> None:
+    assert_one_line(plugin("render", given=text), 2, message)
+
+
+def test_pin_sets_the_digest_that_runs(
+    ready: str, plugin: Plugin, relays: Relays, kubelet: FakeKubelet, eventually: Eventually
+) -> None:
+    digest = kubelet.digest(f"{REPOSITORY}:v1.0.0")
+    assert_one_line(plugin("pin", ready, given=""), 2, "add --yes or --dry-run")
+    dry = read_json(plugin("pin", ready, "--dry-run", "-ojson"))
+    assert (dry["digest"], dry["done"]) == (digest, "would be pinned")
+    assert "digest" not in relays.read()["spec"]["image"]
+    done = plugin("pin", ready, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert f"{REPOSITORY}:v1.0.0 pinned to {digest}" in done.stdout
+    assert relays.read()["spec"]["image"]["digest"] == digest
+    eventually(lambda: relays.when(ImagePinned="True", Ready="True"), seconds=60)
+    again = plugin("pin", ready)
+    assert again.returncode == 0
+    assert "already pinned" in again.stdout
+
+
+def test_pin_needs_a_pod_that_runs(plugin: Plugin, relays: Relays) -> None:
+    relays.apply(image={"tag": "v9"})
+    assert_one_line(plugin("pin", "relay", "--yes"), 1, f"no pod runs {REPOSITORY}:v9 yet")
+
+
+def test_report_holds_no_secret_and_reads_none(
+    *,
+    ready: str,
+    plugin: Plugin,
+    relays: Relays,
+    kubectl: Kubectl,
+    control_plane: ControlPlane,
+    eventually: Eventually,
+    namespace: str,
+    tmp_path: Path,
+) -> None:
+    secret = kubectl("create", "secret", "generic", "mine", "--from-literal=k=in-the-Secret-77")
+    assert secret.returncode == 0
+    env = [{"name": "API_KEY", "value": "swordfish-99"}]
+    template = {"env": env, "annotations": {"note": "annotated-99"}}
+    relays.patch({"spec": {"podTemplate": template}})
+    eventually(lambda: relays.when(Ready="True"), seconds=60)
+
+    user = f"helper-{namespace}"
+    for flags in (["--clusterrole=admin"], ["--clusterrole=tokenplace-view"]):
+        name = flags[0].partition("=")[2]
+        bound = kubectl("create", "rolebinding", f"{name}-helper", f"--user={user}", *flags)
+        assert bound.returncode == 0, bound.stderr
+    rule = ("--verb=get,list", "--resource=tokenplacerelays.token.place")
+    assert kubectl("create", "clusterrole", "tokenplace-view", *rule).returncode == 0
+    config = control_plane.user_kubeconfig(user)
+    path = tmp_path / "bundle.tar.gz"
+    flags = [f"--file={path}", f"--operator-namespace={namespace}", f"--kubeconfig={config}"]
+    done = plugin("report", ready, "-n", namespace, *flags)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{path} holds\n")
+    with tarfile.open(path) as archive:
+        members = {one.name: archive.extractfile(one) for one in archive.getmembers()}
+        files = {name: file.read().decode() for name, file in members.items() if file is not None}
+    assert {"bundle/relay.yaml", "bundle/events.yaml", "bundle/status.json"} <= files.keys()
+    assert "bundle/children/deployment-relay.yaml" in files
+    everything = "".join(files.values())
+    assert "name: API_KEY" in everything
+    for planted in ("swordfish-99", "annotated-99", "in-the-Secret-77"):
+        assert planted not in everything
+    asked = audit.read(control_plane.audit_log, user=user)
+    assert {one.resource for one in asked} >= {"tokenplacerelays", "pods", "events"}
+    assert [one for one in asked if one.resource == "secrets" or one.is_write] == []
+    listed = read_json(plugin("report", ready, f"--file={path}", "-o", "json"))
+    assert set(listed["contents"]) >= {"relay.yaml", "events.yaml"}
+    # No node, no log: said, not hidden.
+    assert any(one.startswith("log of ") for one in listed["notRead"])
+    kubectl("delete", "clusterrole", "tokenplace-view")
+
+
+def test_probe_needs_a_ready_pod(plugin: Plugin, relays: Relays) -> None:
+    relays.apply()
+    assert_one_line(plugin("probe", "relay"), 1, "no pod of relay is ready")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_relay_that_is_not_there_is_one_line(verb: str, plugin: Plugin) -> None:
+    assert_one_line(plugin(verb, "nowhere"), 3, '"nowhere" not found')
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_missing_right_is_one_line(
+    verb: str, plugin: Plugin, control_plane: ControlPlane, namespace: str
+) -> None:
+    config = control_plane.user_kubeconfig("nobody")
+    done = plugin(verb, "relay", f"--kubeconfig={config}", f"--namespace={namespace}")
+    assert_one_line(done, 5, 'forbidden: tokenplacerelays.token.place "relay" is forbidden')
+
+
+def test_without_a_cluster_it_is_one_line(plugin: Plugin, tmp_path: Path) -> None:
+    assert_one_line(plugin("status", KUBECONFIG=str(tmp_path / "none")), 4, "no kubeconfig")
+    assert_one_line(plugin("status", "--context=gone"), 4, '"gone"')
+    closed = tmp_path / "closed"
+    cluster = {"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": ""}}
+    content = {"clusters": [cluster], "contexts": [context], "current-context": "c"}
+    closed.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **content}))
+    assert_one_line(plugin("status", f"--kubeconfig={closed}"), 4, "the cluster does not answer")
+
+
+def test_several_kubeconfigs_are_one_as_for_kubectl(
+    plugin: Plugin, control_plane: ControlPlane, tmp_path: Path, namespace: str
+) -> None:
+    first = tmp_path / "first"
+    context = {"name": "mine", "context": {"cluster": "tokenplace", "user": "user"}}
+    content = {"contexts": [context], "current-context": "mine"}
+    first.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **content}))
+    done = plugin("status", "-n", namespace, KUBECONFIG=f"{first}:{control_plane.kubeconfig}")
+    assert done.stdout == f"No TokenplaceRelay in namespace {namespace}.\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("status", "relay", "-A"), ("diff",), ("status", "--nonsense"), ("probe",)],
+)
+def test_wrong_usage_is_code_2_and_says_how(arguments: tuple[str, ...], plugin: Plugin) -> None:
+    done = plugin(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Usage: kubectl tokenplace")
+    assert "Traceback" not in done.stderr

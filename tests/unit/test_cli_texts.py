@@ -1,0 +1,312 @@
+"""What `kubectl tokenplace` says, from objects as the API server returns them."""
+
+import io
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tokenplace_operator.cli import diff, explain, pin, probe, status
+from tokenplace_operator.cli.details import details, is_good, summary
+from tokenplace_operator.cli.exits import CliError, Exit
+from tokenplace_operator.cli.exits import explain as explain_error
+from tokenplace_operator.cli.next_steps import commands
+from tokenplace_operator.cli.observe import Snapshot
+from tokenplace_operator.cli.output import Line, age, aligned, clean, plain
+from tokenplace_operator.conditions import Reason
+from tokenplace_operator.kube import Conflict, Forbidden, Invalid, KubeError, NotFound, Unavailable
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+DIGEST = f"sha256:{'a' * 64}"
+
+Object = dict[str, Any]
+
+
+def condition(kind: str, value: str, reason: str, message: str) -> Object:
+    since = "2026-11-24T09:00:00Z"
+    found = {"type": kind, "status": value, "reason": reason, "message": message}
+    return {**found, "lastTransitionTime": since, "observedGeneration": 2}
+
+
+def relay(*conditions: Object, observed: int = 2) -> Object:
+    return {
+        "metadata": {
+            "name": "relay",
+            "namespace": "shop",
+            "uid": "u",
+            "generation": 2,
+            "creationTimestamp": "2026-11-22T12:00:00Z",
+        },
+        "spec": {"replicas": 1, "gpu": {"mode": "ExternalName", "host": "gpu.example", "port": 5}},
+        "status": {
+            "observedGeneration": observed,
+            "readyReplicas": 1,
+            "url": "https://relay.example.com",
+            "image": {"desired": "repo:v1", "running": DIGEST, "short": "v1"},
+            "gpu": {
+                "service": "gpu-server",
+                "addresses": ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"],
+                "lastResolved": "2026-11-24T11:55:00Z",
+            },
+            "conditions": list(conditions),
+        },
+    }
+
+
+READY = condition("Ready", "True", "Available", "The relay serves.")
+PULLS = condition("Ready", "False", "ImagePullFailed", "Pod relay-x cannot pull its image.")
+STALLED = condition("Stalled", "True", "NameTaken", "Service gpu-server belongs to another.")
+TAG = condition("ImagePinned", "False", "TagOnly", "Set spec.image.digest.")
+
+POD = {
+    "kind": "Pod",
+    "metadata": {"name": "relay-x", "creationTimestamp": "2026-11-24T11:59:20Z"},
+    "spec": {"nodeName": "pi", "containers": [{"name": "relay", "image": "repo:v1"}]},
+    "status": {
+        "phase": "Running",
+        "containerStatuses": [
+            {
+                "name": "relay",
+                "ready": True,
+                "restartCount": 2,
+                "imageID": f"repo@{DIGEST}",
+                "state": {"running": {}},
+            }
+        ],
+    },
+}
+EVENT = {
+    "metadata": {},
+    "involvedObject": {"kind": "TokenplaceRelay", "name": "relay"},
+    "type": "Warning",
+    "reason": "FieldConflict",
+    "message": "took back \x1b[31m.spec",
+    "count": 3,
+    "lastTimestamp": "2026-11-24T11:50:00Z",
+}
+
+
+def written(lines: list[Line]) -> str:
+    """What the program writes where there is no terminal."""
+    file = io.StringIO()
+    console = Console(file=file, highlight=False, markup=False)
+    for line in lines:
+        console.print(line, soft_wrap=True)
+    return file.getvalue()
+
+
+def screen(snapshot: Snapshot) -> str:
+    return written(status.screen(details(snapshot), NOW))
+
+
+def test_one_screen_says_what_runs_where_since_when_and_what_is_wrong() -> None:
+    child = {"kind": "Deployment", "metadata": {"name": "relay"}}
+    text = screen(
+        Snapshot(relay(PULLS, TAG), (child,), (POD,), (EVENT,), ("cannot list pods: forbidden",))
+    )
+    lines = text.splitlines()
+    assert lines[0] == "relay in namespace shop: not Ready for 3h"
+    assert "  wrong      ImagePullFailed: Pod relay-x cannot pull its image." in lines
+    assert "  url        https://relay.example.com" in lines
+    assert f"  runs       {DIGEST}" in lines
+    gpu = "ExternalName; gpu.example; port 5; Service gpu-server; "
+    addresses = "192.0.2.1, 192.0.2.2, 192.0.2.3 and 1 more; as of 5m ago"
+    assert f"  gpu        {gpu}{addresses}" in lines
+    assert "  replicas   1 of 1 ready" in lines
+    assert "  age        2d" in lines
+    assert "  ! ImagePinned   False   3h   TagOnly           Set spec.image.digest." in lines
+    assert "  Deployment   relay" in lines
+    assert "  relay-x   ready   2 restarts   pi   40s" in lines
+    event = "  10m   Warning   FieldConflict   TokenplaceRelay/relay   took back  [31m.spec (x3)"
+    assert event in lines
+    assert "  cannot list pods: forbidden" in lines
+
+
+def test_a_ready_relay_has_nothing_wrong() -> None:
+    text = screen(Snapshot(relay(READY)))
+    assert text.startswith("relay in namespace shop: Ready for 3h\n")
+    assert "wrong" not in text
+    assert "!" not in text
+
+
+def test_text_is_plain_without_a_terminal_and_coloured_on_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = status.screen(details(Snapshot(relay(READY))), NOW)
+    assert "\x1b" not in written(lines)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    file = io.StringIO()
+    Console(file=file, force_terminal=True, markup=False).print(lines[0])
+    assert "\x1b[1;32mReady" in file.getvalue()
+
+
+def test_a_status_of_an_older_spec_is_not_ready() -> None:
+    found = summary(relay(READY, observed=1))
+    assert (found["ready"], found["reason"]) == (False, "NotObserved")
+
+
+def test_a_relay_without_a_status_is_told_as_it_is() -> None:
+    bare = relay()
+    del bare["status"]
+    text = screen(Snapshot(bare))
+    assert "NotObserved: The operator has not looked" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "good"),
+    [
+        ("Ready", "True", True),
+        ("Ready", "Unknown", False),
+        ("Stalled", "False", True),
+        ("Stalled", "True", False),
+        ("Paused", "False", True),
+    ],
+)
+def test_a_condition_is_good_when_it_tells_of_no_trouble(kind: str, value: str, good: bool) -> None:
+    assert is_good(condition(kind, value, "X", "")) is good
+
+
+def test_the_table_has_a_line_a_relay_and_no_trailing_space() -> None:
+    relays = [summary(relay(READY)), summary(relay(PULLS))]
+    lines = written(status.table(relays, NOW, everywhere=True)).splitlines()
+    assert lines[0].split() == [
+        *("NAMESPACE", "NAME", "READY", "REASON", "SINCE", "URL", "IMAGE", "AGE")
+    ]
+    assert lines[1].split()[:5] == ["shop", "relay", "yes", "Available", "3h"]
+    assert lines[2].split()[:5] == ["shop", "relay", "no", "ImagePullFailed", "3h"]
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_explain_says_whose_turn_it_is_and_what_to_run() -> None:
+    found = explain.explanation(relay(PULLS, TAG))
+    text = written(explain.text(found))
+    assert text.startswith("relay in namespace shop is not Ready\n  ImagePullFailed: Pod relay-x")
+    assert "the operator goes on by itself" in text
+    assert "kubectl -n shop describe pods -l app.kubernetes.io/instance=relay" in text
+    assert "ImagePinned is False, TagOnly: Set spec.image.digest." in text
+
+
+def test_explain_says_when_only_the_user_can_go_on() -> None:
+    taken = condition("Ready", "False", "NameTaken", "Service gpu-server belongs to another.")
+    found = explain.explanation(relay(taken, STALLED))
+    assert found["turn"] == "you"
+    assert "It is your turn" in written(explain.text(found))
+
+
+def test_explain_of_a_ready_relay_gives_nothing_to_do() -> None:
+    found = explain.explanation(relay(READY, TAG))
+    assert (found["ready"], found["next"], found["turn"]) == (True, [], "nobody")
+    assert [one["type"] for one in found["also"]] == ["ImagePinned"]
+
+
+@pytest.mark.parametrize("reason", ["NotObserved", "SomethingNew", *Reason])
+def test_every_reason_has_commands_that_name_the_relay(reason: str) -> None:
+    found = commands(reason, "shop", "relay")
+    assert found
+    assert all(one.startswith("kubectl ") for one in found)
+    assert any("relay" in one for one in found)
+
+
+def test_diff_is_unified_and_leaves_out_what_only_the_server_writes() -> None:
+    live: Object = {
+        "kind": "Service",
+        "metadata": {"name": "relay", "uid": "1", "resourceVersion": "1", "managedFields": []},
+        "spec": {"port": 80},
+        "status": {"loadBalancer": {}},
+    }
+    wanted = {**live, "metadata": {"name": "relay", "uid": "2"}, "spec": {"port": 81}}
+    change = diff.change("Service", "relay", live, wanted)
+    assert change.action == "change"
+    assert "--- live/Service/relay\n+++ wanted/Service/relay\n" in change.diff
+    assert "-  port: 80\n+  port: 81\n" in change.diff
+    assert "uid" not in change.diff
+    assert "status" not in change.diff
+    assert diff.change("Service", "relay", live, live).action == "none"
+
+
+def test_diff_says_why_a_child_cannot_be_written() -> None:
+    blocked = diff.Change("Service", "gpu-server", "blocked", "the name belongs to Helm x")
+    text = written(diff.text([blocked, diff.Change("Service", "relay", "none")]))
+    assert text == "Service/gpu-server is blocked: the name belongs to Helm x\n"
+    none = written(diff.text([diff.Change("Service", "relay", "none")]))
+    assert none == "No difference in 1 children.\n"
+
+
+def test_pin_takes_the_digest_of_the_running_pods_only() -> None:
+    assert pin.running_digest([POD], "repo:v1") == DIGEST
+    with pytest.raises(CliError, match="no pod runs repo:v2"):
+        pin.running_digest([POD], "repo:v2")
+
+
+def test_pin_refuses_to_choose_between_two_images() -> None:
+    text = json.dumps(POD).replace("a" * 64, "b" * 64)
+    with pytest.raises(CliError, match="wait for the rollout"):
+        pin.running_digest([POD, json.loads(text)], "repo:v1")
+
+
+def test_probe_tells_each_step_and_the_error_of_the_last() -> None:
+    steps = [
+        {"name": "make keys", "milliseconds": 12.3, "error": ""},
+        {"name": "register", "milliseconds": 1.0, "error": "401"},
+    ]
+    ended = probe.Ended(1, json.dumps({"passed": False, "steps": steps}), "")
+    result = {"name": "relay", "namespace": "shop", "way": "inside pod p", **probe.read(ended)}
+    assert written(probe.text(result)).splitlines() == [
+        "probe of relay in shop, inside pod p",
+        "  make keys   12.3 ms   ok",
+        "  register    1.0 ms    FAILED   401",
+        "failed",
+    ]
+
+
+def test_probe_that_said_nothing_readable_is_one_line() -> None:
+    with pytest.raises(CliError, match="did not run: executable file not found"):
+        probe.read(probe.Ended(1, "", "OCI runtime\nexecutable file not found"))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (NotFound(404, "", 'tokenplacerelays "x" not found'), Exit.NOT_FOUND, "not found"),
+        (NotFound(404, "", "the server could not find it"), Exit.NOT_FOUND, "install the CRD"),
+        (Forbidden(403, "", "cannot get"), Exit.FORBIDDEN, "forbidden: cannot get"),
+        (Forbidden(401, "", ""), Exit.FORBIDDEN, "log in again"),
+        (Unavailable(0, "Config", "kubeconfig: bad"), Exit.NO_CLUSTER, "kubeconfig: bad"),
+        (Unavailable(0, "Timeout", "GET /x"), Exit.NO_CLUSTER, "does not answer: GET /x"),
+        (Unavailable(503, "ServiceUnavailable", ""), Exit.NO_CLUSTER, "503 ServiceUnavailable"),
+        (Invalid(422, "Invalid", "spec.x: bad"), Exit.REFUSED, "refused: spec.x: bad"),
+        (Conflict(409, "Conflict", "changed"), Exit.REFUSED, "refused: changed"),
+    ],
+)
+def test_each_error_has_a_code_and_words(error: KubeError, code: Exit, text: str) -> None:
+    found = explain_error(error)
+    assert found.code is code
+    assert text in str(found)
+
+
+def test_columns_are_aligned_by_what_a_terminal_shows() -> None:
+    lines = written(aligned([["名前", "x"], ["abcdef", "y"], ["a", ""]]))
+    assert lines == "  名前     x\n  abcdef   y\n  a\n"
+
+
+@pytest.mark.parametrize(
+    ("since", "text"),
+    [
+        ("", ""),
+        ("2026-11-24T12:00:30Z", "0s"),
+        ("2026-11-24T11:58:30Z", "90s"),
+        ("2026-11-24T11:58:00Z", "2m"),
+        ("2026-11-24T09:00:00Z", "3h"),
+        ("2026-11-20T12:00:00.123456Z", "3d"),
+    ],
+)
+def test_ages_are_short(since: str, text: str) -> None:
+    assert age(since, NOW) == text
+
+
+def test_nothing_from_the_cluster_steers_the_terminal() -> None:
+    assert clean("a\x1b[2Jb\nc\r\x07\u202ed") == "a [2Jb c   d"
+    assert plain("a\x1bb").plain == "a b"
