@@ -1,5 +1,8 @@
 """The program `kubectl-tokenplace`, which kubectl runs as `kubectl tokenplace`."""
 
+import re
+import sys
+
 import typer
 
 from tokenplace_operator import __version__
@@ -31,4 +34,9 @@ def version() -> None:
 
 def run() -> None:
     """Run as the plugin."""
-    cli(prog_name="kubectl tokenplace")
+    cli([as_click(one) for one in sys.argv[1:]], prog_name="kubectl tokenplace")
+
+
+def as_click(argument: str) -> str:
+    """`-n=shop`, which kubectl takes, as `-nshop`."""
+    return re.sub(r"^(-[a-z])=", r"\1", argument)
