@@ -39,6 +39,7 @@ docs: sync ## write the generated pages anew
 	$(RUN) python docs/generate_api_reference.py
 	$(RUN) python deploy/charts/generate.py
 	$(RUN) python docs/generate_relay_settings.py
+	$(RUN) python docs/generate_reasons.py
 
 sync: $(if $(filter $(TOOLS)/bin/uv,$(UV)),$(TOOLS)/bin/uv)
 	@$(UV) sync --locked --quiet

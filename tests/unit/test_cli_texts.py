@@ -2,7 +2,10 @@
 
 import io
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ from tokenplace_operator.cli import diff, explain, pin, probe, status
 from tokenplace_operator.cli.details import details, is_good, summary
 from tokenplace_operator.cli.exits import CliError, Exit
 from tokenplace_operator.cli.exits import explain as explain_error
-from tokenplace_operator.cli.next_steps import commands
+from tokenplace_operator.cli.next_steps import commands, meaning, step
 from tokenplace_operator.cli.observe import Snapshot
 from tokenplace_operator.cli.output import Line, age, aligned, clean, plain
 from tokenplace_operator.conditions import Reason
@@ -185,6 +188,7 @@ def test_explain_says_whose_turn_it_is_and_what_to_run() -> None:
     text = written(explain.text(found))
     assert text.startswith("relay in namespace shop is not Ready\n  ImagePullFailed: Pod relay-x")
     assert "the operator goes on by itself" in text
+    assert "Next step\n  Check spec.image, pullSecrets" in text
     assert "kubectl -n shop describe pods -l app.kubernetes.io/instance=relay" in text
     assert "ImagePinned is False, TagOnly: Set spec.image.digest." in text
 
@@ -200,6 +204,18 @@ def test_explain_of_a_ready_relay_gives_nothing_to_do() -> None:
     found = explain.explanation(relay(READY, TAG))
     assert (found["ready"], found["next"], found["turn"]) == (True, [], "nobody")
     assert [one["type"] for one in found["also"]] == ["ImagePinned"]
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_has_the_words_of_the_page_of_conditions(reason: str) -> None:
+    assert meaning(reason)
+    assert step(reason)
+
+
+def test_the_words_are_those_of_the_page() -> None:
+    script = Path(__file__).parents[2] / "docs" / "generate_reasons.py"
+    done = subprocess.run([sys.executable, script, "--check"], check=False)
+    assert done.returncode == 0, "conditions.md has changed: run make docs"
 
 
 @pytest.mark.parametrize("reason", ["NotObserved", "SomethingNew", *Reason])

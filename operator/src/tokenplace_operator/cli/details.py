@@ -6,7 +6,7 @@ from tokenplace_operator.conditions import Type
 from tokenplace_operator.kinds import Object
 
 MAX_EVENTS = 6
-GOOD_WHEN_FALSE = {"Reconciling", "Stalled", "Paused", "Degraded"}
+GOOD_WHEN_FALSE = {Type.RECONCILING, Type.STALLED, Type.PAUSED}
 """Conditions that tell of trouble when they are True; all others when they are not."""
 
 

@@ -19,7 +19,7 @@ from tokenplace_operator.cli.connection import (
 )
 from tokenplace_operator.cli.documents import parse_file, read_relays, to_yaml
 from tokenplace_operator.cli.exits import CliError, Exit, finish
-from tokenplace_operator.cli.observe import observe
+from tokenplace_operator.cli.observe import Snapshot, observe
 from tokenplace_operator.cli.output import (
     BAD,
     BOLD,
@@ -33,8 +33,9 @@ from tokenplace_operator.cli.output import (
 )
 from tokenplace_operator.cli.render import UNKNOWN_UID
 from tokenplace_operator.desired import build
+from tokenplace_operator.desired.network_policy import NODE_LOCAL_DNS
 from tokenplace_operator.facts import Facts
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.kinds import NETWORK_POLICY, Object
 from tokenplace_operator.kube import Invalid, Kube, NotFound
 
 _SERVERS_OWN = (
@@ -101,7 +102,7 @@ async def _changes(cluster: Cluster, name: str, filename: str) -> list[Change]:
     kube = cluster.kube
     if not filename:
         live = await observe(kube, cluster.namespace, name)
-        return await compare(kube, parse(live.relay), live.relay, list(live.children))
+        return await compare(kube, parse(live.relay), live)
     given = read_relays(filename, cluster.namespace)
     if len(given) != 1:
         raise CliError(Exit.USAGE, f"{filename} holds {len(given)} relays; diff takes one")
@@ -111,18 +112,15 @@ async def _changes(cluster: Cluster, name: str, filename: str) -> list[Change]:
     except NotFound as error:
         if '"' not in error.message:
             raise
-        relay = parse_file({**given[0], "metadata": {**metadata, "uid": UNKNOWN_UID}})
-        return await compare(kube, relay, given[0], [])
+        known = Snapshot({**given[0], "metadata": {**metadata, "uid": UNKNOWN_UID}})
     uid = known.relay["metadata"]["uid"]
     relay = parse_file({**given[0], "metadata": {**metadata, "uid": uid}})
-    return await compare(kube, relay, known.relay, list(known.children))
+    return await compare(kube, relay, known)
 
 
-async def compare(
-    kube: Kube, relay: Relay, live_relay: Object, children: list[Object]
-) -> list[Change]:
+async def compare(kube: Kube, relay: Relay, known: Snapshot) -> list[Change]:
     """Plan as the operator does, and let the server say what each apply would make."""
-    wanted = build(relay, facts_of(live_relay))
+    wanted = build(relay, facts_of(known))
     live = {}
     for one in wanted:
         kind, key = apply.identity(one)
@@ -130,7 +128,7 @@ async def compare(
             live[kind, key] = await kube.get(kind, *key)
         except NotFound:
             continue
-    plan = apply.plan(wanted, live, children, relay.uid)
+    plan = apply.plan(wanted, live, known.children, relay.uid)
     blocked = {(one.kind, one.name): one.by for one in plan.blocked}
     waiting = {apply.identity(one) for one in plan.waiting}
     changes = []
@@ -157,9 +155,24 @@ async def _try(kube: Kube, wanted: Object, live: Object | None) -> Change:
     return change(*names, live, result)
 
 
-def facts_of(relay: Object) -> Facts:
-    """What the operator knew when it wrote the status last."""
-    return Facts(gpu_addresses=tuple(pick(relay, "status", "gpu", "addresses", default=())))
+def facts_of(known: Snapshot) -> Facts:
+    """What the operator knew when it wrote last: from its status, and from what it wrote."""
+    gpu = pick(known.relay, "status", "gpu", default={})
+    return Facts(
+        gpu_addresses=tuple(gpu.get("addresses", ())),
+        gpu_retiring=tuple(gpu.get("retiring", ())),
+        apis=known.apis,
+        nameservers=_nameservers(known),
+    )
+
+
+def _nameservers(known: Snapshot) -> tuple[str, ...]:
+    """Those that the live policy lets through: only the operator's pod can look them up."""
+    policies = [one for one in known.children if one["kind"] == NETWORK_POLICY.kind]
+    rules = pick(policies[0], "spec", "egress", default=[]) if policies else []
+    # The first rule is the one for DNS.
+    blocks = [pick(peer, "ipBlock", "cidr") for peer in rules[0].get("to", [])] if rules else []
+    return tuple(one.partition("/")[0] for one in blocks if one not in {"", NODE_LOCAL_DNS})
 
 
 def change(kind: str, name: str, live: Object | None, result: Object | None) -> Change:

@@ -11,7 +11,7 @@ from tokenplace_operator.cli.connection import (
 )
 from tokenplace_operator.cli.details import is_good, summary
 from tokenplace_operator.cli.exits import Exit, finish
-from tokenplace_operator.cli.next_steps import commands
+from tokenplace_operator.cli.next_steps import commands, meaning, step
 from tokenplace_operator.cli.output import (
     BAD,
     BOLD,
@@ -61,9 +61,14 @@ def explanation(relay: Object) -> Object:
     return {
         **{key: head[key] for key in ("namespace", "name", "ready", "reason", "message")},
         "turn": "nobody" if head["ready"] else "you" if stalled else _waiting_for(head),
+        "meaning": meaning(head["reason"]),
+        "step": "" if head["ready"] else step(head["reason"]),
         "next": [] if head["ready"] else commands(head["reason"], head["namespace"], head["name"]),
         "also": [
-            {key: one.get(key, "") for key in ("type", "status", "reason", "message")}
+            {
+                **{key: one.get(key, "") for key in ("type", "status", "reason", "message")},
+                "step": step(one.get("reason", "")),
+            }
             for one in others
             if head["ready"] or one.get("reason") != head["reason"]
         ],
@@ -76,7 +81,11 @@ def text(found: Object) -> list[Line]:
     title = plain(f"{found['name']} in namespace {found['namespace']} is ", BOLD)
     title.append_text(plain("Ready" if ready else "not Ready", GOOD if ready else BAD))
     lines = [title, plain(f"  {found['reason']}: {found['message']}")]
-    lines += [plain(f"  {_TURNS[found['turn']]}")] if not ready else []
+    if not ready:
+        told = (found["meaning"], _TURNS[found["turn"]])
+        lines += [plain(f"  {one}") for one in told if one]
+    if found["step"]:
+        lines += [*heading("Next step"), plain(f"  {found['step']}")]
     if found["next"]:
         lines += [*heading("Look further with"), *(plain(f"  {one}") for one in found["next"])]
     if found["also"]:

@@ -1,11 +1,32 @@
-"""Where to look next, by the reason of Ready: commands that can be pasted as they are."""
+"""What a reason means and where to look next: the words of docs/conditions.md, and commands."""
 
+import json
 from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
 
 from tokenplace_operator.conditions import Reason
 
 Steps = Callable[[str, str], list[str]]
 """From namespace and name of a relay to commands."""
+
+
+@cache
+def _words() -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = json.loads(
+        files("tokenplace_operator.cli").joinpath("reasons.json").read_text()
+    )
+    return found
+
+
+def meaning(reason: str) -> str:
+    """What a reason means; empty for one that this version does not know."""
+    return _words().get(reason, {}).get("meaning", "")
+
+
+def step(reason: str) -> str:
+    """What to do about a reason; empty for one that this version does not know."""
+    return _words().get(reason, {}).get("step", "")
 
 
 def commands(reason: str, namespace: str, name: str) -> list[str]:
@@ -78,4 +99,6 @@ _STEPS: dict[str, Steps] = {
     Reason.CONTAINER_CONFIG_INVALID: _pods,
     Reason.POD_UNSCHEDULABLE: _nodes,
     Reason.POD_REFUSED: _quota,
+    Reason.PROBE_FAILED: _logs,
+    Reason.ROLLED_BACK: _logs,
 }

@@ -5,7 +5,16 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from tokenplace_operator.api import APP
-from tokenplace_operator.kinds import CHILD_KINDS, EVENT, MANAGED_BY_SELECTOR, POD, RELAY, Object
+from tokenplace_operator.kinds import (
+    CHILD_KINDS,
+    EVENT,
+    MANAGED_BY_SELECTOR,
+    OPTIONAL_CHILD_KINDS,
+    POD,
+    RELAY,
+    Kind,
+    Object,
+)
 from tokenplace_operator.kube import Forbidden, Kube, NotFound
 from tokenplace_operator.store import controller_of
 
@@ -14,13 +23,18 @@ _OWNED_INDIRECTLY = {"ReplicaSet"}
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was read. gaps: what the person may not read, one sentence each."""
+    """What was read.
+
+    gaps: what the person may not read, one sentence each.
+    apis: the optional kinds that the cluster serves.
+    """
 
     relay: Object
     children: tuple[Object, ...] = ()
     pods: tuple[Object, ...] = ()
     events: tuple[Object, ...] = ()
     gaps: tuple[str, ...] = ()
+    apis: frozenset[Kind] = frozenset()
 
 
 async def observe(kube: Kube, namespace: str, name: str) -> Snapshot:
@@ -28,15 +42,24 @@ async def observe(kube: Kube, namespace: str, name: str) -> Snapshot:
     relay = await kube.get(RELAY, namespace, name)
     gaps: list[str] = []
     selector = f"{MANAGED_BY_SELECTOR},app.kubernetes.io/instance={name}"
+    kinds = (*CHILD_KINDS, *OPTIONAL_CHILD_KINDS)
     pods, events, *lists = await asyncio.gather(
         _allowed(kube.list(POD, namespace, pod_selector(name)), gaps),
         _allowed(kube.list(EVENT, namespace), gaps),
-        *(_allowed(kube.list(kind, namespace, selector), gaps) for kind in CHILD_KINDS),
+        *(_allowed(kube.list(kind, namespace, selector), gaps) for kind in kinds),
     )
-    children = [one for found in lists for one in found if _is_child(one, relay)]
-    about = [one for one in events if _is_about(one, [relay, *children, *pods], name)]
+    children = [one for found in lists for one in found or () if _is_child(one, relay)]
+    about = [one for one in events or () if _is_about(one, [relay, *children, *(pods or ())], name)]
     about.sort(key=last_seen)
-    return Snapshot(relay, tuple(children), tuple(pods), tuple(about), tuple(sorted(set(gaps))))
+    served = {kind for kind, found in zip(kinds, lists, strict=True) if found is not None}
+    return Snapshot(
+        relay,
+        tuple(children),
+        tuple(pods or ()),
+        tuple(about),
+        gaps=tuple(sorted(set(gaps))),
+        apis=frozenset(served.intersection(OPTIONAL_CHILD_KINDS)),
+    )
 
 
 def pod_selector(name: str) -> str:
@@ -52,12 +75,14 @@ def last_seen(event: Object) -> str:
     return str(event["metadata"].get("creationTimestamp", ""))
 
 
-async def _allowed(reading: Awaitable[tuple[list[Object], str]], gaps: list[str]) -> list[Object]:
-    """What a list holds; nothing when the kind does not exist or the person may not read it."""
+async def _allowed(
+    reading: Awaitable[tuple[list[Object], str]], gaps: list[str]
+) -> list[Object] | None:
+    """What a list holds; None when the kind does not exist, nothing when it may not be read."""
     try:
         items, _ = await reading
     except NotFound:
-        return []
+        return None
     except Forbidden as error:
         gaps.append(error.message)
         return []

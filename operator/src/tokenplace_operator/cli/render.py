@@ -1,6 +1,7 @@
 """`kubectl tokenplace render`: the children of a relay, from a file and without a cluster."""
 
 import sys
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Annotated
 
@@ -13,9 +14,19 @@ from tokenplace_operator.cli.output import Format, show_json
 from tokenplace_operator.desired import build
 from tokenplace_operator.desired.metadata import APPLIED_HASH
 from tokenplace_operator.facts import Facts
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.kinds import OPTIONAL_KINDS, Object
 
 UNKNOWN_UID = "00000000-0000-0000-0000-000000000000"
+OPTIONAL = {kind.kind: kind for kind in OPTIONAL_KINDS}
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a cluster would tell: addresses, and the APIs that it lacks by kind."""
+
+    gpu_addresses: tuple[str, ...]
+    nameservers: tuple[str, ...]
+    without: tuple[str, ...]
 
 
 def render(
@@ -28,17 +39,30 @@ def render(
         list[str] | None,
         typer.Option(help="An address that gpu.host resolves to; may be repeated."),
     ] = None,
+    nameserver: Annotated[
+        list[str] | None,
+        typer.Option(help="An address of the cluster's DNS; may be repeated."),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help=f"An API that the cluster lacks: {', '.join(OPTIONAL)}; repeatable."),
+    ] = None,
     namespace: Namespace = "",
     output: Output = Format.TEXT,
 ) -> None:
     """Print the children that the operator would make, as YAML. Asks no cluster."""
-    finish(_render(filename, tuple(gpu_address or ()), namespace or "default", output))
+    finish(
+        _render(
+            filename,
+            Given(tuple(gpu_address or ()), tuple(nameserver or ()), tuple(without or ())),
+            namespace or "default",
+            output,
+        )
+    )
 
 
-async def _render(
-    filename: str, addresses: tuple[str, ...], namespace: str, output: Format
-) -> Exit:
-    facts = facts_of(addresses)
+async def _render(filename: str, given: Given, namespace: str, output: Format) -> Exit:
+    facts = facts_of(given)
     children = [
         child for relay in read_relays(filename, namespace) for child in children_of(relay, facts)
     ]
@@ -49,15 +73,27 @@ async def _render(
     return Exit.YES
 
 
-def facts_of(addresses: tuple[str, ...]) -> Facts:
-    """What DNS would tell, given by hand."""
+def facts_of(given: Given) -> Facts:
+    """The facts of a cluster as they are given by hand."""
+    unknown = set(given.without) - OPTIONAL.keys()
+    if unknown:
+        text = f"--without: {', '.join(sorted(unknown))} is none of {', '.join(OPTIONAL)}"
+        raise CliError(Exit.USAGE, text)
+    return Facts(
+        gpu_addresses=_addresses("--gpu-address", given.gpu_addresses),
+        nameservers=_addresses("--nameserver", given.nameservers),
+        apis=frozenset(kind for name, kind in OPTIONAL.items() if name not in given.without),
+    )
+
+
+def _addresses(flag: str, addresses: tuple[str, ...]) -> tuple[str, ...]:
     for address in addresses:
         try:
             ip_address(address)
         except ValueError:
-            text = f"--gpu-address: {address!r} is no IPv4 or IPv6 address"
+            text = f"{flag}: {address!r} is no IPv4 or IPv6 address"
             raise CliError(Exit.USAGE, text) from None
-    return Facts(gpu_addresses=tuple(sorted(set(addresses))))
+    return tuple(sorted(set(addresses)))
 
 
 def children_of(relay: Object, facts: Facts) -> list[Object]:
