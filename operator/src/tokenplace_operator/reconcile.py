@@ -1,7 +1,7 @@
 """Makes the cluster agree with one TokenplaceRelay, as often as it is called."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -24,8 +24,9 @@ from tokenplace_operator.store import Store
 
 POLL_SECONDS = 5.0
 """Pods are not watched; while a rollout goes on their state is read this often."""
-REFUSED_RETRY_SECONDS = 30.0
-"""A quota or a policy may be lifted without an event."""
+FIRST_RETRY_SECONDS = 5.0
+LAST_RETRY_SECONDS = 300.0
+"""A quota or a policy may be lifted without an event; each time in vain doubles the wait."""
 
 
 class Api(Getter, Reader, Server, Writer, StatusWriter, EventWriter, Protocol):
@@ -49,11 +50,13 @@ class Reconciler:
     observer: Observer
     reporter: Reporter
     now: Callable[[], datetime]
+    _refusals: dict[Key, int] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> Result:
         """Bring children and status of one relay up to date; raises KubeError to be retried."""
         obj = self.store.get(RELAY, key)
         if obj is None or "deletionTimestamp" in obj["metadata"]:
+            self._refusals.pop(key, None)
             return Result()  # The garbage collector takes the children.
         try:
             relay = parse(obj)
@@ -137,11 +140,18 @@ class Reconciler:
         rolling = unsettled and seen.deployment is not None
         wishes = (
             (POLL_SECONDS, rolling or self.observer.upstreams.is_asking(key)),
-            (REFUSED_RETRY_SECONDS, bool(seen.refusal)),
+            (self._retry_seconds(key, seen), bool(seen.refusal)),
             (REFRESH_SECONDS, relay.gpu.mode is not GpuMode.NONE),
             (seen.certificate.seconds if seen.certificate else 0.0, seen.certificate is not None),
         )
         return min((seconds for seconds, wanted in wishes if wanted), default=None)
+
+    def _retry_seconds(self, key: Key, seen: statuses.Observed) -> float:
+        if not seen.refusal:
+            self._refusals.pop(key, None)
+            return 0.0
+        times = self._refusals[key] = self._refusals.get(key, 0) + 1
+        return min(FIRST_RETRY_SECONDS * 2.0 ** min(times - 1, 10), LAST_RETRY_SECONDS)
 
     def _of_invalid(self, obj: Object, error: SpecError) -> Object:
         generation = obj["metadata"].get("generation", 0)

@@ -1,14 +1,21 @@
 """What users get to read: the status of a relay, and an Event when Ready changes its mind."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from tokenplace_operator.conditions import Condition, Reason, Type
 from tokenplace_operator.events import Recorder
 from tokenplace_operator.kinds import RELAY, Object
-from tokenplace_operator.kube import FieldConflict
+from tokenplace_operator.kube import FieldConflict, Unavailable
+from tokenplace_operator.logs import get_logger
 from tokenplace_operator.store import Store
 
+log = get_logger(__name__)
+
+ASK_AGAIN_SECONDS = 600.0
+_UNDECLARED = re.compile(r"\.status\.([A-Za-z.]+): field not declared in schema")
 _ORDINARY = {Reason.ROLLOUT_PENDING, Reason.DEPLOYMENT_MISSING, Reason.PAUSED}
 """Reasons not to be Ready that are no trouble."""
 
@@ -21,13 +28,17 @@ class StatusWriter(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reporter:
     """Writes only what differs from what is there."""
 
     kube: StatusWriter
     store: Store
     recorder: Recorder
+    clock: Callable[[], float]
+    _unknown: frozenset[str] = frozenset()
+    """Fields that the CRD does not have; asked again from time to time."""
+    _ask_at: float = 0.0
 
     async def status(self, obj: Object, status: Object) -> None:
         """Write the status of a relay.
@@ -36,9 +47,24 @@ class Reporter:
         again, and an Event that exists already is not written twice.
         """
         before = obj.get("status", {})
+        status = self._known(status)
         if status == before:
             return
         await self._transition(obj, before, status)
+        try:
+            await self._write(obj, status)
+        except Unavailable as error:
+            found = _undeclared(error)
+            if not found:
+                raise
+            self._unknown |= found
+            self._ask_at = self.clock() + ASK_AGAIN_SECONDS
+            log.warning("the CRD is older than this operator", fields=sorted(found))
+            status = self._known(status)
+            if status != before:
+                await self._write(obj, status)
+
+    async def _write(self, obj: Object, status: Object) -> None:
         metadata = {name: obj["metadata"][name] for name in ("name", "namespace")}
         update = {
             "apiVersion": RELAY.api_version,
@@ -57,6 +83,14 @@ class Reporter:
         text = f"{name}: took back {fields}. Change the TokenplaceRelay instead."
         await self.recorder.record(obj, Reason.FIELD_CONFLICT, text, warning=True)
 
+    def _known(self, status: Object) -> Object:
+        """The status without what the CRD does not have."""
+        if self._unknown and self.clock() >= self._ask_at:
+            self._unknown = frozenset()
+        for path in self._unknown:
+            status = _without(status, path.split("."))
+        return status
+
     async def _transition(self, obj: Object, before: Object, status: Object) -> None:
         """One Event when Ready gets another reason: what `kubectl describe` should show."""
         ready, known = _ready(status), _ready(before)
@@ -68,6 +102,20 @@ class Reporter:
         images = status.get("rollback", {})
         about = f"{images['from']} {images['to']}" if reason is Reason.ROLLED_BACK else None
         await self.recorder.record(obj, reason, ready["message"], warning=troubled, identity=about)
+
+
+def _undeclared(error: Unavailable) -> frozenset[str]:
+    """The fields of a status that the server refused, for its CRD does not declare them."""
+    return frozenset(_UNDECLARED.findall(error.message))
+
+
+def _without(obj: Object, path: list[str]) -> Object:
+    first, *rest = path
+    if first not in obj:
+        return obj
+    if not rest:
+        return {name: value for name, value in obj.items() if name != first}
+    return {**obj, first: _without(obj[first], rest)}
 
 
 def _ready(status: Object) -> Condition | None:

@@ -72,7 +72,7 @@ def reconciler(
         discovery or Discovery(kube, store),
         cluster_nameservers(),
     )
-    reporter = Reporter(kube, store, Recorder(kube, utc_now))
+    reporter = Reporter(kube, store, Recorder(kube, utc_now), clock)
     return Reconciler(kube, store, metrics, observer, reporter, utc_now).reconcile
 
 

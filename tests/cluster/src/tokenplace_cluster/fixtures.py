@@ -13,7 +13,7 @@ import pytest
 from tokenplace_cluster.control_plane import KUBECTL, ControlPlane
 from tokenplace_cluster.crds import install_kind
 from tokenplace_cluster.fake_kubelet import FakeKubelet
-from tokenplace_cluster.operator_process import Operators
+from tokenplace_cluster.operator_process import OperatorProcess, Operators
 from tokenplace_cluster.relays import Relays
 
 FIRST_TIME_SECONDS: Final = 1800
@@ -96,6 +96,22 @@ def operators(
     del crd
     with Operators.of(tmp_path, control_plane.kubeconfig, namespace) as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def cluster_operator(
+    control_plane: ControlPlane,
+    crd: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    eventually: Eventually,
+) -> Iterator[OperatorProcess]:
+    """One operator that leads and watches the whole cluster, for all tests of a module."""
+    del crd
+    folder = tmp_path_factory.mktemp("operator")
+    with Operators.of(folder, control_plane.kubeconfig, "default") as operators:
+        operator = operators.start(namespaces=("*",))
+        eventually(operator.leads, seconds=60)
+        yield operator
 
 
 @pytest.fixture

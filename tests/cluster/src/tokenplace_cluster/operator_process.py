@@ -71,6 +71,14 @@ class OperatorProcess:
         """How many reconciles have ended, well or not."""
         return self.total("tokenplace_operator_reconcile_total")
 
+    def pause(self) -> None:
+        """Hold it where it is."""
+        self.popen.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.popen.send_signal(signal.SIGCONT)
+
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait; returns the exit code."""
         self.popen.send_signal(number)
@@ -94,12 +102,15 @@ class Operators:
     def start(
         self, *arguments: str, kubeconfig: Path | None = None, namespaces: tuple[str, ...] = ()
     ) -> OperatorProcess:
-        """Start one that watches these namespaces, else the one that was named at first."""
+        """Start one that watches these namespaces, else the one that was named at first.
+
+        Without both, and for "*", it watches the whole cluster.
+        """
         flags = ["--metrics-port=0", *arguments]
         if self._namespace:
             flags.append(f"--lease-namespace={self._namespace}")
-        watched = namespaces or filter(None, (self._namespace,))
-        flags += [f"--namespace={one}" for one in watched]
+        watched = namespaces or (self._namespace,)
+        flags += [f"--namespace={one}" for one in watched if one not in {"", "*"}]
         log = self._folder / f"operator-{len(self._running)}.log"
         process = OperatorProcess(log, kubeconfig or self._kubeconfig, *flags)
         self._running.append(process)

@@ -35,6 +35,11 @@ class Relays:
         """Apply any object."""
         self._run("apply", "--filename=-", given=json.dumps(obj))
 
+    def would_take(self, obj: Object) -> bool:
+        """Whether the API server would take an object; nothing is stored."""
+        done = self._kubectl("create", "--dry-run=server", "--filename=-", given=json.dumps(obj))
+        return done.returncode == 0
+
     def read(self, name: str = "relay", kind: str = "tpr") -> Object:
         """One object as it stands."""
         found: Object = json.loads(self._run("get", kind, name, "--output=json"))
