@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.crds import CRDS
 from tokenplace_cluster.fake_kubelet import FakeKubelet
-from tokenplace_cluster.fixtures import CRDS, Eventually
+from tokenplace_cluster.fixtures import Eventually
 from tokenplace_cluster.operator_process import OperatorProcess, Operators
 from tokenplace_cluster.relays import Relays
 
