@@ -234,7 +234,7 @@ async def test_a_rollback_survives_the_end_of_the_process_at_any_write(
     await until("Available")
     relays.apply(image={"digest": B}, rollback=enabled)
     await until("RolledBack")
-    assert deaths > 10
+    assert deaths >= 5
     assert len(relays.events("RolledBack")) == 1
     assert relays.read()["spec"]["image"]["digest"] == B
     found = relays.read()["status"]["rollback"]
