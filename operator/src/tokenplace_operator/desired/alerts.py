@@ -15,7 +15,8 @@ from tokenplace_operator.desired.metadata import Object
 from tokenplace_operator.quantity import amount
 
 RUNBOOKS = "https://github.com/futuroptimist/token.place/blob/main/docs/runbooks"
-POLL = "/api/v1/relay/servers/poll"
+HELD = "/api/v1/relay/servers/poll|/api/v1/relay/responses/retrieve|/api/v1/[*]"
+"""Routes whose requests wait on purpose: for work, or for an answer."""
 FAILURES = "expired|timed_out|dependency_failure|failed"
 _DEADLINE = next(one for one in TIMERS if one.field == "requestDeadlineSeconds")
 
@@ -125,7 +126,7 @@ def _requests(relay: Relay) -> Iterator[Alert]:
         f"Requests through relay {name} fail.",
         "{{ $value | humanizePercentage }} of the requests end without an answer.",
     )
-    buckets = selector(relay, f'route!="{POLL}"')
+    buckets = selector(relay, f'route!~"{HELD}"')
     yield Alert(
         "TokenplaceRelaySlow",
         "warning",
@@ -133,7 +134,8 @@ def _requests(relay: Relay) -> Iterator[Alert]:
         "histogram_quantile(0.99, sum by (le) "
         f"(rate(tokenplace_http_request_duration_seconds_bucket{buckets}[5m]))) > 2.5",
         f"Relay {name} answers slowly.",
-        "The 99th percentile is {{ $value | humanizeDuration }}; polls are not counted.",
+        "The 99th percentile is {{ $value | humanizeDuration }}, "
+        "without requests that wait on purpose.",
     )
 
 

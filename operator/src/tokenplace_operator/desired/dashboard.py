@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from tokenplace_operator.api import Relay
-from tokenplace_operator.desired.alerts import POLL, selector
+from tokenplace_operator.desired.alerts import HELD, selector
 from tokenplace_operator.desired.metadata import Object
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
@@ -15,7 +15,10 @@ WIDTH, HEIGHT, COLUMNS = 8, 8, 3
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One graph: curves are pairs of expression and legend; $SELECT stands for the matchers."""
+    """One graph: curves are pairs of expression and legend.
+
+    $SELECT stands for the matchers of the relay, $PROMPT leaves out requests that are held.
+    """
 
     title: str
     unit: str
@@ -91,12 +94,12 @@ PANELS = (
         tuple(
             (
                 f"histogram_quantile({quantile}, sum by (le) (rate("
-                "tokenplace_http_request_duration_seconds_bucket$NOPOLL[5m])))",
+                "tokenplace_http_request_duration_seconds_bucket$PROMPT[5m])))",
                 f"p{quantile * 100:g}",
             )
             for quantile in (0.5, 0.9, 0.99)
         ),
-        "Without polls, which are held on purpose.",
+        "Without requests that wait on purpose: polls, held retrieves, and completions.",
     ),
     Panel(
         "Event loop lag",
@@ -167,5 +170,5 @@ def _panel(relay: Relay, number: int, panel: Panel) -> Object:
 
 
 def _filled(relay: Relay, expression: str) -> str:
-    without_polls = selector(relay, f'route!="{POLL}"')
-    return expression.replace("$SELECT", selector(relay)).replace("$NOPOLL", without_polls)
+    prompt = selector(relay, f'route!~"{HELD}"')
+    return expression.replace("$SELECT", selector(relay)).replace("$PROMPT", prompt)
