@@ -1,0 +1,116 @@
+"""Two relays in one namespace, names as long as they may be, and a GPU host that moves."""
+
+from typing import Any
+
+import pytest
+
+from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.fake_kubelet import FakeKubelet
+from tokenplace_cluster.fixtures import Eventually
+from tokenplace_cluster.operator_process import OperatorProcess, Operators
+from tokenplace_cluster.optional_apis import MONITORING, ROUTES, served
+from tokenplace_cluster.relays import Relays
+
+Object = dict[str, Any]
+LONGEST = "r" + "0" * 62
+HOST = {"host": "gpu.example.com"}
+
+
+def owner_of(child: Object) -> Object:
+    """Its first owner; one of no kind when it has none."""
+    owners: list[Object] = child["metadata"].get("ownerReferences", [])
+    return owners[0] if owners else {"kind": "", "name": ""}
+
+
+@pytest.fixture
+def operator(operators: Operators, kubelet: FakeKubelet, eventually: Eventually) -> OperatorProcess:
+    del kubelet
+    started = operators.start("--look-seconds=2")
+    eventually(started.leads, seconds=60)
+    return started
+
+
+@pytest.mark.usefixtures("operator")
+def test_two_relays_live_side_by_side(relays: Relays, eventually: Eventually) -> None:
+    relays.apply("one", gpu={**HOST, "serviceName": "gpu-one"})
+    relays.apply("two", gpu={**HOST, "serviceName": "gpu-two"})
+    eventually(lambda: relays.when("one", Ready="True"), seconds=60)
+    eventually(lambda: relays.when("two", Ready="True"), seconds=60)
+    owners = {
+        (child["kind"], child["metadata"]["name"]): owner_of(child)["name"]
+        for kind in ("deployment", "service", "networkpolicy", "serviceaccount")
+        for child in relays.all(kind)
+        if owner_of(child)["kind"] == "TokenplaceRelay"
+    }
+    assert owners == {
+        **{("Deployment", name): name for name in ("one", "two")},
+        **{("Service", name): name for name in ("one", "two")},
+        **{("Service", f"gpu-{name}"): name for name in ("one", "two")},
+        **{("NetworkPolicy", name): name for name in ("one", "two")},
+        **{("ServiceAccount", name): name for name in ("one", "two")},
+    }
+    # Deleting one leaves the other alone.
+    relays.delete("one")
+    eventually(lambda: {s["metadata"]["name"] for s in relays.all("service")} == {"two", "gpu-two"})
+    assert relays.when("two", Ready="True")
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_gpu_service_name_that_another_relay_has_is_told_clearly(
+    relays: Relays, eventually: Eventually
+) -> None:
+    relays.apply("one", gpu=HOST)
+    eventually(lambda: relays.when("one", Ready="True"), seconds=60)
+    relays.apply("two", gpu=HOST)
+    eventually(lambda: relays.when("two", Ready="NameTaken", Stalled="True"), seconds=60)
+    told = relays.conditions("two")["Ready"]["message"]
+    assert "Service gpu-server belongs to TokenplaceRelay one" in told
+    assert "choose another name" in told
+    service = relays.read("gpu-server", "service")
+    assert service["metadata"]["ownerReferences"][0]["name"] == "one"
+    assert relays.when("one", Ready="True")
+    relays.apply("two", gpu={**HOST, "serviceName": "gpu-two"})
+    eventually(lambda: relays.when("two", Ready="True"), seconds=60)
+
+
+@pytest.mark.usefixtures("operator")
+def test_the_longest_names_work_for_every_child(
+    control_plane: ControlPlane, relays: Relays, eventually: Eventually
+) -> None:
+    gpu = {"mode": "Headless", "addresses": ["192.0.2.1", "2001:db8::1"], "serviceName": "g" * 63}
+    with served(control_plane, *MONITORING, *ROUTES):
+        relays.apply(
+            LONGEST,
+            gpu=gpu,
+            autoscaling={"maxReplicas": 1, "cpu": 60},
+            ingress={"domain": "example.com"},
+            gateway={"parentRefs": [{"name": "public"}]},
+            monitoring={
+                "serviceMonitor": {"enabled": True},
+                "prometheusRule": {"enabled": True},
+                "dashboard": {"enabled": True},
+            },
+        )
+        eventually(
+            lambda: relays.when(LONGEST, Ready="True", MonitoringReady="True", RouteReady="False"),
+            seconds=60,
+        )
+        eventually(lambda: relays.when(LONGEST, RouteReady="RoutePending"), seconds=60)
+        kinds = (
+            "serviceaccount deployment service endpointslice ingress networkpolicy hpa "
+            "httproute servicemonitor prometheusrule configmap"
+        )
+        made = {
+            kind: [
+                child["metadata"]["name"]
+                for child in relays.all(kind)
+                if owner_of(child)["kind"] == "TokenplaceRelay"
+            ]
+            for kind in kinds.split()
+        }
+    assert made["endpointslice"] == ["g" * 63 + "-ipv4", "g" * 63 + "-ipv6"]
+    assert made["service"] == sorted(["g" * 63, LONGEST])
+    assert made["configmap"] == [f"{LONGEST}-dashboard"]
+    assert all(names for names in made.values()), made
+    (pod,) = relays.all("pod")
+    assert pod["metadata"]["labels"]["app.kubernetes.io/instance"] == LONGEST
