@@ -35,6 +35,16 @@ class Relays:
         """Apply any object."""
         self._run("apply", "--filename=-", given=json.dumps(obj))
 
+    def create(self, obj: Object) -> None:
+        """Create an object that must not be there yet."""
+        self._run("create", "--filename=-", given=json.dumps(obj))
+
+    def managers(self, name: str, kind: str, field: str) -> set[str]:
+        """Who manages a field, wherever in the object it is."""
+        text = self._run("get", kind, name, "--output=json", "--show-managed-fields")
+        entries = json.loads(text)["metadata"]["managedFields"]
+        return {one["manager"] for one in entries if f'"{field}"' in json.dumps(one["fieldsV1"])}
+
     def would_take(self, obj: Object) -> bool:
         """Whether the API server would take an object; nothing is stored."""
         done = self._kubectl("create", "--dry-run=server", "--filename=-", given=json.dumps(obj))

@@ -1,0 +1,185 @@
+"""Roles of namespaces only; and rights against the audit log: none is missing, none is idle."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tokenplace_cluster import audit, shipped
+from tokenplace_cluster.audit import AuditEvent
+from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.fake_kubelet import FakeKubelet
+from tokenplace_cluster.fixtures import Eventually, Kubectl
+from tokenplace_cluster.operator_process import Operators
+from tokenplace_cluster.optional_apis import CERTIFICATES, MONITORING, ROUTES, served
+from tokenplace_cluster.relays import Object, Relays
+
+Right = tuple[str, str]
+"""A verb and a resource with its subresource."""
+
+OUT_OF_REACH: frozenset[Right] = frozenset(
+    {
+        # Budgets begin at two pods, which the CRD refuses while the state is in memory.
+        *((verb, "poddisruptionbudgets") for verb in ("get", "create", "patch", "delete")),
+        # Always wanted and never replaced; the verbs of the children are one line of the role.
+        ("delete", "serviceaccounts"),
+    }
+)
+EVERYTHING: Object = {
+    "gpu": {"mode": "Headless", "addresses": ["192.0.2.1"]},
+    "ingress": {"domain": "example.com"},
+    "gateway": {"parentRefs": [{"name": "public"}], "hosts": ["relay.example.com"]},
+    "autoscaling": {"maxReplicas": 1, "cpu": 80},
+    "monitoring": {
+        "serviceMonitor": {"enabled": True},
+        "prometheusRule": {"enabled": True},
+        "dashboard": {"enabled": True},
+        "tokenSecretRef": {"name": "metrics"},
+    },
+}
+
+
+def rules(kind: str) -> list[Object]:
+    found = [one for one in shipped.rights() if one["kind"] == kind]
+    return [rule for one in found for rule in one["rules"]]
+
+
+def granted() -> set[Right]:
+    return {
+        (verb, resource)
+        for rule in rules("ClusterRole") + rules("Role")
+        for verb in rule["verbs"]
+        for resource in rule["resources"]
+    }
+
+
+def used(calls: list[AuditEvent]) -> set[Right]:
+    found = set()
+    for call in calls:
+        if not call.resource:
+            continue  # Discovery, which every login may do.
+        resource = "/".join(filter(None, (call.resource, call.subresource)))
+        found.add((call.verb, resource))
+        if call.verb == "patch" and call.code == 201:
+            found.add(("create", resource))  # An apply that creates needs both.
+    return found
+
+
+@pytest.fixture
+def second(control_plane: ControlPlane, namespace: str) -> Iterator[str]:
+    name = f"{namespace}-b"
+    control_plane.kubectl("create", "namespace", name)
+    yield name
+    control_plane.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def user(control_plane: ControlPlane, namespace: str, second: str) -> str:
+    """A user with the shipped rules in two namespaces, by Roles alone."""
+    name = f"operator-{namespace}"
+    api = "rbac.authorization.k8s.io"
+    for where in (namespace, second):
+        granted_here = rules("ClusterRole") + (rules("Role") if where == namespace else [])
+        meta = {"name": "operator", "namespace": where}
+        role = {"apiVersion": f"{api}/v1", "kind": "Role", "metadata": meta, "rules": granted_here}
+        binding = {
+            "apiVersion": f"{api}/v1",
+            "kind": "RoleBinding",
+            "metadata": meta,
+            "roleRef": {"apiGroup": api, "kind": "Role", "name": "operator"},
+            "subjects": [{"apiGroup": api, "kind": "User", "name": name}],
+        }
+        for obj in (role, binding):
+            control_plane.kubectl("apply", "--filename=-", given=json.dumps(obj))
+    return name
+
+
+@pytest.mark.timeout(600)
+def test_roles_of_two_namespaces_are_enough_and_every_right_is_used(
+    *,
+    control_plane: ControlPlane,
+    operators: Operators,
+    kubelet: FakeKubelet,
+    relays: Relays,
+    user: str,
+    eventually: Eventually,
+    request: pytest.FixtureRequest,
+) -> None:
+    del kubelet
+    namespace, second = (request.getfixturevalue(name) for name in ("namespace", "second"))
+    elsewhere = Relays(partial(in_namespace, request.getfixturevalue("kubectl"), second))
+    login = control_plane.user_kubeconfig(user)
+    with served(control_plane, *MONITORING, *ROUTES, *CERTIFICATES):
+        operator = operators.start(
+            "--look-seconds=2", kubeconfig=login, namespaces=(namespace, second)
+        )
+        eventually(operator.leads, seconds=60)
+        relays.apply(**EVERYTHING)
+        elsewhere.apply()
+        eventually(lambda: relays.when(Ready="True"), seconds=60)
+        eventually(lambda: elsewhere.when(Reconciling="True"))
+        eventually(lambda: relays.all("httproute") and relays.all("prometheusrule"), seconds=30)
+        # A selector cannot change: the Deployment is replaced.
+        replace_deployment(relays)
+        eventually(lambda: relays.when(Ready="True"), seconds=60)
+        conflict(relays)
+        # Everything that is not always wanted is pruned.
+        relays.apply(networkPolicy={"enabled": False})
+        gone = "ingress,networkpolicy,hpa,httproute,servicemonitor,prometheusrule"
+        eventually(lambda: not relays.all(gone), seconds=60)
+        eventually(lambda: relays.when(Ready="True"), seconds=60)
+        # The same trouble twice: its Event is counted up.
+        for paused in (True, False, True):
+            relays.apply(image={"digest": f"sha256:{int(paused):064}"}, paused=paused)
+            eventually(partial(relays.when, Paused=str(paused)), seconds=60)
+        assert operator.end() == 0
+    calls = [call for call in audit.read(control_plane.audit_log) if call.user == user]
+    refused = {(call.verb, call.resource, call.uri) for call in calls if call.code in {401, 403}}
+    assert refused == set(), "a right is missing"
+    assert used(calls) <= granted()
+    assert granted() - used(calls) == OUT_OF_REACH, "a right is idle"
+    assert {call.namespace for call in calls if call.resource} == {namespace, second}
+    assert not [call for call in calls if call.resource == "secrets"]
+
+
+def in_namespace(
+    kubectl: Kubectl, namespace: str, *arguments: str, given: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    return kubectl(*arguments, f"--namespace={namespace}", given=given)
+
+
+def replace_deployment(relays: Relays) -> None:
+    """Somebody makes it anew with another selector, our owner reference and labels kept."""
+    live = relays.read(kind="deployment")
+    meta = live["metadata"]
+    kept = {name: meta[name] for name in ("name", "labels", "annotations", "ownerReferences")}
+    selector = {"app": "other"}
+    live["spec"]["selector"] = {"matchLabels": selector}
+    live["spec"]["template"]["metadata"]["labels"] |= selector
+    kept["annotations"].pop("deployment.kubernetes.io/revision", None)
+    deadline = time.monotonic() + 30
+    while True:
+        relays.delete(kind="deployment")
+        made = {**live, "metadata": kept, "status": {}}
+        try:
+            relays.create(made)
+        except AssertionError:
+            assert time.monotonic() < deadline
+            continue
+        return
+
+
+def conflict(relays: Relays) -> None:
+    relays.patch({"spec": {"replicas": 0}}, "relay", "deployment", "--field-manager=somebody")
+
+
+def test_the_rules_name_no_wildcard_and_no_secret() -> None:
+    for rule in rules("ClusterRole") + rules("Role"):
+        texts = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+        assert not {"*", "secrets", "pods/proxy", "pods/exec"} & set(texts)
+    assert yaml.safe_load((Path(shipped.MANIFESTS) / "40-role.yaml").read_text())["rules"]
