@@ -92,7 +92,7 @@ def test_only_the_status_of_relays_is_writable() -> None:
     relays = [rule for rule in rules if rule["apiGroups"] == ["token.place"]]
     verbs = {rule["resources"][0]: rule["verbs"] for rule in relays}
     assert verbs == {
-        "tokenplacerelays": ["get", "list", "watch"],
+        "tokenplacerelays": ["list", "watch"],
         "tokenplacerelays/status": ["patch"],
     }
 

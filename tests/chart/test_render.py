@@ -113,12 +113,15 @@ def policies(objects: list[Object]) -> dict[str, Object]:
     return {obj["metadata"]["name"]: obj for obj in objects if obj["kind"] == "NetworkPolicy"}
 
 
-def test_the_operator_talks_with_dns_and_the_api_server_only(render: Render) -> None:
+def test_the_operator_talks_with_dns_the_api_server_and_relays_only(render: Render) -> None:
     policy = policies(render())["tokenplace-operator"]["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert policy["ingress"] == []
-    ports = [port["port"] for rule in policy["egress"] for port in rule["ports"]]
+    *known, relays = policy["egress"]
+    ports = [port["port"] for rule in known for port in rule["ports"]]
     assert ports == [53, 53, 443, 6443]
+    (peer,) = relays["to"]
+    assert peer["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "tokenplace-relay"}
 
 
 def test_the_prober_is_let_in_by_the_relay_and_may_talk_with_it_alone(render: Render) -> None:
