@@ -48,6 +48,22 @@ async def test_requests_of_one_address() -> None:
         told(await submit_from(relay, 6), "5 per 1 day", 86400 - 3600)
 
 
+async def test_client_is_told_what_is_left_before_it_is_used_up() -> None:
+    async with inside(public_rate="3/hour", public_quota="5/day") as relay:
+        await relay.register()
+        for number, left in ((0, "r=2;t=3600"), (1, "r=1;t=3590")):
+            answer = await submit_from(relay, number)
+            assert answer.headers["RateLimit"] == f'"client";{left}'
+            assert answer.headers["RateLimit-Policy"] == '"client";q=3;w=3600'
+            relay.clock.now += 10
+
+
+async def test_without_a_rate_nothing_is_told() -> None:
+    async with inside(public_rate="off", public_quota="off") as relay:
+        await relay.register()
+        assert "RateLimit" not in (await submit_from(relay, 0)).headers
+
+
 async def test_people_behind_one_ingress_are_told_apart() -> None:
     async with inside(public_rate="1/hour") as relay:
         await relay.register()

@@ -7,7 +7,7 @@ from aiohttp import web
 from tokenplace_relay import tokens
 from tokenplace_relay.context import of
 from tokenplace_relay.http import ApiError
-from tokenplace_relay.quota import too_often
+from tokenplace_relay.quota import told, too_often
 from tokenplace_relay.rates import Charge
 from tokenplace_relay.tokens import Handler
 
@@ -27,11 +27,15 @@ async def limited(request: web.Request, handler: Handler) -> web.StreamResponse:
     charges = quota.of_client(route, address)
     _take(request, charges)
     try:
-        return await handler(request)
+        response = await handler(request)
     except (ApiError, web.HTTPException) as error:
         if quota.is_free(error.status):
             quota.limiter.give_back(charges)
         raise
+    left = quota.limiter.left(charges)
+    if left is not None and not response.prepared:
+        response.headers.update(told(left))
+    return response
 
 
 def count_node(request: web.Request, identity: str) -> None:

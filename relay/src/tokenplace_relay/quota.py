@@ -12,7 +12,7 @@ from typing import Final
 from tokenplace_relay.addresses import Proxies
 from tokenplace_relay.config import Config
 from tokenplace_relay.http import ApiError
-from tokenplace_relay.rates import Charge, Limiter, Rate, Refusal, parse
+from tokenplace_relay.rates import Charge, Left, Limiter, Rate, Refusal, parse
 
 _RELAY: Final = "/api/v1/relay"
 _NODE_RATES: Final = {
@@ -75,6 +75,15 @@ class Quota:
     def is_free(status: int) -> bool:
         """Whether a client's call with this outcome is not counted after all."""
         return 400 <= status < 500 and status not in _GUESSES
+
+
+def told(left: Left) -> dict[str, str]:
+    """What a client is told of its rate before it is used up (IETF draft of RateLimit headers)."""
+    rate = left.rate
+    return {
+        "RateLimit-Policy": f'"client";q={rate.amount};w={rate.seconds}',
+        "RateLimit": f'"client";r={left.events};t={left.seconds}',
+    }
 
 
 def too_often(refusal: Refusal) -> ApiError:

@@ -32,6 +32,15 @@ class Refusal:
     retry_after: int
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """How many events a rate still allows, in how many whole seconds until it starts anew."""
+
+    events: int
+    seconds: int
+    rate: Rate
+
+
 Charge = tuple[str, Rate]
 """A bucket's name, and the rate it is counted against."""
 
@@ -87,6 +96,16 @@ class Limiter:
             window = self._windows.get((bucket, rate.seconds))
             if window is not None and window.count > 0:
                 window.count -= 1
+
+    def left(self, charges: Sequence[Charge]) -> "Left | None":
+        """What is left of the charge that will run out first; None without charges."""
+        now = self._clock()
+        lefts = []
+        for bucket, rate in charges:
+            window = self._windows.get((bucket, rate.seconds))
+            count, ends = (window.count, window.ends) if window else (0, now + rate.seconds)
+            lefts.append(Left(max(0, rate.amount - count), max(0, math.ceil(ends - now)), rate))
+        return min(lefts, key=lambda left: left.events, default=None)
 
     def forget(self) -> None:
         """Drop windows that are over, from the oldest on."""
