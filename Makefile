@@ -6,7 +6,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 RUN := $(UV) run --locked
 PYTEST_ARGS ?=
 
-.PHONY: help demo test e2e lint format docs sync
+.PHONY: help demo test e2e lint format docs page sync
 
 help: ## list what can be typed
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ lint: sync ## style, types, import layers, workflows and Dockerfiles
 format: sync ## put the style right
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
+
+page: ## build the chat page anew from relay/page (needs Node 18 or newer)
+	@cd relay/page && npm ci --silent && npm run --silent types && npm run --silent build
 
 docs: sync ## write the generated pages anew
 	$(RUN) python docs/generate_api_reference.py

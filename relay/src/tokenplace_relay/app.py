@@ -22,6 +22,7 @@ from tokenplace_relay import (
     node_routes,
     operator_routes,
     ops,
+    page_routes,
     progress_routes,
     upstream,
 )
@@ -46,6 +47,7 @@ _QUIET: Final = frozenset({"/livez", "/healthz", "/metrics"})
 _ID: Final = web.RequestKey("request_id", str)
 _SUBMIT: Final = "/api/v1/relay/requests"
 _MODULES: Final = (
+    page_routes,
     ops,
     about_routes,
     facade_routes,

@@ -1,4 +1,4 @@
-"""The routes of operators: liveness, readiness, metrics, and a plain page at the root."""
+"""The routes of operators: liveness, readiness, metrics."""
 
 import hmac
 from typing import Final
@@ -15,19 +15,11 @@ from tokenplace_relay.upstream import UPSTREAM, Upstream, Verdict
 log = get("tokenplace.relay.ops")
 
 NO_STORE: Final = {"Cache-Control": "no-store"}
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>token.place relay</title>
-<h1>token.place relay</h1>
-<p>This server passes encrypted messages between clients and compute nodes. It cannot read them.</p>
-<p><a href="/healthz">Health</a></p>
-</html>
-"""
 
 
 def routes() -> list[web.RouteDef]:
     """What this module serves."""
     return [
-        web.get("/", page),
         web.get("/livez", live),
         web.get("/healthz", health),
         web.get("/metrics", metrics),
@@ -64,12 +56,6 @@ async def metrics(request: web.Request) -> web.Response:
         log.error("scrape failed", error=type(error).__name__)  # noqa: TRY400 (no text of errors)
         return web.Response(status=503, text="metrics unavailable", headers=NO_STORE)
     return web.Response(body=body, headers={**NO_STORE, "Content-Type": CONTENT_TYPE_LATEST})
-
-
-async def page(_request: web.Request) -> web.Response:
-    """GET /: what this is, for a person who opens it."""
-    headers = {"Content-Security-Policy": "default-src 'none'", **NO_STORE}
-    return web.Response(text=PAGE, content_type="text/html", headers=headers)
 
 
 def _health(request: web.Request, upstream: Upstream) -> JsonObject:

@@ -1,0 +1,25 @@
+import { Picture } from "./picture";
+
+const STARTS = [
+  "Explain end-to-end encryption to a curious child.",
+  "Write a Python function that finds duplicate files.",
+  "Plan three simple dinners from what is in season.",
+];
+
+export function Welcome({ pick }: { pick(text: string): void }) {
+  return (
+    <section class="welcome" aria-labelledby="welcome">
+      <h2 id="welcome">Ask a model on someone else’s computer, sealed on the way.</h2>
+      <p class="lead">
+        What you write is encrypted in this browser for one compute node. The relay in between passes it
+        on and cannot read it. <a href="#how">What it sees</a>
+      </p>
+      <Picture />
+      <ul class="starts" aria-label="Examples">
+        {STARTS.map((text) => (
+          <li><button type="button" onClick={() => pick(text)}>{text}</button></li>
+        ))}
+      </ul>
+    </section>
+  );
+}

@@ -1,0 +1,112 @@
+"""The chat page: its files are read once, and served compressed, cacheable and locked down."""
+
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Final
+
+from aiohttp import web
+
+from tokenplace_relay.http import ApiError
+
+_TYPES: Final = {
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "svg": "image/svg+xml; charset=utf-8",
+}
+_ENCODINGS: Final = {"br": ".br", "gzip": ".gz"}
+"""Encoding -> suffix of its file, the smaller one first."""
+
+_SOURCES: Final = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "connect-src": "'self'",
+    "img-src": "'self' data:",
+    "frame-ancestors": "'none'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "require-trusted-types-for": "'script'",
+    "trusted-types": "'none'",
+}
+_SECURITY: Final = {
+    "Content-Security-Policy": "; ".join(f"{what} {who}" for what, who in _SOURCES.items()),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_FOR_GOOD: Final = "public, max-age=31536000, immutable"
+"""An asset's name holds the hash of its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One file of the page in every encoding it is served in; "" is the plain one."""
+
+    content_type: str
+    bodies: dict[str, bytes]
+    digest: str
+
+
+def routes() -> list[web.RouteDef]:
+    """The page at `/` and its assets; reads them from the package now, never later."""
+    found = _read(files("tokenplace_relay") / "page")
+    index = found.pop("index.html")
+    return [
+        web.get("/", partial(_page, index)),
+        web.get("/assets/{name}", partial(_asset, found)),
+    ]
+
+
+async def _page(index: _File, request: web.Request) -> web.Response:
+    """GET /: the page; browsers ask each time whether it has changed."""
+    return _serve(request, index, "no-cache")
+
+
+async def _asset(assets: dict[str, _File], request: web.Request) -> web.Response:
+    """GET /assets/NAME: script, style and icon, for browsers to keep."""
+    found = assets.get(request.match_info["name"])
+    if found is None:
+        raise ApiError(404, "Not Found")
+    return _serve(request, found, _FOR_GOOD)
+
+
+def _serve(request: web.Request, file: _File, caching: str) -> web.Response:
+    encoding = _best(request.headers.get("Accept-Encoding", ""))
+    tag = f"{file.digest}-{encoding or 'plain'}"
+    headers = {**_SECURITY, "Cache-Control": caching, "Vary": "Accept-Encoding"}
+    if any(known.value in (tag, "*") for known in request.if_none_match or ()):
+        response = web.Response(status=304, headers=headers)
+    else:
+        headers["Content-Type"] = file.content_type
+        if encoding:
+            headers["Content-Encoding"] = encoding
+        response = web.Response(body=file.bodies[encoding], headers=headers)
+    response.etag = tag
+    return response
+
+
+def _best(accepted: str) -> str:
+    """The smallest encoding that a browser takes; "" for none."""
+    offers = [offer.replace(" ", "").lower().partition(";q=") for offer in accepted.split(",")]
+    taken = {name for name, _, weight in offers if weight.strip("0.") or not weight}
+    return next((one for one in _ENCODINGS if one in taken), "")
+
+
+def _read(folder: Traversable) -> dict[str, _File]:
+    contents = {one.name: one.read_bytes() for one in folder.iterdir()}
+    return {
+        name: _File(
+            content_type=_TYPES[name.rpartition(".")[2]],
+            bodies={"": body, **{one: contents[name + end] for one, end in _ENCODINGS.items()}},
+            digest=sha256(body).hexdigest()[:16],
+        )
+        for name, body in contents.items()
+        if not name.endswith(tuple(_ENCODINGS.values()))
+    }
