@@ -1,4 +1,4 @@
-"""One browser, one relay and one thread of compute nodes for all tests of the page."""
+"""A browser for each file, one relay and one thread of compute nodes for all."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,9 +25,9 @@ QUICK = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """Debian's Chromium; not for the whole run: its loop keeps async tests from theirs."""
     with chromium.started() as started:
         yield started
 
