@@ -1,0 +1,189 @@
+"""What the relay should remember, in plain lists that are searched from end to end.
+
+Written from the protocol, not from the relay's code: no index, no timer, no shared helper.
+"""
+
+from dataclasses import dataclass, field
+
+from tokenplace_relay.config import Config
+
+
+@dataclass(eq=False)
+class Sent:
+    """One accepted request."""
+
+    client: str
+    name: str
+    node: str
+    size: int
+    token: str
+    deadline: float
+    state: str = "queued"
+    handed_out: bool = False
+    confirmed: bool = False
+    held_since: float = 0.0
+    turn: int = 0
+    """Rises with each time that work is handed out."""
+    answer_size: int = 0
+    kept_until: float = 0.0
+    has_news: bool = False
+    outcomes: int = 0
+
+    @property
+    def is_live(self) -> bool:
+        return self.state in {"queued", "claimed"}
+
+
+@dataclass
+class Model:
+    """All requests, each node's queue as a list, and when each node was last heard of."""
+
+    config: Config
+    now: float = 0.0
+    sent: list[Sent] = field(default_factory=list)
+    queues: dict[str, list[Sent]] = field(default_factory=dict)
+    heard: dict[str, float] = field(default_factory=dict)
+    unread: list[Sent] = field(default_factory=list)
+    replays: list[Sent] = field(default_factory=list)
+    ended: list[Sent] = field(default_factory=list)
+    outcomes: dict[str, int] = field(default_factory=dict)
+    turns: int = 0
+
+    def find(self, client: str, name: str) -> Sent | None:
+        """The request of that name, as it stands now."""
+        for one in self.sent:
+            if name and (one.client, one.name) == (client, name):
+                self.settle(one)
+                return one
+        return None
+
+    def nameless(self, client: str) -> Sent | None:
+        """The client's oldest live request without a name."""
+        found = [s for s in self.sent if s.client == client and not s.name and s.is_live]
+        for one in found[:1]:
+            self.settle(one)
+            return one
+        return None
+
+    def settle(self, one: Sent) -> None:
+        """Expire it when its time has come."""
+        if one.is_live and one.deadline <= self.now:
+            self.end(one, "expired")
+
+    def silence(self, node: str) -> float:
+        return self.now - self.heard[node]
+
+    def at_work(self, node: str) -> list[Sent]:
+        return [s for s in self.sent if s.node == node and s.is_live and s.handed_out]
+
+    def is_lost(self, node: str) -> bool:
+        return self.silence(node) > self.config.node_lease + self.config.silent_grace
+
+    def is_gone(self, node: str) -> bool:
+        if self.silence(node) <= self.config.node_lease or self.at_work(node):
+            return False
+        return not self.queues[node] or self.is_lost(node)
+
+    def pending(self, client: str | None = None) -> list[Sent]:
+        """What is not over for its client."""
+        found = [s for s in self.sent if s.is_live or s in self.unread]
+        return [s for s in found if client in {None, s.client}]
+
+    def room(self, client: str, node: str, size: int) -> int:
+        """0 when one more request fits, else the status of the refusal."""
+        config = self.config
+        live = [s for s in self.sent if s.is_live]
+        if len(self.pending(client)) >= config.max_client_requests:
+            return 429
+        full = (
+            len(self.queues[node]) >= config.max_queue_depth
+            or len(self.pending()) >= config.max_requests
+            or sum(s.size for s in live) + size > config.max_request_bytes
+            or sum(s.answer_size for s in self.unread) > config.max_answer_bytes // 2
+        )
+        return 503 if full else 0
+
+    def claim(self, node: str) -> Sent | None:
+        """The oldest live request of a queue."""
+        while self.queues[node]:
+            one = self.queues[node][0]
+            self.settle(one)
+            if one.is_live:
+                self.hold(one)
+                one.confirmed = not one.name
+                return one
+        return None
+
+    def hold(self, one: Sent) -> None:
+        if one in self.queues[one.node]:
+            self.queues[one.node].remove(one)
+        if one.state != "claimed":
+            self.turns += 1
+            one.turn, one.held_since = self.turns, self.now
+        one.state, one.handed_out, one.confirmed = "claimed", True, True
+
+    def put_back(self, one: Sent) -> None:
+        one.state = "queued"
+        self.queues[one.node].insert(0, one)
+
+    def end(self, one: Sent, state: str) -> None:
+        """The one end of a request."""
+        assert one.is_live
+        one.outcomes += 1
+        if one in self.queues.get(one.node, []):
+            self.queues[one.node].remove(one)
+        one.state, one.has_news = state, False
+        if one.name:
+            self.outcomes[state] = self.outcomes.get(state, 0) + 1
+        if state == "answered":
+            one.kept_until = self.now + self.config.answer_ttl
+            self.unread.append(one)
+        else:
+            self.remember(one)
+
+    def read(self, one: Sent) -> None:
+        """A client reads an answer."""
+        if one in self.unread:
+            self.unread.remove(one)
+            one.kept_until = self.now + self.config.answer_ttl
+            self.replays.append(one)
+        while len(self.replays) > self.config.max_replays:
+            self.replays[0].state = "answered and let go"
+            self.remember(self.replays.pop(0))
+
+    def remember(self, one: Sent) -> None:
+        one.kept_until = self.now + self.config.terminal_ttl
+        self.ended.append(one)
+        if len(self.ended) > self.config.max_outcomes:
+            self.sent.remove(self.ended.pop(0))
+
+    def remove(self, node: str) -> None:
+        """A node goes, and all its work with it."""
+        queued = self.queues[node]
+        claimed = [s for s in self._by_turn() if s.node == node and s.state == "claimed"]
+        for one in [*queued, *claimed]:
+            self.end(one, "cancelled")
+        del self.queues[node], self.heard[node]
+
+    def tick(self) -> None:
+        """What time asks for."""
+        for one in list(self.sent):
+            self.settle(one)
+        lapsed = self.now - self.config.in_flight_lease
+        for one in self._by_turn():
+            if one.state == "claimed" and not one.confirmed and one.held_since <= lapsed:
+                self.put_back(one)
+                one.confirmed = True
+        for kept in (self.unread, self.replays, self.ended):
+            for one in [s for s in kept if s.kept_until <= self.now]:
+                kept.remove(one)
+                self.sent.remove(one)
+        for node in list(self.heard):
+            if self.is_gone(node):
+                self.remove(node)
+            elif self.is_lost(node):
+                for one in [s for s in self.queues[node] if not s.handed_out]:
+                    self.end(one, "cancelled")
+
+    def _by_turn(self) -> list[Sent]:
+        return sorted(self.sent, key=lambda one: one.turn)

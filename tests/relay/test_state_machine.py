@@ -1,0 +1,378 @@
+"""The relay's state against a simple model, under any interleaving of peers and time.
+
+No request is answered twice, none that was accepted is lost, each ends once, bounds hold.
+"""
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tokenplace_harness.inside import Clock
+from tokenplace_harness.model import Model, Sent
+from tokenplace_relay.capabilities import Capabilities
+from tokenplace_relay.config import Config
+from tokenplace_relay.memory import Memory
+from tokenplace_relay.state import (
+    Finished,
+    Full,
+    NotActive,
+    Pending,
+    Proof,
+    Request,
+    Stage,
+    UnknownNode,
+    UnknownRequest,
+    WrongProof,
+    digest,
+    request_key,
+)
+
+NODES = st.sampled_from(["node-a", "node-b", "node-c"])
+CLIENTS = st.sampled_from(["client-a", "client-b"])
+NAMES = st.sampled_from(["r1", "r2", "r3", "r4"])
+MAYBE_NAMES = NAMES | st.just("")
+SIZES = st.integers(1, 12)
+CONFIG = Config(
+    node_lease=30,
+    silent_grace=20.0,
+    in_flight_lease=25.0,
+    request_deadline=100.0,
+    answer_ttl=60.0,
+    terminal_ttl=50.0,
+    tombstone_ttl=20.0,
+    max_nodes=2,
+    max_queue_depth=3,
+    max_client_requests=4,
+    max_requests=6,
+    max_request_bytes=40,
+    max_answer_bytes=30,
+    max_progress_bytes=20,
+    max_replays=2,
+    max_outcomes=5,
+)
+ENDS = {Stage.CANCELLED: "cancelled", Stage.EXPIRED: "expired"}
+
+
+def same(found: object, wanted: object) -> None:
+    """What a refusal says is what it should say."""
+    assert found == wanted
+
+
+class Relay(RuleBasedStateMachine):
+    """Peers and time in any order."""
+
+    @initialize()
+    def start(self) -> None:
+        self.clock = Clock()
+        self.woken: list[str] = []
+        self.state = Memory(CONFIG, self.clock, self.woken.append, lambda _key: None)
+        self.model = Model(CONFIG, self.clock.now)
+        self.credentials: dict[str, str] = {}
+        self.answered: set[Sent] = set()
+        self.handed: list[tuple[Request, Sent]] = []
+
+    # Time
+
+    @rule(seconds=st.sampled_from([0.5, 5, 10, 25, 30, 50, 100]), is_seen=st.booleans())
+    def wait(self, seconds: float, *, is_seen: bool) -> None:
+        self.clock.now += seconds
+        self.model.now = self.clock.now
+        if is_seen:
+            self.state.housekeep()
+            self.model.tick()
+
+    @rule(seconds=st.sampled_from([-1, -1000]))
+    def clock_goes_back(self, seconds: float) -> None:
+        """A monotonic clock does not; if one did, nothing would happen."""
+        now = self.state.now()
+        self.clock.now += seconds
+        assert self.state.now() == now
+        self.clock.now = now
+
+    # Compute nodes
+
+    @rule(node=NODES)
+    def register(self, node: str) -> None:
+        fits = node in self.model.heard or len(self.model.heard) < CONFIG.max_nodes
+        try:
+            credential = self.state.register(node, Capabilities())
+        except Full as full:
+            same((full.status, fits), (503, False))
+            return
+        assert fits
+        assert (credential is None) == (node in self.model.heard)
+        if credential is not None:
+            self.credentials[node] = credential
+            self.model.queues[node] = []
+        self.model.heard[node] = self.model.now
+
+    @rule(node=NODES)
+    def claim(self, node: str) -> None:
+        try:
+            self.state.touch(node)
+            request = self.state.claim(node)
+        except UnknownNode:
+            assert node not in self.model.heard
+            return
+        self.model.heard[node] = self.model.now
+        wanted = self.model.claim(node)
+        assert (request is None) == (wanted is None)
+        if request is not None and wanted is not None:
+            assert request.request_id == wanted.name
+            assert request.client == digest(wanted.client)
+            self.handed.append((request, wanted))
+
+    @precondition(lambda self: self.handed)
+    @rule()
+    def poller_was_gone(self) -> None:
+        request, wanted = self.handed.pop()
+        if wanted.state == "claimed":
+            wanted.handed_out = False
+            self.model.put_back(wanted)
+        self.state.unclaim(request)
+
+    @rule(node=NODES, name=NAMES, acknowledge=st.booleans())
+    def control(self, node: str, name: str, *, acknowledge: bool) -> None:
+        credential = self.credentials.get(node, "none")
+        try:
+            outcome = self.state.control(node, name, credential, acknowledge=acknowledge)
+        except WrongProof:
+            assert node not in self.model.heard
+            return
+        if node in self.model.heard:
+            self.model.heard[node] = self.model.now
+        held = [s for s in self.model.at_work(node) if s.name == name]
+        claimed_first = sorted(held, key=lambda s: (s.state != "claimed", s.turn))
+        for one in claimed_first[:1]:
+            self.model.settle(one)
+            if one.is_live:
+                self.model.hold(one)
+                assert outcome.status == "active"
+                assert outcome.remaining == one.deadline - self.model.now
+                return
+            assert outcome.status == "expired"
+            return
+        assert outcome.status in {"completed/unavailable", "cancelled", "expired"}
+
+    @rule(node=NODES, client=CLIENTS, name=NAMES, size=SIZES)
+    def progress(self, node: str, client: str, name: str, size: int) -> None:
+        one = next((s for s in self.model.sent if (s.client, s.name) == (client, name)), None)
+        try:
+            self.state.progress(
+                node, digest(client), name, credential=self.credentials.get(node, "none"),
+                news={"news": size}, size=size,
+            )  # fmt: skip
+        except WrongProof:
+            assert node not in self.model.heard
+        except NotActive:
+            assert one is None or (one.state, one.node) != ("claimed", node)
+        except Finished:
+            assert one is not None
+            assert one.deadline <= self.model.now
+            self.model.settle(one)
+        except Full as full:
+            same(full.status, 503)
+        else:
+            assert one is not None
+            assert (one.state, one.node) == ("claimed", node)
+            one.has_news = True
+
+    @rule(client=CLIENTS, name=MAYBE_NAMES, size=SIZES,
+          proof=st.sampled_from(["none", "right", "wrong"]))  # fmt: skip
+    def answer(self, client: str, name: str, size: int, proof: str) -> None:
+        one = self.model.find(client, name) if name else self.model.nameless(client)
+        owner = self.credentials.get(one.node, "") if one is not None else ""
+        shown = {"none": "", "right": owner, "wrong": "wrong"}[proof]
+        try:
+            is_first = self.state.answer(digest(client), name, {"answer": size}, size, Proof(shown))
+        except UnknownRequest:
+            assert one is None
+        except Finished as end:
+            assert one is not None
+            assert not one.is_live
+            assert one not in self.model.unread
+            same(end.status, "completed" if "answered" in one.state else one.state)
+        except WrongProof:
+            assert one is not None
+            assert one.is_live
+            assert proof == "wrong"
+        except Full as full:
+            same(full.status, 503)
+            held = sum(s.answer_size for s in self.model.unread)
+            assert held + size > CONFIG.max_answer_bytes
+        else:
+            assert one is not None
+            assert is_first == one.is_live
+            if is_first:
+                assert one not in self.answered, "answered twice"
+                self.answered.add(one)
+                one.answer_size = size
+                self.model.end(one, "answered")
+            else:
+                assert one in self.model.unread
+
+    @rule(node=NODES, is_right=st.booleans())
+    def unregister(self, node: str, *, is_right: bool) -> None:
+        known = node in self.model.heard
+        try:
+            removed = self.state.unregister(node, self.credentials[node] if is_right and known
+                                            else "wrong")  # fmt: skip
+        except WrongProof:
+            assert known
+            assert not is_right
+            return
+        assert removed == known
+        if known:
+            self.model.remove(node)
+
+    # Clients
+
+    @rule(client=CLIENTS, name=MAYBE_NAMES, node=NODES, size=SIZES, token=st.sampled_from("ab"))
+    def submit(self, client: str, name: str, node: str, size: int, token: str) -> None:
+        known = self.model.find(client, name)
+        try:
+            remaining = self.state.submit(
+                digest(client), name, node, {"size": size}, size=size, token=token
+            )
+        except UnknownNode:
+            assert known is None
+            gone = node not in self.model.heard or self.model.is_gone(node)
+            assert gone or self.model.is_lost(node)
+        except Finished:
+            assert known is not None
+            assert not known.is_live
+            assert known not in [*self.model.unread, *self.model.replays]
+        except Full as full:
+            assert known is None
+            same(full.status, self.model.room(client, node, size))
+        else:
+            if known is not None:
+                assert remaining == max(0.0, known.deadline - self.model.now)
+                return
+            assert self.model.room(client, node, size) == 0
+            assert remaining == CONFIG.request_deadline
+            one = Sent(client, name, node, size, token, self.model.now + CONFIG.request_deadline)
+            self.model.sent.append(one)
+            self.model.queues[node].append(one)
+            assert self.woken[-1] == node
+
+    @rule(client=CLIENTS, name=NAMES, token=st.sampled_from("ab"),
+          stage=st.sampled_from([Stage.CANCELLED, Stage.EXPIRED]))  # fmt: skip
+    def cancel(self, client: str, name: str, token: str, stage: Stage) -> None:
+        one = self.model.find(client, name)
+        try:
+            found, removed = self.state.cancel(digest(client), name, token, stage, "cancelled")
+        except WrongProof:
+            assert one is None or one.token != token or one.state.startswith("answered")
+            return
+        assert one is not None
+        assert one.token == token
+        assert removed == (one.state == "queued")
+        if one.is_live:
+            self.model.end(one, ENDS[stage])
+        assert one.state == found
+
+    @rule(client=CLIENTS, name=NAMES)
+    def retrieve(self, client: str, name: str) -> None:
+        one = self.model.find(client, name)
+        try:
+            found = self.state.retrieve(digest(client), name)
+        except UnknownRequest:
+            assert one is None or one.state == "answered and let go"
+        except Finished as end:
+            assert one is not None
+            same(end.status, one.state)
+        else:
+            assert one is not None
+            if isinstance(found, Pending):
+                assert one.is_live, "an end was lost"
+                assert found.remaining == one.deadline - self.model.now
+                assert (found.progress is not None) == one.has_news
+                one.has_news = False
+                return
+            assert one.state == "answered"
+            assert found == {"answer": one.answer_size}
+            self.model.read(one)
+
+    @rule(client=CLIENTS)
+    def retrieve_any(self, client: str) -> None:
+        unread = [s for s in self.model.unread if s.client == client]
+        try:
+            found = self.state.retrieve_any(digest(client))
+        except UnknownRequest:
+            assert unread == []
+        else:
+            assert found == {"answer": unread[0].answer_size}
+            self.model.read(unread[0])
+
+    # What always holds
+
+    @invariant()
+    def each_request_is_in_one_place(self) -> None:
+        live = {one.key: one for one in self.state.live()}
+        lying = [key for node in self.state.nodes.values() for key in (*node.queue, *node.claimed)]
+        assert sorted(lying) == sorted(live)
+        for node in self.state.nodes.values():
+            queued = [(one.client, one.request_id) for one in node.queue.values()]
+            wanted = [(digest(one.client), one.name) for one in self.model.queues[node.key]]
+            assert queued == wanted
+
+    @invariant()
+    def nothing_is_lost_and_nothing_else_is_kept(self) -> None:
+        assert set(self.state.nodes) == set(self.model.heard)
+        assert len(self.state.requests) == len(self.model.sent)
+        named = {request_key(digest(s.client), s.name) for s in self.model.sent if s.name}
+        assert named <= set(self.state.requests)
+        assert self.state.pending == len(self.model.pending())
+        assert self.state.is_idle == (not self.model.pending())
+
+    @invariant()
+    def each_end_is_counted_once(self) -> None:
+        assert all(one.outcomes <= 1 for one in self.model.sent)
+        counted = dict(self.state.counters.outcomes)
+        timed_out = counted.pop("timed_out", 0)
+        counted["expired"] = counted.get("expired", 0) + timed_out
+        counted["answered"] = counted.pop("completed", 0)
+        assert {name: n for name, n in counted.items() if n} == self.model.outcomes
+
+    @invariant()
+    def weights_are_true_and_bounded(self) -> None:
+        state, live = self.state, [s for s in self.model.sent if s.is_live]
+        assert state.request_bytes == sum(s.size for s in live) <= CONFIG.max_request_bytes
+        unread = sum(s.answer_size for s in self.model.unread)
+        assert state.unread_bytes == unread <= CONFIG.max_answer_bytes
+        assert state.replay_bytes == sum(s.answer_size for s in self.model.replays)
+        news = sum(one.progress_size for one in state.live())
+        assert state.progress_bytes == news <= CONFIG.max_progress_bytes
+
+    @invariant()
+    def counts_are_bounded(self) -> None:
+        state = self.state
+        assert len(state.nodes) <= CONFIG.max_nodes
+        assert state.pending <= CONFIG.max_requests
+        assert len(state.requests) <= (
+            CONFIG.max_requests + CONFIG.max_replays + CONFIG.max_outcomes
+        )
+        assert len(state._tombstones) <= CONFIG.max_outcomes
+        assert all(len(n.queue) <= CONFIG.max_requests for n in state.nodes.values())
+        assert all(box.pending for box in state.mailboxes.values())
+        assert all(box.pending <= CONFIG.max_client_requests for box in state.mailboxes.values())
+
+
+def test_any_interleaving() -> None:
+    run_state_machine_as_test(
+        Relay,
+        settings=settings(
+            max_examples=600,
+            stateful_step_count=60,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
