@@ -39,6 +39,8 @@ CLIENTS = st.sampled_from(["client-a", "client-b"])
 NAMES = st.sampled_from(["r1", "r2", "r3", "r4"])
 MAYBE_NAMES = NAMES | st.just("")
 SIZES = st.integers(1, 12)
+AIMS = st.integers(0, 11)
+"""Most calls are about a request or a node that is there: which one."""
 CONFIG = Config(
     node_lease=30,
     silent_grace=20.0,
@@ -78,9 +80,21 @@ class Relay(RuleBasedStateMachine):
         self.answered: set[Sent] = set()
         self.handed: list[tuple[Request, Sent]] = []
 
+    def request(self, aim: int, client: str, name: str) -> tuple[str, str]:
+        """The client and name of a request that was sent, or now and then just any."""
+        named = [one for one in self.model.sent if one.name]
+        if aim < 10 and named:
+            return named[-1 - aim % len(named)].client, named[-1 - aim % len(named)].name
+        return client, name
+
+    def node(self, aim: int, node: str) -> str:
+        """A node that is registered, or now and then just any."""
+        known = sorted(self.model.heard)
+        return known[aim % len(known)] if aim < 10 and known else node
+
     # Time
 
-    @rule(seconds=st.sampled_from([0.5, 5, 10, 25, 30, 50, 100]), is_seen=st.booleans())
+    @rule(seconds=st.sampled_from([0.5, 5, 5, 10, 10, 25, 26, 50, 100]), is_seen=st.booleans())
     def wait(self, seconds: float, *, is_seen: bool) -> None:
         self.clock.now += seconds
         self.model.now = self.clock.now
@@ -113,8 +127,9 @@ class Relay(RuleBasedStateMachine):
             self.model.queues[node] = []
         self.model.heard[node] = self.model.now
 
-    @rule(node=NODES)
-    def claim(self, node: str) -> None:
+    @rule(node=NODES, aim=AIMS)
+    def claim(self, node: str, aim: int) -> None:
+        node = self.node(aim, node)
         try:
             self.state.touch(node)
             request = self.state.claim(node)
@@ -138,8 +153,9 @@ class Relay(RuleBasedStateMachine):
             self.model.put_back(wanted)
         self.state.unclaim(request)
 
-    @rule(node=NODES, name=NAMES, acknowledge=st.booleans())
-    def control(self, node: str, name: str, *, acknowledge: bool) -> None:
+    @rule(node=NODES, name=NAMES, aim=AIMS, acknowledge=st.booleans())
+    def control(self, node: str, name: str, aim: int, *, acknowledge: bool) -> None:
+        node, name = self.node(aim, node), self.request(aim, "", name)[1]
         credential = self.credentials.get(node, "none")
         try:
             outcome = self.state.control(node, name, credential, acknowledge=acknowledge)
@@ -161,8 +177,9 @@ class Relay(RuleBasedStateMachine):
             return
         assert outcome.status in {"completed/unavailable", "cancelled", "expired"}
 
-    @rule(node=NODES, client=CLIENTS, name=NAMES, size=SIZES)
-    def progress(self, node: str, client: str, name: str, size: int) -> None:
+    @rule(node=NODES, client=CLIENTS, name=NAMES, size=SIZES, aim=AIMS)
+    def progress(self, *, node: str, client: str, name: str, size: int, aim: int) -> None:
+        node, (client, name) = self.node(aim, node), self.request(aim, client, name)
         one = next((s for s in self.model.sent if (s.client, s.name) == (client, name)), None)
         try:
             self.state.progress(
@@ -185,8 +202,10 @@ class Relay(RuleBasedStateMachine):
             one.has_news = True
 
     @rule(client=CLIENTS, name=MAYBE_NAMES, size=SIZES,
-          proof=st.sampled_from(["none", "right", "wrong"]))  # fmt: skip
-    def answer(self, client: str, name: str, size: int, proof: str) -> None:
+          proof=st.sampled_from(["none", "right", "wrong"]), aim=AIMS)  # fmt: skip
+    def answer(self, *, client: str, name: str, size: int, proof: str, aim: int) -> None:
+        if name:
+            client, name = self.request(aim, client, name)
         one = self.model.find(client, name) if name else self.model.nameless(client)
         owner = self.credentials.get(one.node, "") if one is not None else ""
         shown = {"none": "", "right": owner, "wrong": "wrong"}[proof]
@@ -210,6 +229,7 @@ class Relay(RuleBasedStateMachine):
         else:
             assert one is not None
             assert is_first == one.is_live
+            assert proof != "wrong" or not is_first
             if is_first:
                 assert one not in self.answered, "answered twice"
                 self.answered.add(one)
@@ -218,7 +238,7 @@ class Relay(RuleBasedStateMachine):
             else:
                 assert one in self.model.unread
 
-    @rule(node=NODES, is_right=st.booleans())
+    @rule(node=NODES, is_right=st.sampled_from([True, False, False, False]))
     def unregister(self, node: str, *, is_right: bool) -> None:
         known = node in self.model.heard
         try:
@@ -234,8 +254,16 @@ class Relay(RuleBasedStateMachine):
 
     # Clients
 
-    @rule(client=CLIENTS, name=MAYBE_NAMES, node=NODES, size=SIZES, token=st.sampled_from("ab"))
-    def submit(self, client: str, name: str, node: str, size: int, token: str) -> None:
+    @rule(
+        client=CLIENTS,
+        name=MAYBE_NAMES,
+        node=NODES,
+        size=SIZES,
+        token=st.sampled_from("ab"),
+        aim=AIMS,
+    )
+    def submit(self, *, client: str, name: str, node: str, size: int, token: str, aim: int) -> None:
+        node = self.node(aim, node)
         known = self.model.find(client, name)
         try:
             remaining = self.state.submit(
@@ -264,8 +292,9 @@ class Relay(RuleBasedStateMachine):
             assert self.woken[-1] == node
 
     @rule(client=CLIENTS, name=NAMES, token=st.sampled_from("ab"),
-          stage=st.sampled_from([Stage.CANCELLED, Stage.EXPIRED]))  # fmt: skip
-    def cancel(self, client: str, name: str, token: str, stage: Stage) -> None:
+          stage=st.sampled_from([Stage.CANCELLED, Stage.EXPIRED]), aim=AIMS)  # fmt: skip
+    def cancel(self, *, client: str, name: str, token: str, stage: Stage, aim: int) -> None:
+        client, name = self.request(aim, client, name)
         one = self.model.find(client, name)
         try:
             found, removed = self.state.cancel(digest(client), name, token, stage, "cancelled")
@@ -279,8 +308,9 @@ class Relay(RuleBasedStateMachine):
             self.model.end(one, ENDS[stage])
         assert one.state == found
 
-    @rule(client=CLIENTS, name=NAMES)
-    def retrieve(self, client: str, name: str) -> None:
+    @rule(client=CLIENTS, name=NAMES, aim=AIMS)
+    def retrieve(self, client: str, name: str, aim: int) -> None:
+        client, name = self.request(aim, client, name)
         one = self.model.find(client, name)
         try:
             found = self.state.retrieve(digest(client), name)
@@ -370,8 +400,8 @@ def test_any_interleaving() -> None:
     run_state_machine_as_test(
         Relay,
         settings=settings(
-            max_examples=600,
-            stateful_step_count=60,
+            max_examples=500,
+            stateful_step_count=80,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
