@@ -59,6 +59,7 @@ class Inside:
     context: Context
     http: aiohttp.ClientSession
     clock: Clock
+    runner: Runner
     credentials: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -205,6 +206,6 @@ async def inside(*, real_time: bool = False, **settings: Setting) -> AsyncIterat
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
         async with aiohttp.ClientSession() as http:
-            yield Inside(url, app[CONTEXT], http, clock)
+            yield Inside(url, app[CONTEXT], http, clock, runner)
     finally:
         await runner.cleanup()
