@@ -6,32 +6,25 @@ No request is answered twice, none that was accepted is lost, each ends once, bo
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
     precondition,
     rule,
     run_state_machine_as_test,
 )
 
-from tokenplace_harness.inside import Clock
-from tokenplace_harness.model import Model, Sent
+from tokenplace_harness.model import Sent
+from tokenplace_harness.promises import CONFIG, Promises
 from tokenplace_relay.capabilities import Capabilities
-from tokenplace_relay.config import Config
-from tokenplace_relay.memory import Memory
 from tokenplace_relay.state import (
     Finished,
     Full,
     NotActive,
     Pending,
     Proof,
-    Request,
     Stage,
     UnknownNode,
     UnknownRequest,
     WrongProof,
     digest,
-    request_key,
 )
 
 NODES = st.sampled_from(["node-a", "node-b", "node-c"])
@@ -41,24 +34,6 @@ MAYBE_NAMES = NAMES | st.just("")
 SIZES = st.integers(1, 12)
 AIMS = st.integers(0, 11)
 """Most calls are about a request or a node that is there: which one."""
-CONFIG = Config(
-    node_lease=30,
-    silent_grace=20.0,
-    in_flight_lease=25.0,
-    request_deadline=100.0,
-    answer_ttl=60.0,
-    terminal_ttl=50.0,
-    tombstone_ttl=20.0,
-    max_nodes=2,
-    max_queue_depth=3,
-    max_client_requests=4,
-    max_requests=6,
-    max_request_bytes=40,
-    max_answer_bytes=30,
-    max_progress_bytes=20,
-    max_replays=2,
-    max_outcomes=5,
-)
 ENDS = {Stage.CANCELLED: "cancelled", Stage.EXPIRED: "expired"}
 
 
@@ -67,18 +42,8 @@ def same(found: object, wanted: object) -> None:
     assert found == wanted
 
 
-class Relay(RuleBasedStateMachine):
+class Relay(Promises):
     """Peers and time in any order."""
-
-    @initialize()
-    def start(self) -> None:
-        self.clock = Clock()
-        self.woken: list[str] = []
-        self.state = Memory(CONFIG, self.clock, self.woken.append, lambda _key: None)
-        self.model = Model(CONFIG, self.clock.now)
-        self.credentials: dict[str, str] = {}
-        self.answered: set[Sent] = set()
-        self.handed: list[tuple[Request, Sent]] = []
 
     def request(self, aim: int, client: str, name: str) -> tuple[str, str]:
         """The client and name of a request that was sent, or now and then just any."""
@@ -86,6 +51,11 @@ class Relay(RuleBasedStateMachine):
         if aim < 10 and named:
             return named[-1 - aim % len(named)].client, named[-1 - aim % len(named)].name
         return client, name
+
+    def node_of(self, aim: int, node: str, client: str, name: str) -> str:
+        """The node that a request was sent to, or now and then just any."""
+        found = [s.node for s in self.model.sent if s.name == name and client in {"", s.client}]
+        return found[-1] if aim % 4 and found else self.node(aim, node)
 
     def node(self, aim: int, node: str) -> str:
         """A node that is registered, or now and then just any."""
@@ -96,6 +66,19 @@ class Relay(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.5, 5, 5, 10, 10, 25, 26, 50, 100]), is_seen=st.booleans())
     def wait(self, seconds: float, *, is_seen: bool) -> None:
+        self.wait_exactly(seconds, is_seen=is_seen)
+
+    @precondition(lambda self: any(one.is_live for one in self.model.sent))
+    @rule(aim=AIMS, is_seen=st.booleans())
+    def wait_for_a_deadline(self, aim: int, *, is_seen: bool) -> None:
+        ends = sorted(one.deadline for one in self.model.sent if one.is_live)
+        self.wait_exactly(max(0.0, ends[aim % len(ends)] - self.clock.now), is_seen=is_seen)
+
+    @rule(seconds=st.sampled_from([5, 25, 26]))
+    def wait_and_see(self, seconds: float) -> None:
+        self.wait_exactly(seconds, is_seen=True)
+
+    def wait_exactly(self, seconds: float, *, is_seen: bool) -> None:
         self.clock.now += seconds
         self.model.now = self.clock.now
         if is_seen:
@@ -155,7 +138,8 @@ class Relay(RuleBasedStateMachine):
 
     @rule(node=NODES, name=NAMES, aim=AIMS, acknowledge=st.booleans())
     def control(self, node: str, name: str, aim: int, *, acknowledge: bool) -> None:
-        node, name = self.node(aim, node), self.request(aim, "", name)[1]
+        name = self.request(aim, "", name)[1]
+        node = self.node_of(aim, node, "", name)
         credential = self.credentials.get(node, "none")
         try:
             outcome = self.state.control(node, name, credential, acknowledge=acknowledge)
@@ -179,7 +163,8 @@ class Relay(RuleBasedStateMachine):
 
     @rule(node=NODES, client=CLIENTS, name=NAMES, size=SIZES, aim=AIMS)
     def progress(self, *, node: str, client: str, name: str, size: int, aim: int) -> None:
-        node, (client, name) = self.node(aim, node), self.request(aim, client, name)
+        client, name = self.request(aim, client, name)
+        node = self.node_of(aim, node, client, name)
         one = next((s for s in self.model.sent if (s.client, s.name) == (client, name)), None)
         try:
             self.state.progress(
@@ -341,59 +326,6 @@ class Relay(RuleBasedStateMachine):
         else:
             assert found == {"answer": unread[0].answer_size}
             self.model.read(unread[0])
-
-    # What always holds
-
-    @invariant()
-    def each_request_is_in_one_place(self) -> None:
-        live = {one.key: one for one in self.state.live()}
-        lying = [key for node in self.state.nodes.values() for key in (*node.queue, *node.claimed)]
-        assert sorted(lying) == sorted(live)
-        for node in self.state.nodes.values():
-            queued = [(one.client, one.request_id) for one in node.queue.values()]
-            wanted = [(digest(one.client), one.name) for one in self.model.queues[node.key]]
-            assert queued == wanted
-
-    @invariant()
-    def nothing_is_lost_and_nothing_else_is_kept(self) -> None:
-        assert set(self.state.nodes) == set(self.model.heard)
-        assert len(self.state.requests) == len(self.model.sent)
-        named = {request_key(digest(s.client), s.name) for s in self.model.sent if s.name}
-        assert named <= set(self.state.requests)
-        assert self.state.pending == len(self.model.pending())
-        assert self.state.is_idle == (not self.model.pending())
-
-    @invariant()
-    def each_end_is_counted_once(self) -> None:
-        assert all(one.outcomes <= 1 for one in self.model.sent)
-        counted = dict(self.state.counters.outcomes)
-        timed_out = counted.pop("timed_out", 0)
-        counted["expired"] = counted.get("expired", 0) + timed_out
-        counted["answered"] = counted.pop("completed", 0)
-        assert {name: n for name, n in counted.items() if n} == self.model.outcomes
-
-    @invariant()
-    def weights_are_true_and_bounded(self) -> None:
-        state, live = self.state, [s for s in self.model.sent if s.is_live]
-        assert state.request_bytes == sum(s.size for s in live) <= CONFIG.max_request_bytes
-        unread = sum(s.answer_size for s in self.model.unread)
-        assert state.unread_bytes == unread <= CONFIG.max_answer_bytes
-        assert state.replay_bytes == sum(s.answer_size for s in self.model.replays)
-        news = sum(one.progress_size for one in state.live())
-        assert state.progress_bytes == news <= CONFIG.max_progress_bytes
-
-    @invariant()
-    def counts_are_bounded(self) -> None:
-        state = self.state
-        assert len(state.nodes) <= CONFIG.max_nodes
-        assert state.pending <= CONFIG.max_requests
-        assert len(state.requests) <= (
-            CONFIG.max_requests + CONFIG.max_replays + CONFIG.max_outcomes
-        )
-        assert len(state._tombstones) <= CONFIG.max_outcomes
-        assert all(len(n.queue) <= CONFIG.max_requests for n in state.nodes.values())
-        assert all(box.pending for box in state.mailboxes.values())
-        assert all(box.pending <= CONFIG.max_client_requests for box in state.mailboxes.values())
 
 
 def test_any_interleaving() -> None:

@@ -1,0 +1,93 @@
+"""What always holds between the relay's state and its model."""
+
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
+
+from tokenplace_harness.inside import Clock
+from tokenplace_harness.model import Model, Sent
+from tokenplace_relay.config import Config
+from tokenplace_relay.memory import Memory
+from tokenplace_relay.state import Request, digest, request_key
+
+CONFIG = Config(
+    node_lease=30,
+    silent_grace=20.0,
+    in_flight_lease=25.0,
+    request_deadline=100.0,
+    answer_ttl=60.0,
+    terminal_ttl=50.0,
+    tombstone_ttl=20.0,
+    max_nodes=2,
+    max_queue_depth=3,
+    max_client_requests=4,
+    max_requests=6,
+    max_request_bytes=40,
+    max_answer_bytes=30,
+    max_progress_bytes=20,
+    max_replays=2,
+    max_outcomes=5,
+)
+
+
+class Promises(RuleBasedStateMachine):
+    """A relay's state and its model side by side; the rules of peers and time come with a test."""
+
+    @initialize()
+    def start(self) -> None:
+        self.clock = Clock()
+        self.woken: list[str] = []
+        self.state = Memory(CONFIG, self.clock, self.woken.append, lambda _key: None)
+        self.model = Model(CONFIG, self.clock.now)
+        self.credentials: dict[str, str] = {}
+        self.answered: set[Sent] = set()
+        self.handed: list[tuple[Request, Sent]] = []
+
+    @invariant()
+    def each_request_is_in_one_place(self) -> None:
+        live = {one.key: one for one in self.state.live()}
+        lying = [key for node in self.state.nodes.values() for key in (*node.queue, *node.claimed)]
+        assert sorted(lying) == sorted(live)
+        for node in self.state.nodes.values():
+            queued = [(one.client, one.request_id) for one in node.queue.values()]
+            wanted = [(digest(one.client), one.name) for one in self.model.queues[node.key]]
+            assert queued == wanted
+
+    @invariant()
+    def nothing_is_lost_and_nothing_else_is_kept(self) -> None:
+        assert set(self.state.nodes) == set(self.model.heard)
+        assert len(self.state.requests) == len(self.model.sent)
+        named = {request_key(digest(s.client), s.name) for s in self.model.sent if s.name}
+        assert named <= set(self.state.requests)
+        assert self.state.pending == len(self.model.pending())
+        assert self.state.is_idle == (not self.model.pending())
+
+    @invariant()
+    def each_end_is_counted_once(self) -> None:
+        assert all(one.outcomes <= 1 for one in self.model.sent)
+        counted = dict(self.state.counters.outcomes)
+        timed_out = counted.pop("timed_out", 0)
+        counted["expired"] = counted.get("expired", 0) + timed_out
+        counted["answered"] = counted.pop("completed", 0)
+        assert {name: n for name, n in counted.items() if n} == self.model.outcomes
+
+    @invariant()
+    def weights_are_true_and_bounded(self) -> None:
+        state, live = self.state, [s for s in self.model.sent if s.is_live]
+        assert state.request_bytes == sum(s.size for s in live) <= CONFIG.max_request_bytes
+        unread = sum(s.answer_size for s in self.model.unread)
+        assert state.unread_bytes == unread <= CONFIG.max_answer_bytes
+        assert state.replay_bytes == sum(s.answer_size for s in self.model.replays)
+        news = sum(one.progress_size for one in state.live())
+        assert state.progress_bytes == news <= CONFIG.max_progress_bytes
+
+    @invariant()
+    def counts_are_bounded(self) -> None:
+        state = self.state
+        assert len(state.nodes) <= CONFIG.max_nodes
+        assert state.pending <= CONFIG.max_requests
+        assert len(state.requests) <= (
+            CONFIG.max_requests + CONFIG.max_replays + CONFIG.max_outcomes
+        )
+        assert len(state._tombstones) <= CONFIG.max_outcomes
+        assert all(len(n.queue) <= CONFIG.max_requests for n in state.nodes.values())
+        assert all(box.pending for box in state.mailboxes.values())
+        assert all(box.pending <= CONFIG.max_client_requests for box in state.mailboxes.values())
