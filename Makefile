@@ -35,7 +35,7 @@ format: sync ## put the style right
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
-page: ## build the chat page anew from relay/page (needs Node 18 or newer)
+page: ## build the chat page anew from relay/page (needs Node 20 or newer)
 	@cd relay/page && npm ci --silent && npm run --silent types && npm run --silent build
 
 docs: sync ## write the generated pages anew

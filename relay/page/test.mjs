@@ -27,7 +27,7 @@ try {
     logLevel: "warning",
   });
   const files = names.map((name) => join(target, name.replace(/\.ts$/, ".cjs")));
-  const done = spawnSync(process.execPath, ["--enable-source-maps", "--test", ...files], { stdio: "inherit" });
+  const done = spawnSync(process.execPath, ["--enable-source-maps", "--test", "--test-reporter=tap", ...files], { stdio: "inherit" });
   process.exitCode = done.status ?? 1;
 } finally {
   rmSync(target, { recursive: true });

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -234,12 +236,22 @@ def test_colours_follow_the_system_and_the_button(
     assert person.page.evaluate(ground) == dark
 
 
-def test_commands_name_this_relay(person: Person, shared_relay: RelayProcess) -> None:
+def test_commands_name_this_relay_and_work(
+    person: Person, shared_relay: RelayProcess, workers: Nodes
+) -> None:
     person.page.goto(f"{shared_relay.url}/#connect")
     commands = person.page.locator("figure pre")
     expect(commands.first).to_have_text(f"python server.py --relay_url {shared_relay.url}")
     expect(commands.nth(1)).to_contain_text(f'base_url="{shared_relay.url}/api/v1"')
     expect(commands.last).to_have_text(f"tokenplace-relay probe {shared_relay.url}")
+    workers.add(shared_relay.url, explain)
+    code = commands.nth(1).inner_text()
+    for command in ([sys.executable, "-c", code], ["sh", "-c", commands.nth(2).inner_text()]):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert "Two files are equal" in done.stdout, done.stderr
+    program = str(Path(sys.executable).with_name("tokenplace-relay"))
+    words = commands.last.inner_text().split()
+    subprocess.run([program, *words[1:]], check=True, capture_output=True, timeout=60)
     for name in ("Health", "Version", "Diagnostics"):
         address = person.page.get_by_role("link", name=name).get_attribute("href")
         assert person.page.request.get(f"{shared_relay.url}{address}").ok

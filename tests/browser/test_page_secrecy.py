@@ -38,7 +38,7 @@ def test_no_word_is_seen_on_the_relays_side(
         await job.answer(REPLY)
 
     with (
-        relay_process("--log-level", "DEBUG") as relay,
+        relay_process("--log-level", "DEBUG", RELAY_DRAIN_DELAY_SECONDS="0") as relay,
         recording(int(relay.url.rpartition(":")[2])) as recorder,
     ):
         workers.add(recorder.url, reveal)

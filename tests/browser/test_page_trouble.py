@@ -320,17 +320,36 @@ def test_first_page_of_something_else_is_no_relay(person: Person) -> None:
     person.sees("The relay cannot be reached.")
 
 
-def test_asking_too_often_is_told_with_the_time(person: Person) -> None:
+def test_rate_is_told_before_it_is_used_up_and_then_with_the_time(
+    new_person: Callable[..., Person], workers: Nodes
+) -> None:
+    with relay_process(API_RATE_LIMIT="3/hour") as relay:
+        workers.add(relay.url, echo)
+        person = new_person()
+        person.open(relay.url)
+        hints = person.page.locator("#hints")
+        for left in ("2 more questions", "1 more question", "no more questions"):
+            person.ask(left)
+            person.gets(f"You said: {left}")
+            expect(hints).to_contain_text(f"The relay takes {left} from your address in the next")
+        person.ask("one too many")
+        person.sees("Too many requests came from your address.")
+        person.sees("You can ask again in 59 min")
+        expect(person.page.get_by_role("button", name="Ask again")).to_be_disabled()
+        expect(person.page.get_by_role("button", name="Edit question")).to_be_enabled()
+
+
+def test_asking_too_often_for_a_moment_is_waited_out(
+    person: Person, shared_relay: RelayProcess, workers: Nodes
+) -> None:
+    workers.add(shared_relay.url, echo)
     body = '{"error": {"code": "rate_limit_exceeded", "message": "m"}}'
-    headers = {"Retry-After": "4000", "content-type": "application/json"}
-    person.page.route(
-        "**/servers/next*", lambda route: route.fulfill(status=429, body=body, headers=headers)
-    )
+    headers = {"Retry-After": "2", "content-type": "application/json"}
+    answer = {"status": 429, "body": body, "headers": headers}
+    person.page.route("**/servers/next*", lambda route: route.fulfill(**answer), times=1)
     person.ask("again and again")
-    person.sees("Too many requests came from your address.")
-    person.sees("You can ask again in 1 h 6 min.")
-    expect(person.page.get_by_role("button", name="Ask again")).to_be_disabled()
-    expect(person.page.get_by_role("button", name="Edit question")).to_be_enabled()
+    person.sees("Too many requests came from your address. Trying again")
+    person.gets("You said: again and again")
 
 
 def test_polling_is_gentle(

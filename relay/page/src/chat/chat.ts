@@ -147,7 +147,9 @@ export class Chat extends Store {
 
   private fail(id: number, problem: Problem): void {
     this.node = null;
-    const retryAt = this.clock.now() + (problem.retryAfter ?? 0) * 1000;
+    // Other problems may pass sooner, or be cured by another choice.
+    const wait = problem.kind === "limited" ? (problem.retryAfter ?? 0) : 0;
+    const retryAt = this.clock.now() + wait * 1000;
     this.change(id, () => ({ state: "failed", problem, retryAt }));
   }
 

@@ -4,6 +4,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from playwright._impl._driver import compute_driver_executable
+
 from tokenplace_cluster.debian import require_packages
 
 FOLDER = Path(__file__).parents[5] / "relay" / "page"
@@ -19,6 +21,16 @@ def packages() -> Path:
         run("npm", "ci")
         shutil.copyfile(lock, stamp)
     return folder
+
+
+def node() -> str:
+    """Node 20 or newer: the machine's own, else the one that came with Playwright."""
+    own = shutil.which("node")
+    if own is not None:
+        said = subprocess.run([own, "--version"], capture_output=True, text=True, check=True)
+        if int(said.stdout.lstrip("v").partition(".")[0]) >= 20:
+            return own
+    return str(compute_driver_executable()[0])
 
 
 def run(*command: str, environment: dict[str, str] | None = None) -> str:
