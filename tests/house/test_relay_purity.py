@@ -1,0 +1,34 @@
+"""The relay's state machine is pure: no I/O, no clock of its own, and nothing to wait for."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).parents[2] / "relay" / "src" / "tokenplace_relay"
+PURE = [
+    "state", "timed", "ledger", "node_moves", "client_moves", "memory", "selection", "rates",
+    "addresses", "prefer",
+]  # fmt: skip
+FORBIDDEN = {
+    "aiohttp", "asyncio", "logging", "os", "socket", "structlog", "threading", "time", "datetime",
+}  # fmt: skip
+WAITING = ast.Await | ast.AsyncFunctionDef | ast.AsyncFor | ast.AsyncWith
+
+
+def imported(tree: ast.AST) -> set[str]:
+    plain = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    named = {str(n.module) for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    return {name.partition(".")[0] for name in plain | named}
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_module_is_pure(module: str) -> None:
+    tree = ast.parse((SOURCES / f"{module}.py").read_text())
+    assert imported(tree) & FORBIDDEN == set()
+    assert not [node for node in ast.walk(tree) if isinstance(node, WAITING)]
+
+
+def test_every_file_of_the_relay_fits_in_the_eye() -> None:
+    long = [p.name for p in SOURCES.glob("*.py") if len(p.read_text().splitlines()) >= 400]
+    assert long == []
