@@ -192,7 +192,8 @@ class Ledger:
 
     def note_read(self, request: Request) -> None:
         """Move an answer that was read for the first time to the replays."""
-        if request.key not in self.mailboxes.get(request.client, Mailbox()).unread:
+        mailbox = self.mailboxes.get(request.client)
+        if mailbox is None or request.key not in mailbox.unread:
             return
         self._take_from_unread(request)
         self._replays.put(request.key, request, self.now())
