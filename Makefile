@@ -5,11 +5,12 @@ TOOLS := .tools
 UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 RUN := $(UV) run --locked
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
-.PHONY: help demo test e2e lint format docs page sync
+.PHONY: help demo test bench-operator e2e lint format docs page sync
 
 help: ## list what can be typed
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: sync ## a relay made by the operator, on a real cluster (ONCE=1: check and leave; CONTEXT=name: on your cluster)
 	@$(RUN) tokenplace-cluster demo $(if $(ONCE),--once) $(if $(CONTEXT),--context $(CONTEXT))
@@ -20,6 +21,10 @@ test: sync ## every test, on real parts (PYTEST_ARGS="tests/unit" for some of th
 
 e2e: sync ## the tests of a relay in real pods, on your cluster (CONTEXT=name RELAY_IMAGE=... OPERATOR_IMAGE=...)
 	TOKENPLACE_TEST_CONTEXT=$(CONTEXT) $(RUN) pytest tests/node/test_relay_pods.py
+
+bench-operator: sync ## the operator beside its rivals, at 1, 100 and 1,000 relays (BENCH_ARGS="--counts 100")
+	@$(RUN) tokenplace-cluster build
+	$(RUN) tokenplace-bench operator $(BENCH_ARGS)
 
 lint: sync ## style, types, import layers, workflows and Dockerfiles
 	$(RUN) ruff check .

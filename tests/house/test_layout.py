@@ -13,7 +13,7 @@ def test_operator_folder_holds_no_python_outside_src() -> None:
 
 
 def test_no_packages_among_the_tests() -> None:
-    sources = {ROOT / "tests" / name / "src" for name in ("cluster", "harness")}
+    sources = {ROOT / "tests" / name / "src" for name in ("cluster", "harness", "bench")}
     found = (ROOT / "tests").rglob("__init__.py")
     packages = [path for path in found if not sources.intersection(path.parents)]
     assert packages == []

@@ -1,0 +1,91 @@
+"""`tokenplace-bench operator`: the operator beside its rivals, on real control planes."""
+
+import asyncio
+import json
+import os
+import platform
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tokenplace_bench import ours, rivals
+from tokenplace_bench.table import table, verdicts
+from tokenplace_operator.kinds import Object
+
+QUIET_LOAD = 0.3
+"""A load per core that is higher than this before the run is other people's work."""
+
+cli = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Benchmarks on real parts.",
+)
+
+
+@cli.callback()
+def root() -> None:
+    """Measure on real parts."""
+
+
+@cli.command("operator")
+def bench_operator(
+    *,
+    counts: Annotated[str, typer.Option(help="Numbers of relays.")] = "1,100,1000",
+    workers: Annotated[int, typer.Option(help="Reconciles at a time; applies for bare.")] = 4,
+    idle: Annotated[float, typer.Option(help="Seconds of idle time that are watched.")] = 60.0,
+    repairs: Annotated[int, typer.Option(help="Children that are deleted.")] = 200,
+    only: Annotated[str, typer.Option(help="ours, bare and plain, or some of them.")] = (
+        "bare,plain,ours"
+    ),
+    profile: Annotated[Path | None, typer.Option(help="Profile the operator into files.")] = None,
+    output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path(
+        "bench-operator.json"
+    ),
+) -> None:
+    """Measure creation, restart, idle, repair, memory and CPU. Exit code 1: a target is missed."""
+    console = Console()
+    repeats = {int(one): rounds(int(one)) for one in counts.split(",")}
+    results: Object = {"machine": machine()}
+    settings = ours.Settings(workers, idle, repairs, profile)
+    contenders: dict[str, Callable[[], Coroutine[Any, Any, Object]]] = {
+        "bare": lambda: rivals.measure_bare(repeats, workers),
+        "plain": lambda: rivals.measure_plain(repeats),
+        "ours": lambda: ours.measure(repeats, settings),
+    }
+    for name in only.split(","):
+        console.print(f"{datetime.now(UTC):%H:%M:%S} measuring: {name}")
+        results["machine"]["load_before"][name] = round(os.getloadavg()[0], 2)
+        results[name] = asyncio.run(contenders[name]())
+    output.write_text(json.dumps(results, indent=2) + "\n")
+    console.print(table(results))
+    found = verdicts(results)
+    for one in found:
+        console.print(("[green]met[/green]    " if one.met else "[red]missed[/red] ") + one.text)
+    console.print(f"written to {output}")
+    raise typer.Exit(0 if all(one.met for one in found) else 1)
+
+
+def rounds(count: int) -> int:
+    """How often a number of relays is created; the median counts. Small ones are over soon."""
+    return 5 if count <= 10 else 1
+
+
+def machine() -> Object:
+    """What it ran on, and whether something else ran there too."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cores": cores,
+        "python": platform.python_version(),
+        "load_before": {},
+        "other_work": load / cores > QUIET_LOAD,
+    }
+
+
+if __name__ == "__main__":
+    cli()

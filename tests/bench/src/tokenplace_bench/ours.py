@@ -1,0 +1,176 @@
+"""The operator itself: creation, restart, idle, repair, memory and CPU at each number of relays."""
+
+import asyncio
+import random
+import signal
+import statistics
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenplace_bench.arrivals import Arrivals
+from tokenplace_bench.processes import Usage
+from tokenplace_bench.relays import create
+from tokenplace_bench.stage import Stage, audit_now, times, until
+from tokenplace_cluster.operator_process import PROGRAM, RUN, OperatorProcess
+from tokenplace_operator.kinds import RELAY, Kind, Object
+
+PREFIX = "tokenplace_operator"
+SETTLE_SECONDS = 600.0
+QUIET_SECONDS = 2.0
+PROFILED = "import cProfile; cProfile.run({program!r}, {path!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the operator is run and for how long it is looked at."""
+
+    workers: int
+    idle_seconds: float
+    repairs: int
+    profile: Path | None = None
+
+
+@dataclass(slots=True)
+class Running:
+    """The operator's process of now; a restart replaces it."""
+
+    stage: Stage
+    settings: Settings
+    process: OperatorProcess
+    starts: int = 1
+
+    @classmethod
+    def on(cls, stage: Stage, settings: Settings) -> "Running":
+        """Start it on a stage."""
+        return cls(stage, settings, _start(stage, settings, 0))
+
+    def start_again(self) -> None:
+        """Start a new process; the one before must have ended."""
+        self.process = _start(self.stage, self.settings, self.starts)
+        self.starts += 1
+
+    def usage(self) -> Usage:
+        """What the process has used."""
+        return Usage.of(self.process.popen.pid)
+
+    async def settled(self, reconciles: int) -> float:
+        """Wait until so many reconciles are done and none waits; the time of the last one."""
+        await until(self.process.leads, SETTLE_SECONDS)
+        last, since = -1.0, time.monotonic()
+        deadline = since + SETTLE_SECONDS
+        while True:
+            found = await asyncio.to_thread(self.process.metrics)
+            done = sum(v for (name, _), v in found.items() if name == f"{PREFIX}_reconcile_total")
+            busy = found[f"{PREFIX}_workqueue_depth", frozenset()]
+            busy += found[f"{PREFIX}_workqueue_longest_running_seconds", frozenset()]
+            now = time.monotonic()
+            if done != last or busy:
+                last, since = done, now
+            elif done >= reconciles and now - since >= QUIET_SECONDS:
+                return since
+            if now > deadline:
+                raise TimeoutError(f"{done:g} reconciles, and it never became quiet")
+            await asyncio.sleep(0.2)
+
+
+async def measure(repeats: dict[int, int], settings: Settings) -> Object:
+    """All that is measured of the operator, by the number of relays."""
+    results: Object = {}
+    async with Stage.open() as stage:
+        running = Running.on(stage, settings)
+        try:
+            await stage.warm_up()
+            for count, rounds in repeats.items():
+                results[str(count)] = await _measure(running, count, rounds)
+        finally:
+            if running.process.popen.poll() is None:
+                running.process.end(signal.SIGTERM)
+    return results
+
+
+async def _measure(running: Running, count: int, rounds: int) -> Object:
+    stage = running.stage
+    seconds: list[float] = []
+    found: Object = {}
+    for number in range(rounds):
+        name = f"ours-{count}-{number}"
+        async with stage.namespace(name) as (arrivals, each):
+            before, asked = running.usage(), audit_now()
+            started = time.monotonic()
+            await create(stage.kube, name, count)
+            seconds.append(await arrivals.complete(times(each, count)) - started)
+            await running.settled(count)
+            found["creation_cpu_seconds"] = round(running.usage().cpu - before.cpu, 2)
+            found["creation_writes"] = _counted(stage, asked)
+            if number == rounds - 1:
+                found |= await _at_rest(running, arrivals)
+    return {
+        "seconds": round(statistics.median(seconds), 3),
+        "all_seconds": [round(one, 3) for one in seconds],
+        **found,
+    }
+
+
+async def _at_rest(running: Running, arrivals: Arrivals) -> Object:
+    """Restart, idle time and repairs while all relays of this and of smaller numbers exist."""
+    stage, settings = running.stage, running.settings
+    relays, _ = await stage.kube.list(RELAY)
+    count = len(relays)
+    peak = running.usage().peak
+    running.process.end(signal.SIGTERM)
+    asked = audit_now()
+    started = time.monotonic()
+    running.start_again()
+    restarted = await running.settled(count) - started
+    restart_writes, fresh = _counted(stage, asked), running.usage()
+    asked = audit_now()
+    await asyncio.sleep(settings.idle_seconds)
+    idle_writes, idle = _counted(stage, asked), running.usage()
+    repairs = [await _repair(stage, arrivals) for _ in range(settings.repairs)]
+    await running.settled(count)
+    return {
+        "relays": count,
+        "restart_seconds": round(restarted, 3),
+        "restart_cpu_seconds": round(fresh.cpu, 2),
+        "restart_writes": restart_writes,
+        "idle_seconds": settings.idle_seconds,
+        "idle_writes": idle_writes,
+        "idle_cpu_percent": round(100 * (idle.cpu - fresh.cpu) / settings.idle_seconds, 2),
+        "repair_p50_seconds": round(statistics.median(repairs), 4),
+        "repair_p99_seconds": round(statistics.quantiles(repairs, n=100)[98], 4),
+        "repair_max_seconds": round(max(repairs), 4),
+        "repairs": len(repairs),
+        "rss_mib": round(running.usage().rss, 1),
+        "peak_mib": round(max(peak, running.usage().peak), 1),
+    }
+
+
+async def _repair(stage: Stage, arrivals: Arrivals) -> float:
+    """Delete a child; seconds from the answer to the delete to the sight of the new one."""
+    kind: Kind = random.choice(list(arrivals.uids))
+    key, uid = random.choice(list(arrivals.uids[kind].items()))
+    await stage.kube.delete(kind, *key, uid=uid)
+    started = time.monotonic()
+    return max(0.0, await arrivals.replaced(kind, key, uid) - started)
+
+
+def _counted(stage: Stage, since: str) -> dict[str, int]:
+    """Writes by what was written."""
+    found = Counter(
+        f"{one.verb} {one.resource}" + (f"/{one.subresource}" if one.subresource else "")
+        for one in stage.writes(since)
+    )
+    return dict(sorted(found.items()))
+
+
+def _start(stage: Stage, settings: Settings, number: int) -> OperatorProcess:
+    command = list(RUN)
+    if settings.profile is not None:
+        path = settings.profile.with_name(f"{number}-{settings.profile.name}")
+        code = PROFILED.format(program=PROGRAM, path=str(path))
+        command[command.index(PROGRAM)] = code
+    log = stage.folder / f"operator-{number}.log"
+    flags = ("--metrics-port=0", f"--workers={settings.workers}")
+    return OperatorProcess(log, stage.kubeconfig, *flags, command=command)

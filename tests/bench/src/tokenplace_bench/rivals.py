@@ -1,0 +1,71 @@
+"""The two that the operator is compared with: the bare loop, and a plain kopf operator."""
+
+import asyncio
+import statistics
+import time
+from pathlib import Path
+
+from tokenplace_bench import plain
+from tokenplace_bench.processes import Contender, Usage
+from tokenplace_bench.relays import create
+from tokenplace_bench.stage import Stage, times
+from tokenplace_operator.kinds import Object
+
+BARE = ["-m", "tokenplace_bench.bare"]
+
+
+async def measure_bare(repeats: dict[int, int], in_flight: int) -> Object:
+    """Seconds from the first apply to the last child, by the number of relays."""
+    results: Object = {}
+    async with Stage.open() as stage:
+        for count, rounds in repeats.items():
+            seconds = []
+            for number in range(rounds):
+                name = f"bare-{count}-{number}"
+                found, usage = await _bare(stage, name, count, in_flight)
+                seconds.append(found)
+                results[str(count)] = _result(seconds, usage)
+    return results
+
+
+async def _bare(stage: Stage, name: str, count: int, in_flight: int) -> tuple[float, Usage]:
+    async with stage.namespace(name) as (arrivals, each):
+        await create(stage.kube, name, count)
+        command = [*BARE, name, str(in_flight)]
+        with Contender.start(command, stage.kubeconfig, stage.folder / "bare.log") as contender:
+            assert await asyncio.to_thread(contender.hear) == "ready"
+            started = time.monotonic()
+            contender.say()
+            seconds = await arrivals.complete(times(each, count)) - started
+            assert await asyncio.to_thread(contender.hear) == "done"
+            usage = Usage.of(contender.popen.pid)
+            contender.say()
+            return seconds, usage
+
+
+async def measure_plain(repeats: dict[int, int]) -> Object:
+    """Seconds from the first creation to the last child, by the number of relays."""
+    results: Object = {}
+    path = str(Path(plain.__file__))
+    command = ["-m", "kopf", "run", "--standalone", "--all-namespaces", "--quiet", path]
+    async with Stage.open() as stage:
+        log = stage.folder / "plain.log"
+        with Contender.start(command, stage.kubeconfig, log) as contender:
+            await stage.warm_up()
+            for count, rounds in repeats.items():
+                seconds = []
+                for number in range(rounds):
+                    name = f"plain-{count}-{number}"
+                    seconds.append(await stage.seconds_to_create(name, count))
+                    results[str(count)] = _result(seconds, Usage.of(contender.popen.pid))
+    return results
+
+
+def _result(seconds: list[float], usage: Usage) -> Object:
+    return {
+        "seconds": round(statistics.median(seconds), 3),
+        "all_seconds": [round(one, 3) for one in seconds],
+        "rss_mib": round(usage.rss, 1),
+        "peak_mib": round(usage.peak, 1),
+        "cpu_seconds": round(usage.cpu, 2),
+    }
