@@ -57,8 +57,8 @@ class Observer:
     async def pods(self, relay: Relay, previous: Object) -> tuple[Object, ...] | None:
         """The relay's pods; None while they cannot tell more than the status knows."""
         deployment = self.store.get(DEPLOYMENT, (relay.namespace, relay.name))
-        if deployment is None:
-            return ()
+        if deployment is None or not deployment.get("status", {}).get("replicas"):
+            return ()  # There is none, and the first one changes the Deployment: an event.
         settled = statuses.is_settled(deployment, relay.replicas)
         if settled and statuses.knows_its_image(relay, previous):
             return None

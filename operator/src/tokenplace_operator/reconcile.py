@@ -1,5 +1,6 @@
 """Makes the cluster agree with one TokenplaceRelay, as often as it is called."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -92,11 +93,9 @@ class Reconciler:
 
     async def _plan(self, relay: Relay, facts: Facts) -> Plan:
         wanted = desired.build(relay, facts)
-        live = {}
-        for obj in wanted:
-            found = await self._live(obj)
-            if found is not None:
-                live[identity(obj)] = found
+        found = await asyncio.gather(*(self._live(obj) for obj in wanted))
+        pairs = zip(wanted, found, strict=True)
+        live = {identity(obj): one for obj, one in pairs if one is not None}
         return plan(wanted, live, self.store.children(relay.uid), relay.uid)
 
     async def _live(self, obj: Object) -> Object | None:
