@@ -1,5 +1,6 @@
 """The store: whatever the order of events, lists and answers, the newest version stays."""
 
+import json
 from typing import Any
 
 import pytest
@@ -165,3 +166,13 @@ async def test_resync_of_one_namespace_leaves_the_others(store: Store) -> None:
     selectors = {kind: selector for kind, _, selector in lists.asked}
     assert selectors.pop("TokenplaceRelay") == ""
     assert set(selectors.values()) == {"app.kubernetes.io/managed-by=tokenplace-operator"}
+
+
+def test_equal_strings_of_all_objects_are_one(store: Store) -> None:
+    for name in ("one", "two"):
+        store.put(json.loads(json.dumps(make(SERVICE, 1, name))))
+    one, two = (store.get(SERVICE, ("team", name)) for name in ("one", "two"))
+    assert one is not None
+    assert two is not None
+    assert one["metadata"]["namespace"] is two["metadata"]["namespace"]
+    assert next(iter(one["metadata"])) is next(iter(two["metadata"]))

@@ -4,9 +4,10 @@ Fed by watch events, by the answers to our own writes, and by resync. Versions a
 the order in which these arrive does not matter: an older one never replaces a newer one.
 """
 
+import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from tokenplace_operator.kinds import (
     CHILD_KINDS,
@@ -150,7 +151,7 @@ class Store:
         self.forget(kind, key)
         self._tombstones.pop((kind, key), None)
         metadata = {name: v for name, v in obj["metadata"].items() if name != "managedFields"}
-        obj = {**obj, "metadata": metadata}
+        obj = _shared({**obj, "metadata": metadata})
         self._objects.setdefault(kind, {})[key] = obj
         uid = _controller_uid(obj)
         if uid is not None:
@@ -183,6 +184,15 @@ def parent_key(obj: Object) -> Key | None:
     if owner["apiVersion"].partition("/")[0] != RELAY.group:
         return None
     return obj["metadata"]["namespace"], owner["name"]
+
+
+def _shared(value: Any) -> Any:  # noqa: ANN401 (JSON of any shape)
+    """An equal value in which equal strings are one: objects of a kind repeat the same words."""
+    if isinstance(value, dict):
+        return {sys.intern(name): _shared(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_shared(one) for one in value]
+    return sys.intern(value) if isinstance(value, str) else value
 
 
 def _controller_uid(obj: Object) -> str | None:
