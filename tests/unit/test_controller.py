@@ -9,7 +9,7 @@ import pytest
 
 from tokenplace_operator.controller import Controller
 from tokenplace_operator.kinds import Key
-from tokenplace_operator.kube import Invalid, Unavailable
+from tokenplace_operator.kube import Forbidden, Invalid, Unavailable
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.workqueue import WorkQueue
 
@@ -194,3 +194,17 @@ async def test_the_ticker_resyncs_and_survives_an_outage() -> None:
     await bench.controller.drain(1)
     assert bench.resyncs == 3
     assert all(540 <= nap <= 660 for nap in bench.naps)
+
+
+async def test_a_busy_server_delays_the_start_and_a_missing_right_ends_it() -> None:
+    bench = Bench(lambda _: asyncio.sleep(0, Done()), [])
+    bench.resync_error = Unavailable(429, "TooManyRequests", "busy", 3.0)
+    starting = asyncio.create_task(bench.controller.start())
+    for _ in range(4):
+        bench.nap_over.release()
+    await until(lambda: len(bench.naps) == 5)
+    assert bench.naps == [3.0, 3.0, 3.0, 4.0, 8.0]
+    bench.resync_error = Forbidden(403, "Forbidden", "no")
+    bench.nap_over.release()
+    with pytest.raises(Forbidden):
+        await starting

@@ -63,6 +63,7 @@ class Config:
             f"one of {', '.join(LOG_LEVELS)}",
         )
         _check(1 <= self.workers <= 64, "workers", self.workers, "from 1 to 64")
+        _check(self.resync_seconds >= 1, "resync-seconds", self.resync_seconds, "at least 1")
         _check(self.look_seconds >= 1, "look-seconds", self.look_seconds, "at least 1")
         _check(
             self.lease_seconds >= MIN_LEASE_SECONDS,

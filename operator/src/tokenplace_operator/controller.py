@@ -14,6 +14,10 @@ from tokenplace_operator.workqueue import QueueClosedError, WorkQueue
 
 log = get_logger(__name__)
 
+FIRST_PAUSE_SECONDS = 0.5
+LAST_PAUSE_SECONDS = 15.0
+"""Between attempts to start; each is twice as long as the one before, up to the last."""
+
 
 class Result(Protocol):
     """What a reconcile that did not fail says about the next one."""
@@ -61,9 +65,9 @@ class Controller:
 
     async def start(self) -> None:
         """Fill the store, queue every relay, then start the workers and the tickers."""
-        await self._refill()
+        await self._insist(self._refill)
         if self._look is not None:
-            await self._look()
+            await self._insist(self._look)
         self._workers = [
             asyncio.create_task(self._work(), name=f"worker-{n}") for n in range(self._count)
         ]
@@ -84,6 +88,19 @@ class Controller:
             for worker in late:
                 worker.cancel()
         await asyncio.gather(*self._workers, *self._tickers, return_exceptions=True)
+
+    async def _insist(self, action: Look) -> None:
+        """Do what must be done first; a busy server is asked again, a missing right is an error."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                await action()
+            except Unavailable as error:
+                log.warning("start delayed", reason=error.reason, code=error.code)
+                await self._sleep(max(pause, error.retry_after or 0.0))
+                pause = min(pause * 2, LAST_PAUSE_SECONDS)
+            else:
+                return
 
     async def _refill(self) -> None:
         for key in await self._resync():

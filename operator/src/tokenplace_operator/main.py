@@ -70,6 +70,13 @@ def run(
         int,
         typer.Option(help="Reconciles at a time.", envvar="TOKENPLACE_OPERATOR_WORKERS"),
     ] = 4,
+    resync_seconds: Annotated[
+        float,
+        typer.Option(
+            help="Seconds between full lists, which heal what a watch may have lost.",
+            envvar="TOKENPLACE_OPERATOR_RESYNC_SECONDS",
+        ),
+    ] = 600.0,
     look_seconds: Annotated[
         float,
         typer.Option(
@@ -90,6 +97,7 @@ def run(
             lease_namespace=lease_namespace,
             lease_seconds=lease_seconds,
             workers=workers,
+            resync_seconds=resync_seconds,
             look_seconds=look_seconds,
             log_level=log_level.upper(),
         )

@@ -4,10 +4,16 @@ One object is made by main and passed to whoever counts. Labels are bounded: no 
 Times are in seconds.
 """
 
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from tokenplace_operator import __version__
 
@@ -28,7 +34,6 @@ class Metrics:
         self._reconcile()
         self._kube()
         self._leadership()
-        self._relays()
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"{PREFIX}_{name}", text, labels, registry=self.registry)
@@ -99,8 +104,38 @@ class Metrics:
             "leader_transitions_total", "How often this process won or lost the Lease"
         )
 
-    def _relays(self) -> None:
-        self.relays = self._gauge("relays", "Relays by readiness", "ready")
-        self.relay_conditions = self._gauge(
-            "relay_condition", "Relays by condition and its status", "condition", "status"
+    def count_relays(self, relays: Callable[[], Iterable[dict[str, Any]]]) -> None:
+        """Count, at each scrape, the relays that the callable returns."""
+        self.registry.register(_Relays(relays))
+
+
+class _Relays(Collector):
+    """Numbers of relays by readiness, and by condition and its status: never by name."""
+
+    def __init__(self, relays: Callable[[], Iterable[dict[str, Any]]]) -> None:
+        self._relays = relays
+
+    def describe(self) -> list[Metric]:
+        """Nothing in advance: the registry need not scrape to register."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the conditions of every relay."""
+        ready: Tally[str] = Tally({"True": 0, "False": 0, "Unknown": 0})
+        found: Tally[tuple[str, str]] = Tally()
+        for relay in self._relays():
+            conditions = relay.get("status", {}).get("conditions", [])
+            statuses = {one["type"]: one["status"] for one in conditions}
+            ready[statuses.get("Ready", "Unknown")] += 1
+            found.update(statuses.items())
+        relays = GaugeMetricFamily(f"{PREFIX}_relays", "Relays by readiness", labels=["ready"])
+        for status, number in ready.items():
+            relays.add_metric([status], number)
+        yield relays
+        text = "Relays by condition and its status"
+        by_condition = GaugeMetricFamily(
+            f"{PREFIX}_relay_condition", text, labels=["condition", "status"]
         )
+        for (condition, status), number in sorted(found.items()):
+            by_condition.add_metric([condition, status], number)
+        yield by_condition

@@ -14,6 +14,7 @@ from tokenplace_operator.discovery import Discovery
 from tokenplace_operator.dns_servers import cluster_nameservers
 from tokenplace_operator.events import Recorder
 from tokenplace_operator.gpu_target import Resolver
+from tokenplace_operator.kinds import RELAY
 from tokenplace_operator.kube import Kube
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.observe import Observer
@@ -42,6 +43,7 @@ def assemble(kube: Kube, config: Config, metrics: Metrics, make_reconcile: MakeR
     """Build the parts; nothing runs before `controller.start`."""
     rng = random.Random()  # noqa: S311 (spreads retries, guards nothing)
     store = Store(metrics)
+    metrics.count_relays(lambda: store.all(RELAY))
     queue = WorkQueue(time.monotonic, rng, metrics)
     discovery = Discovery(kube, store, config.namespaces, queue.add)
     controller = Controller(

@@ -45,6 +45,14 @@ class Relays:
         entries = json.loads(text)["metadata"]["managedFields"]
         return {one["manager"] for one in entries if f'"{field}"' in json.dumps(one["fieldsV1"])}
 
+    def try_delete(self, name: str, kind: str) -> None:
+        """Delete an object that may not be there."""
+        self._run("delete", kind, name, "--wait=false", "--ignore-not-found")
+
+    def try_patch(self, patch: Object, name: str, kind: str) -> None:
+        """Merge into an object that may not be there, or may refuse."""
+        self._kubectl("patch", kind, name, "--type=merge", f"--patch={json.dumps(patch)}")
+
     def would_take(self, obj: Object) -> bool:
         """Whether the API server would take an object; nothing is stored."""
         done = self._kubectl("create", "--dry-run=server", "--filename=-", given=json.dumps(obj))
