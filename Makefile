@@ -7,7 +7,7 @@ RUN := $(UV) run --locked
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: help demo test bench-operator e2e lint format docs page sync
+.PHONY: help demo test bench-operator bench-relay e2e lint format docs page sync
 
 help: ## list what can be typed
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -25,6 +25,11 @@ e2e: sync ## the tests of a relay in real pods, on your cluster (CONTEXT=name RE
 bench-operator: sync ## the operator beside its rivals, at 1, 100 and 1,000 relays (BENCH_ARGS="--counts 100")
 	@$(RUN) tokenplace-cluster build
 	$(RUN) tokenplace-bench operator $(BENCH_ARGS)
+
+bench-relay: sync ## measure the relay beside bare aiohttp (BENCH_ARGS="--url http://... --output FILE")
+	@# As in the image: what only development needs would count as memory.
+	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/$(TOOLS)/relay $(UV) sync --locked --quiet --no-dev --package tokenplace-relay
+	$(RUN) python -m tokenplace_harness.bench --program $(CURDIR)/$(TOOLS)/relay/bin/tokenplace-relay $(BENCH_ARGS)
 
 lint: sync ## style, types, import layers, workflows and Dockerfiles
 	$(RUN) ruff check .

@@ -17,6 +17,12 @@ PROGRAM = str(Path(sys.executable).with_name("tokenplace-relay"))
 START_SECONDS = 60.0
 
 
+def memory_of(pid: int) -> int:
+    """Resident bytes of a process."""
+    text = Path(f"/proc/{pid}/statm").read_text()
+    return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 @dataclass
 class RelayProcess:
     """A running relay; stdout and stderr are kept, line by line, until the end."""
@@ -53,8 +59,7 @@ class RelayProcess:
 
     def memory(self) -> int:
         """Resident bytes."""
-        text = Path(f"/proc/{self.process.pid}/statm").read_text()
-        return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return memory_of(self.process.pid)
 
     def follow(self) -> None:
         """Read both streams in threads; returns when the relay listens."""
@@ -82,14 +87,16 @@ class RelayProcess:
 
 
 @contextmanager
-def relay_process(*flags: str, **environment: str) -> Iterator[RelayProcess]:
+def relay_process(
+    *flags: str, program: str = PROGRAM, **environment: str
+) -> Iterator[RelayProcess]:
     """Start `tokenplace-relay serve` on a free port of this machine; killed at the end.
 
     environment: settings; nothing else of the caller's environment reaches the relay.
     """
     started = time.perf_counter()
     with subprocess.Popen(
-        [PROGRAM, "serve", "--host", "127.0.0.1", "--port", "0", *flags],
+        [program, "serve", "--host", "127.0.0.1", "--port", "0", *flags],
         env={"PATH": os.environ["PATH"], **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

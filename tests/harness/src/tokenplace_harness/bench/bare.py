@@ -1,0 +1,46 @@
+"""The limit: bare aiohttp on uvloop that parses what comes and returns as much.
+
+Usage: python -m tokenplace_harness.bench.bare PORT-FILE
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+from aiohttp import web
+
+
+async def echo(request: web.Request) -> web.Response:
+    """Parse the body and return it."""
+    body: dict[str, Any] = msgspec.json.decode(await request.read() or b"{}")
+    return web.Response(body=msgspec.json.encode(body), content_type="application/json")
+
+
+async def hold(request: web.Request) -> web.Response:
+    """Hold a poll until its time is over."""
+    await request.read()
+    await asyncio.sleep(float(request.query.get("seconds", "20")))
+    return web.Response(body=b"{}", content_type="application/json")
+
+
+async def serve(place: Path) -> None:
+    """Serve until killed; writes the port to a file."""
+    app = web.Application(client_max_size=4 * 1024 * 1024)
+    app.add_routes(
+        [web.post("/hold", hold), web.get("/{path:.*}", echo), web.post("/{path:.*}", echo)]
+    )
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
+    # Written whole, then seen.
+    partial = place.with_suffix(".partial")
+    partial.write_text(str(runner.addresses[0][1]))
+    partial.rename(place)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(Path(sys.argv[1])))
