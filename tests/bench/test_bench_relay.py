@@ -13,7 +13,8 @@ def test_benchmark_measures_everything_in_one_run(tmp_path: Path) -> None:
     output = tmp_path / "result.json"
     command = [
         sys.executable, "-m", "tokenplace_harness.bench", "--seconds", "0.5", "--clients", "2",
-        "--nodes", "2", "--polls", "50", "--soak", "100", "--output", str(output), "--hold", "4", "--starts", "1",
+        "--nodes", "2", "--polls", "50", "--soak", "100", "--output", str(output),
+        "--hold", "4", "--starts", "1",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=170)
     assert done.returncode == 0, done.stderr

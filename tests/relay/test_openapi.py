@@ -1,6 +1,7 @@
 """docs/openapi.yaml: the routes of the running relay, and what it really answers."""
 
 import asyncio
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -121,6 +122,11 @@ async def _tell(checked: Checked) -> None:
         "/api/v1/community/leaderboard", "/api/v1/community/contributions/summary",
     ):  # fmt: skip
         await checked.get(path)
+    async with checked.http.get("/") as response:
+        assets = re.findall(r"/assets/[\w.-]+", await response.text())
+    assert assets
+    for path in assets:
+        await checked.get(path, pattern="/assets/{name}")
     for base in ("/api/v1", "/v1"):
         await checked.get(f"{base}/models")
         await checked.get(f"{base}/models/{MODEL}", pattern=f"{base}/models/{{model}}")
