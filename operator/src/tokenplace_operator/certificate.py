@@ -14,10 +14,9 @@ from typing import Protocol
 from cryptography import x509
 
 from tokenplace_operator.api import Relay
-from tokenplace_operator.kinds import Key, Kind, Object
+from tokenplace_operator.kinds import CERTIFICATE, Key, Kind, Object
 from tokenplace_operator.kube import Forbidden, KubeError, NotFound
 
-CERTIFICATE = Kind("cert-manager.io", "v1", "certificates", "Certificate")
 SECRET = Kind("", "v1", "secrets", "Secret")
 PENDING_SECONDS = 60.0
 SETTLED_SECONDS = 600.0
@@ -49,7 +48,8 @@ class Found:
     @property
     def seconds(self) -> float:
         """How long it is known before it is looked at again."""
-        return PENDING_SECONDS if self.state is State.NOT_READY else SETTLED_SECONDS
+        pending = self.state in {State.NOT_READY, State.MISSING}
+        return PENDING_SECONDS if pending else SETTLED_SECONDS
 
 
 class Getter(Protocol):
@@ -68,13 +68,19 @@ class Certificates:
         self._clock = clock
         self._known: dict[tuple[Key, bool], tuple[float, Found]] = {}
 
-    async def look(self, relay: Relay) -> Found | None:
-        """The certificate of the relay's Ingress; None when it has none."""
+    async def look(self, relay: Relay, *, served: bool = True) -> Found | None:
+        """The certificate of the relay's Ingress; None when it has none.
+
+        served: whether the cluster has cert-manager's kind now.
+        """
         tls = relay.ingress.tls
         if not relay.ingress.effective_hosts or not tls.enabled:
             return None
         managed = bool(tls.cluster_issuer or tls.issuer)
         key = relay.namespace, tls.secret_name or f"{relay.name}-tls"
+        if managed and not served:
+            self._known.pop((key, managed), None)
+            return Found(State.MISSING)
         due, known = self._known.get((key, managed), (float("-inf"), None))
         if known is not None and self._clock() < due:
             return known

@@ -5,11 +5,11 @@ from typing import Protocol
 
 from tokenplace_operator import status as statuses
 from tokenplace_operator.api import GpuMode, Relay
-from tokenplace_operator.certificate import Certificates
+from tokenplace_operator.certificate import Certificates, Found
 from tokenplace_operator.discovery import Discovery
 from tokenplace_operator.facts import Facts
 from tokenplace_operator.gpu_target import Resolution, Resolver
-from tokenplace_operator.kinds import DEPLOYMENT, POD, SERVICE, Kind, Object
+from tokenplace_operator.kinds import CERTIFICATE, DEPLOYMENT, POD, SERVICE, Kind, Object
 from tokenplace_operator.store import Store
 from tokenplace_operator.upstream import Report, UpstreamProbe
 
@@ -53,6 +53,10 @@ class Observer:
             return Resolution(())
         before = previous.get("gpu", {}).get("addresses", [])
         return await self.resolver.resolve(relay.gpu.host, tuple(before))
+
+    async def certificate(self, relay: Relay) -> Found | None:
+        """The certificate of the relay's Ingress; None when it has none."""
+        return await self.certificates.look(relay, served=CERTIFICATE in self.discovery.present)
 
     async def pods(self, relay: Relay, previous: Object) -> tuple[Object, ...] | None:
         """The relay's pods; None while they cannot tell more than the status knows."""

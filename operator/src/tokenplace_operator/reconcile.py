@@ -81,7 +81,7 @@ class Reconciler:
             gpu_error=gpu_error,
             refusal=refusal,
             upstream=self.observer.upstream(relay, pods),
-            certificate=await self.observer.certificates.look(relay),
+            certificate=await self.observer.certificate(relay),
             rollback=rollback,
             previous=previous,
         )

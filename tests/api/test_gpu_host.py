@@ -1,0 +1,151 @@
+"""A GPU host that moves: policy and status on the real API server, with DNS and clock of ours."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tokenplace_cluster import audit
+from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.relays import Relays
+from tokenplace_operator.certificate import Certificates
+from tokenplace_operator.discovery import Discovery
+from tokenplace_operator.events import Recorder
+from tokenplace_operator.gpu_target import (
+    GRACE_SECONDS,
+    REFRESH_SECONDS,
+    RETIRING_SECONDS,
+    Resolver,
+)
+from tokenplace_operator.kube import Kube
+from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.observe import Observer
+from tokenplace_operator.reconcile import Reconciler
+from tokenplace_operator.report import Reporter
+from tokenplace_operator.store import Store
+from tokenplace_operator.upstream import UpstreamProbe
+from tokenplace_operator.wiring import utc_now
+
+Object = dict[str, Any]
+A, B, C = "192.0.2.1", "192.0.2.2", "2001:db8::3"
+
+
+class Life:
+    """The reconciler of one process after the other, over a DNS and a clock of the test."""
+
+    def __init__(self, kube: Kube, namespace: str) -> None:
+        self.kube = kube
+        self.namespace = namespace
+        self.now = 1000.0
+        self.answers: tuple[str, ...] | None = ()
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew with nothing but what the cluster knows."""
+        metrics = Metrics()
+        self.store = Store(metrics)
+
+        def clock() -> float:
+            return self.now
+
+        observer = Observer(
+            self.kube,
+            self.store,
+            Resolver(clock, self.lookup),
+            UpstreamProbe(clock),
+            Certificates(self.kube, clock),
+            Discovery(self.kube, self.store),
+        )
+        reporter = Reporter(self.kube, self.store, Recorder(self.kube, utc_now), clock)
+        self.reconciler = Reconciler(self.kube, self.store, metrics, observer, reporter, utc_now)
+
+    async def lookup(self, _: str) -> list[str]:
+        if self.answers is None:
+            raise OSError(-3, "Temporary failure in name resolution")
+        return list(self.answers)
+
+    async def after(self, seconds: float, *answers: str, fails: bool = False) -> None:
+        """Reconcile every minute for so long, and once at the end."""
+        self.answers = None if fails else answers
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(end, self.now + REFRESH_SECONDS)
+            await self.store.resync(self.kube, (self.namespace,))
+            await self.reconciler.reconcile((self.namespace, "relay"))
+
+
+@pytest.fixture
+async def life(
+    control_plane: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Life]:
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    async with Kube.connect(Metrics()) as kube:
+        yield Life(kube, namespace)
+
+
+def opened(relays: Relays) -> list[str]:
+    """The blocks that the policy lets the relay send to on the GPU's port."""
+    policy = relays.read(kind="networkpolicy")
+    return [
+        peer["ipBlock"]["cidr"]
+        for rule in policy["spec"]["egress"]
+        if rule["ports"][0]["port"] == 5015
+        for peer in rule["to"]
+    ]
+
+
+def told(relays: Relays) -> tuple[str, str, Object]:
+    found = relays.conditions()["NetworkPolicyAccurate"]
+    gpu = relays.read()["status"]["gpu"]
+    return found["status"], found["message"], gpu
+
+
+async def test_the_policy_follows_a_host_and_never_closes_what_worked(
+    life: Life, relays: Relays, control_plane: ControlPlane, namespace: str
+) -> None:
+    relays.apply(gpu={"host": "gpu.example.com"})
+    await life.after(REFRESH_SECONDS, fails=True)
+    assert opened(relays) == []
+    status, message, _ = told(relays)
+    assert status == "False"
+    assert "Temporary failure in name resolution" in message
+    assert "none is open" in message
+
+    await life.after(REFRESH_SECONDS, A, C)
+    assert opened(relays) == [f"{A}/32", f"{C}/128"]
+    status, _, gpu = told(relays)
+    assert (status, gpu["addresses"]) == ("True", [A, C])
+    assert gpu["lastResolved"]
+
+    since = audit.read(control_plane.audit_log)[-1].timestamp
+    await life.after(3 * REFRESH_SECONDS, C, A)
+    assert audit.writes(control_plane.audit_log, namespace=namespace, since=since) == []
+
+    await life.after(REFRESH_SECONDS, B, C)
+    assert opened(relays) == [f"{A}/32", f"{B}/32", f"{C}/128"]
+    await life.after(RETIRING_SECONDS, B, C)
+    status, message, gpu = told(relays)
+    assert (status, gpu["retiring"]) == ("True", [A])
+    assert f"DNS no longer names {A}" in message
+
+    await life.after(2 * GRACE_SECONDS, fails=True)
+    assert opened(relays) == [f"{A}/32", f"{B}/32", f"{C}/128"]
+    status, message, _ = told(relays)
+    assert status == "False"
+    assert "the 3 last known addresses stay open" in message
+
+    life.restart()
+    since = audit.read(control_plane.audit_log)[-1].timestamp
+    await life.after(REFRESH_SECONDS, fails=True)
+    assert opened(relays) == [f"{A}/32", f"{B}/32", f"{C}/128"]
+    written = audit.writes(control_plane.audit_log, namespace=namespace, since=since)
+    assert {one.resource for one in written} <= {"tokenplacerelays"}
+
+    await life.after(GRACE_SECONDS, B, C)
+    assert opened(relays) == [f"{A}/32", f"{B}/32", f"{C}/128"]
+    await life.after(2 * REFRESH_SECONDS, B, C)
+    assert opened(relays) == [f"{B}/32", f"{C}/128"]
+    status, message, gpu = told(relays)
+    assert (status, gpu["addresses"]) == ("True", [B, C])
+    assert "retiring" not in gpu
+    assert "no longer" not in message
