@@ -72,6 +72,9 @@ def test_idle_and_restart_write_nothing(
     running = start_operator()
     eventually(lambda: len(relays.children()) == CHILDREN_OF_FULL)
     eventually(lambda: relays.when(Ready="True"), seconds=60)
+    # Nothing answers as this relay, which is found out after it is Ready.
+    told = "did not tell whether it reaches"
+    eventually(lambda: told in relays.conditions()["UpstreamReachable"]["message"])
 
     since = audit.read(control_plane.audit_log)[-1].timestamp
     reconciled = running.reconciles()

@@ -1,7 +1,7 @@
 """Whether the relay reaches its GPU upstream, in the words of its own probe."""
 
 from tokenplace_operator.api import GpuMode, Relay
-from tokenplace_operator.conditions import Reason
+from tokenplace_operator.conditions import Reason, Type
 from tokenplace_operator.status.observed import Observed, Verdict
 
 _WHY = {
@@ -20,7 +20,7 @@ def upstream_reachable(relay: Relay, seen: Observed) -> Verdict | None:
     report = seen.upstream
     if report is None:
         text = "The relay has not been asked yet."
-        return Verdict(None, Reason.UPSTREAM_UNKNOWN, text)
+        return _as_before(relay, seen) or Verdict(None, Reason.UPSTREAM_UNKNOWN, text)
     if report.up is None:
         text = f"The relay did not tell whether it reaches {where}: {report.verdict or 'no probe'}."
         return Verdict(None, Reason.UPSTREAM_UNKNOWN, text)
@@ -29,3 +29,13 @@ def upstream_reachable(relay: Relay, seen: Observed) -> Verdict | None:
     why = _WHY.get(report.verdict, "its probe fails")
     text = f"The relay does not reach {where}: {why}. Check the GPU server and spec.gpu."
     return Verdict(False, Reason.UPSTREAM_UNREACHABLE, text)
+
+
+def _as_before(relay: Relay, seen: Observed) -> Verdict | None:
+    """What an earlier process was told of the same spec, so that a restart changes nothing."""
+    for one in seen.previous.get("conditions", []):
+        current = one.get("observedGeneration") == relay.generation
+        if one["type"] == Type.UPSTREAM_REACHABLE and current:
+            status = {"True": True, "False": False}.get(one["status"])
+            return Verdict(status, Reason(one["reason"]), one["message"])
+    return None
