@@ -33,7 +33,7 @@ class Kubectl(Protocol):
 class Eventually(Protocol):
     """Call check until it neither fails an assertion nor returns None or False."""
 
-    def __call__(self, check: Callable[[], T], *, seconds: float = 20) -> T: ...
+    def __call__(self, check: Callable[[], T], *, seconds: float = 60) -> T: ...
 
 
 @pytest.fixture(scope="session")
@@ -132,7 +132,7 @@ def kubelet(api: pykube.HTTPClient, namespace: str) -> Iterator[FakeKubelet]:
 def eventually() -> Eventually:
     """Wait for what another process will do; the last failure is the test's when it does not."""
 
-    def wait(check: Callable[[], T], *, seconds: float = 20) -> T:
+    def wait(check: Callable[[], T], *, seconds: float = 60) -> T:
         deadline = time.monotonic() + seconds
         while True:
             late = time.monotonic() > deadline
