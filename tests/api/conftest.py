@@ -8,6 +8,7 @@ import pytest
 from tokenplace_cluster import audit, shipped
 from tokenplace_cluster.audit import AuditEvent
 from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.fake_kubelet import FakeKubelet
 from tokenplace_cluster.fixtures import Eventually
 from tokenplace_cluster.operator_process import OperatorProcess, Operators
 
@@ -47,3 +48,12 @@ def start_operator(
 
 def _right(call: AuditEvent) -> tuple[str, str, str]:
     return call.verb, call.resource, call.subresource
+
+
+@pytest.fixture
+def operator(operators: Operators, kubelet: FakeKubelet, eventually: Eventually) -> OperatorProcess:
+    """One that leads in the test's namespace, whose pods become Ready as the kubelet decides."""
+    del kubelet
+    started = operators.start()
+    eventually(started.leads, seconds=60)
+    return started

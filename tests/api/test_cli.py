@@ -16,7 +16,7 @@ from tokenplace_cluster import audit
 from tokenplace_cluster.control_plane import KUBECTL, ControlPlane
 from tokenplace_cluster.fake_kubelet import FakeKubelet, Fate
 from tokenplace_cluster.fixtures import Eventually, Kubectl
-from tokenplace_cluster.operator_process import OperatorProcess, Operators
+from tokenplace_cluster.operator_process import OperatorProcess
 from tokenplace_cluster.relays import DIGEST, REPOSITORY, Relays
 
 GOLDEN = Path(__file__).parents[1] / "unit" / "golden"
@@ -54,15 +54,6 @@ def plugin(control_plane: ControlPlane, namespace: str, crd: str, tmp_path: Path
         )
 
     return run
-
-
-@pytest.fixture
-def operator(operators: Operators, kubelet: FakeKubelet, eventually: Eventually) -> OperatorProcess:
-    """An operator for the namespace, and pods that become Ready."""
-    del kubelet
-    started = operators.start()
-    eventually(started.leads, seconds=60)
-    return started
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 from tokenplace_cluster.control_plane import ControlPlane
 from tokenplace_cluster.fake_kubelet import FakeKubelet, Fate
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.operator_process import OperatorProcess, Operators
 from tokenplace_cluster.relays import REPOSITORY, Relays
 from tokenplace_operator.kinds import Kind, Object
 from tokenplace_operator.kube import Kube
@@ -21,14 +20,6 @@ from tokenplace_operator.wiring import reconciler
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
 DEADLINE = {"deadlineSeconds": 10}
 OVERDUE_SECONDS = 60
-
-
-@pytest.fixture
-def operator(operators: Operators, kubelet: FakeKubelet, eventually: Eventually) -> OperatorProcess:
-    del kubelet
-    started = operators.start()
-    eventually(started.leads, seconds=60)
-    return started
 
 
 @pytest.mark.usefixtures("operator")

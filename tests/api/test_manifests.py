@@ -2,30 +2,24 @@
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tokenplace_cluster import shipped
 from tokenplace_cluster.fixtures import Kubectl
 
 ROOT = Path(__file__).parents[2]
-OPERATOR = ROOT / "deploy" / "operator"
-MANIFESTS = ("--namespace=", f"--filename={OPERATOR}")
+MANIFESTS = ("--namespace=", f"--filename={shipped.MANIFESTS}")
 GOLDEN = sorted((ROOT / "tests" / "unit" / "golden").glob("*.children.yaml"))
 
 Object = dict[str, Any]
 
 
-def objects() -> Iterator[Object]:
-    for path in sorted(OPERATOR.glob("*.yaml")):
-        yield from yaml.safe_load_all(path.read_text())
-
-
 def one(kind: str) -> Object:
-    return next(obj for obj in objects() if obj["kind"] == kind)
+    return next(obj for obj in shipped.manifests() if obj["kind"] == kind)
 
 
 @pytest.fixture

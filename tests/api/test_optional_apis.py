@@ -35,6 +35,12 @@ ISSUING = {
         {"type": "Ready", "status": "False", "reason": "DoesNotExist", "message": "Issuing"}
     ]
 }
+ABSENT = {
+    "Ready": "True",
+    "MonitoringReady": "MonitoringApiMissing",
+    "RouteReady": "GatewayApiMissing",
+    "CertificateReady": "CertificateMissing",
+}
 NOTICED_SECONDS = 120
 """The operator of these tests looks every other second."""
 
@@ -67,12 +73,7 @@ def test_apis_may_be_absent_appear_vanish_and_appear_again(
     # The default issuer is one of cert-manager.
     relays.apply(monitoring=MONITORED, gateway=GATEWAY, ingress={"domain": "example.com"})
     eventually(
-        lambda: relays.when(
-            Ready="True",
-            MonitoringReady="MonitoringApiMissing",
-            RouteReady="GatewayApiMissing",
-            CertificateReady="CertificateMissing",
-        ),
+        lambda: relays.when(**ABSENT),
         seconds=60,
     )
     for _ in range(2):
@@ -92,12 +93,7 @@ def test_apis_may_be_absent_appear_vanish_and_appear_again(
             assert relays.read(kind=kind)["metadata"]["ownerReferences"][0]["name"] == "relay"
         remove(control_plane, *MONITORING, *ROUTES, *CERTIFICATES)
         eventually(
-            lambda: relays.when(
-                Ready="True",
-                MonitoringReady="MonitoringApiMissing",
-                RouteReady="GatewayApiMissing",
-                CertificateReady="CertificateMissing",
-            ),
+            lambda: relays.when(**ABSENT),
             seconds=NOTICED_SECONDS,
         )
     assert operator.popen.poll() is None, "the same process all the time"

@@ -3,10 +3,7 @@
 It runs as a process of its own, around a reconcile that only says which relay it was called for.
 """
 
-import json
-import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +13,7 @@ import pytest
 
 from tokenplace_cluster.control_plane import ControlPlane
 from tokenplace_cluster.fixtures import Eventually
+from tokenplace_cluster.operator_process import OperatorProcess
 
 PROGRAM = """
 import asyncio, sys
@@ -37,6 +35,8 @@ config = Config(metrics_port=0, lease_seconds=6, lease_namespace=sys.argv[1],
 sys.exit(asyncio.run(operate(config, make)))
 """
 
+COMMAND = (sys.executable, "-W", "error", "-c", PROGRAM)
+
 RELAY = """
 apiVersion: token.place/v1alpha1
 kind: TokenplaceRelay
@@ -45,51 +45,18 @@ spec: {image: {digest: "sha256:%s"}, gpu: {mode: None}}
 """
 
 
-class Process:
-    """One operator process and its log lines."""
-
-    def __init__(self, log: Path, kubeconfig: Path, *arguments: str) -> None:
-        self._log = log
-        with log.open("w") as output:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-W", "error", "-c", PROGRAM, *arguments],
-                env={**os.environ, "KUBECONFIG": str(kubeconfig)},
-                stderr=output,
-            )
-
-    def lines(self, event: str) -> list[dict[str, str]]:
-        found = []
-        for line in self._log.read_text().splitlines():
-            if line.startswith("{") and line.endswith("}"):
-                entry = json.loads(line)
-                if entry["event"] == event:
-                    found.append(entry)
-        return found
-
-    def leads(self) -> bool:
-        assert self.popen.poll() is None, self._log.read_text()
-        return bool(self.lines("leading"))
-
-    def started(self) -> bool:
-        assert self.popen.poll() is None, self._log.read_text()
-        return bool(self.lines("started"))
-
-    def end(self, number: signal.Signals) -> int:
-        self.popen.send_signal(number)
-        return self.popen.wait(30)
-
-
-Start = Callable[..., Process]
+Start = Callable[..., OperatorProcess]
 
 
 @pytest.fixture
 def start(control_plane: ControlPlane, tmp_path: Path, crd: str) -> Iterator[Start]:
     del crd
-    processes: list[Process] = []
+    processes: list[OperatorProcess] = []
 
-    def run(*arguments: str, kubeconfig: Path | None = None) -> Process:
+    def run(*arguments: str, kubeconfig: Path | None = None) -> OperatorProcess:
         log = tmp_path / f"operator-{len(processes)}.log"
-        process = Process(log, kubeconfig or control_plane.kubeconfig, *arguments)
+        login = kubeconfig or control_plane.kubeconfig
+        process = OperatorProcess(log, login, *arguments, command=COMMAND)
         processes.append(process)
         return process
 

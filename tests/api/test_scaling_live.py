@@ -11,7 +11,6 @@ from tokenplace_cluster import audit
 from tokenplace_cluster.control_plane import ControlPlane
 from tokenplace_cluster.fake_kubelet import FakeKubelet, Fate
 from tokenplace_cluster.fixtures import Eventually, Kubectl
-from tokenplace_cluster.operator_process import OperatorProcess, Operators
 from tokenplace_cluster.relays import DIGEST, REPOSITORY, Relays
 from tokenplace_operator.api import Autoscaling, Relay, parse
 from tokenplace_operator.apply import Applier, identity, plan
@@ -25,14 +24,6 @@ from tokenplace_operator.store import Store
 
 Object = dict[str, Any]
 SCALED = {"maxReplicas": 1, "cpu": 60}
-
-
-@pytest.fixture
-def operator(operators: Operators, kubelet: FakeKubelet, eventually: Eventually) -> OperatorProcess:
-    del kubelet
-    started = operators.start()
-    eventually(started.leads, seconds=60)
-    return started
 
 
 @pytest.mark.usefixtures("operator")
