@@ -1,12 +1,13 @@
 """What users get to read: the status of a relay, and an Event when Ready changes its mind."""
 
 import re
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tokenplace_operator.conditions import Condition, Reason, Type
-from tokenplace_operator.events import Recorder
+from tokenplace_operator.events import MAX_REMEMBERED, Recorder
 from tokenplace_operator.kinds import RELAY, Object
 from tokenplace_operator.kube import FieldConflict, Unavailable
 from tokenplace_operator.logs import get_logger
@@ -39,6 +40,8 @@ class Reporter:
     _unknown: frozenset[str] = frozenset()
     """Fields that the CRD does not have; asked again from time to time."""
     _ask_at: float = 0.0
+    _told: OrderedDict[str, tuple[str, ...]] = field(default_factory=OrderedDict)
+    """By uid, the version of each relay whose transition was told last, and what to."""
 
     async def status(self, obj: Object, status: Object) -> None:
         """Write the status of a relay.
@@ -96,12 +99,23 @@ class Reporter:
         ready, known = _ready(status), _ready(before)
         if ready is None or (known and _essence(known) == _essence(ready)):
             return
+        if self._is_told(obj, _essence(ready)):
+            return
         reason = Reason(ready["reason"])
         troubled = ready["status"] != "True" and reason not in _ORDINARY
         # The cause of a rollback names a pod, and after a restart perhaps another one.
         images = status.get("rollback", {})
         about = f"{images['from']} {images['to']}" if reason is Reason.ROLLED_BACK else None
         await self.recorder.record(obj, reason, ready["message"], warning=troubled, identity=about)
+
+    def _is_told(self, obj: Object, essence: tuple[str, str]) -> bool:
+        """Whether the transition was told before, and only its status could not be written."""
+        uid, version = obj["metadata"]["uid"], obj["metadata"]["resourceVersion"]
+        told = self._told.pop(uid, None)
+        self._told[uid] = now = (version, *essence)
+        if len(self._told) > MAX_REMEMBERED:
+            self._told.popitem(last=False)
+        return told == now
 
 
 def _undeclared(error: Unavailable) -> frozenset[str]:

@@ -1,0 +1,96 @@
+"""An Event for each change of Ready, and no second one where only the status was not written."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tokenplace_operator.events import Recorder
+from tokenplace_operator.kinds import Kind, Object
+from tokenplace_operator.kube import Unavailable
+from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.report import Reporter
+from tokenplace_operator.store import Store
+
+
+class Server:
+    """Keeps Events; refuses to take a status while it is told to."""
+
+    def __init__(self) -> None:
+        self.events: dict[str, Object] = {}
+        self.refuses = False
+
+    async def apply_status(self, obj: Object) -> Object:
+        if self.refuses:
+            raise Unavailable(0, "Timeout", "no answer in time")
+        return {**obj, "metadata": {**obj["metadata"], "uid": "a", "resourceVersion": "2"}}
+
+    async def create(self, obj: Object) -> Object:
+        self.events[obj["metadata"]["name"]] = obj
+        return obj
+
+    async def patch(self, kind: Kind, namespace: str, name: str, patch: Object) -> Object:
+        del kind, namespace
+        self.events[name] = {**self.events[name], **patch}
+        return self.events[name]
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def reporter(server: Server) -> Reporter:
+    recorder = Recorder(server, lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    return Reporter(server, Store(Metrics()), recorder, lambda: 0.0)
+
+
+def relay(version: str = "1") -> Object:
+    return {
+        "apiVersion": "token.place/v1alpha1",
+        "kind": "TokenplaceRelay",
+        "metadata": {
+            "name": "relay",
+            "namespace": "default",
+            "uid": "a",
+            "resourceVersion": version,
+        },
+    }
+
+
+def ready(reason: str) -> Object:
+    condition = {"type": "Ready", "status": "False", "reason": reason, "message": "a sentence"}
+    return {"conditions": [condition]}
+
+
+async def test_a_status_that_is_written_later_has_one_event(
+    server: Server, reporter: Reporter
+) -> None:
+    server.refuses = True
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await reporter.status(relay(), ready("ImagePullFailed"))
+    server.refuses = False
+    await reporter.status(relay(), ready("ImagePullFailed"))
+    (event,) = server.events.values()
+    assert (event["reason"], event["count"]) == ("ImagePullFailed", 1)
+
+
+async def test_what_came_meanwhile_is_told_as_well(server: Server, reporter: Reporter) -> None:
+    server.refuses = True
+    for reason in ("ImagePullFailed", "ContainerCrashes"):
+        with pytest.raises(Unavailable):
+            await reporter.status(relay(), ready(reason))
+    assert {one["reason"] for one in server.events.values()} == {
+        "ImagePullFailed",
+        "ContainerCrashes",
+    }
+
+
+async def test_the_same_change_of_a_newer_relay_counts_up(
+    server: Server, reporter: Reporter
+) -> None:
+    for version in ("1", "5"):
+        await reporter.status(relay(version), ready("ImagePullFailed"))
+    (event,) = server.events.values()
+    assert event["count"] == 2
