@@ -145,6 +145,26 @@ async def test_a_missing_right_is_forbidden_and_named(
             await kube.list(DEPLOYMENT, namespace)
 
 
+async def test_a_leader_whose_lease_is_not_renewed_writes_nothing_but_the_lease(
+    kube: Kube, namespace: str
+) -> None:
+    await kube.apply(account(namespace, "before"))
+    kube.may_write = lambda: False
+    for write in (
+        kube.apply(account(namespace, "after")),
+        kube.delete(SERVICE_ACCOUNT, namespace, "before", uid="any"),
+        kube.patch(SERVICE_ACCOUNT, namespace, "before", {"automountServiceAccountToken": False}),
+    ):
+        with pytest.raises(Unavailable, match="the Lease is not renewed"):
+            await write
+    kept = await kube.get(SERVICE_ACCOUNT, namespace, "before")
+    assert "automountServiceAccountToken" not in kept
+    with pytest.raises(NotFound):
+        await kube.get(SERVICE_ACCOUNT, namespace, "after")
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
+    await kube.create({**lease, "metadata": {"namespace": namespace, "name": "mine"}, "spec": {}})
+
+
 async def test_requests_are_counted(kube: Kube, metrics: Metrics, namespace: str) -> None:
     with pytest.raises(NotFound):
         await kube.get(SERVICE, namespace, "none")

@@ -50,7 +50,7 @@ def test_the_standby_takes_over_in_time_and_nobody_writes_beside_it(
     third = start(2)
     eventually(third.started, seconds=60)
     relays.delete(kind="deployment")
-    eventually(lambda: relays.all("deployment"))
+    eventually(lambda: bool(relays.all("deployment")))
     ended = time.monotonic()
     second.popen.send_signal(signal.SIGTERM)
     eventually(third.leads, seconds=60)
@@ -63,6 +63,36 @@ def test_the_standby_takes_over_in_time_and_nobody_writes_beside_it(
 
 
 @pytest.mark.timeout(300)
+def test_a_leader_that_was_held_up_stops_before_it_writes_again(
+    *,
+    control_plane: ControlPlane,
+    operators: Operators,
+    kubelet: FakeKubelet,
+    relays: Relays,
+    eventually: Eventually,
+    request: pytest.FixtureRequest,
+) -> None:
+    """When it goes on, the events that came meanwhile ask it to write at once."""
+    del kubelet
+    namespace = request.getfixturevalue("namespace")
+    logins = [admin(control_plane, f"{namespace}-{number}") for number in range(2)]
+    first = operators.start("--lease-seconds=3", kubeconfig=logins[0])
+    eventually(first.leads, seconds=60)
+    second = operators.start("--lease-seconds=3", kubeconfig=logins[1])
+    relays.apply()
+    eventually(lambda: relays.when(Ready="True"))
+    first.pause()
+    eventually(second.leads, seconds=60)
+    relays.apply(service={"port": 8080})
+    eventually(lambda: relays.read(kind="service")["spec"]["ports"][0]["port"] == 8080)
+    relays.delete("relay", "networkpolicy")
+    eventually(lambda: "NetworkPolicy/relay" in relays.children())
+    first.resume()
+    assert first.popen.wait(30) == 1
+    assert first.lines("leadership lost")
+    assert in_turn(control_plane, namespace) == [f"{namespace}-{number}" for number in range(2)]
+
+
 def admin(control_plane: ControlPlane, name: str) -> Path:
     """An administrator with a name of its own, so that the audit log tells who wrote."""
     return control_plane.user_kubeconfig(name, ["system:masters"])

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from kubernetes.aio.dynamic import DynamicClient
 
-from tokenplace_operator.kinds import POD, Kind, Object, of
+from tokenplace_operator.kinds import LEASE, POD, Kind, Object, of
 from tokenplace_operator.metrics import Metrics
 
 CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -94,6 +94,8 @@ class Kube:
         self._api = api
         self._dynamic = DynamicClient(api)  # type: ignore[no-untyped-call]
         self._metrics = metrics
+        self.may_write: Callable[[], bool] = lambda: True
+        """Asked before each write but those of the Lease: it stops a leader that was held up."""
 
     @classmethod
     @asynccontextmanager
@@ -308,6 +310,8 @@ class Kube:
         body: Object | None = None,
         **params: Any,  # noqa: ANN401 (query options of DynamicClient.request)
     ) -> bytes:
+        if method != "GET" and f"/{LEASE.plural}" not in path and not self.may_write():
+            raise Unavailable(0, "NotLeading", f"{method} {path}: the Lease is not renewed")
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 response = await self._dynamic.request(

@@ -104,6 +104,10 @@ class Elector:
         finally:
             self._metrics.leader.set(0)
 
+    def holds(self) -> bool:
+        """Whether nobody else can lead yet: the last renewal is younger than the deadline."""
+        return self._left() > 0
+
     async def release(self) -> None:
         """Let the next one start at once; errors are only logged, the Lease expires anyway."""
         if self._seen is None or _spec(self._seen).get("holderIdentity") != self._identity:

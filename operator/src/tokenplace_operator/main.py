@@ -151,6 +151,7 @@ async def _elect(
         clock=time.monotonic,
         now=lambda: datetime.now(UTC),
     )
+    kube.may_write = elector.holds
     health.ready = True
     acquiring = asyncio.create_task(elector.acquire(), name="acquire")
     stopping = asyncio.create_task(stop.wait(), name="stop")
