@@ -119,8 +119,10 @@ def _key(name: Name) -> str:
     """A hash of everything that the build reads."""
     files = [ROOT / f"Dockerfile.{name}", ROOT / "uv.lock", ROOT / ".ci" / "uv.txt"]
     files.append(ROOT / ".ci" / "list-licences")
-    files += [ROOT / "pyproject.toml", *sorted((ROOT / name / "src").rglob("*.py"))]
-    files.append(ROOT / name / "pyproject.toml")
+    files += [ROOT / "pyproject.toml", ROOT / name / "pyproject.toml"]
+    # Packages hold more than Python: the page of the relay, the words of the command line.
+    sources = sorted((ROOT / name / "src").rglob("*"))
+    files += [one for one in sources if one.is_file() and "__pycache__" not in one.parts]
     digest = hashlib.sha256()
     for file in files:
         digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
