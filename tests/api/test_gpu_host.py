@@ -139,7 +139,7 @@ async def test_the_policy_follows_a_host_and_never_closes_what_worked(
     since = audit.read(control_plane.audit_log)[-1].timestamp
     await life.after(REFRESH_SECONDS, fails=True)
     assert opened(relays) == [f"{A}/32", f"{B}/32", f"{C}/128"]
-    written = audit.writes(control_plane.audit_log, namespace=namespace, since=since)
+    written = ours(control_plane, namespace, since)
     assert {one.resource for one in written} <= {"tokenplacerelays"}
 
     await life.after(GRACE_SECONDS, B, C)
