@@ -1,5 +1,6 @@
 """A GPU host that moves: policy and status on the real API server, with DNS and clock of ours."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -118,6 +119,10 @@ async def test_the_policy_follows_a_host_and_never_closes_what_worked(
     assert (status, gpu["addresses"]) == ("True", [A, C])
     assert gpu["lastResolved"]
 
+    # No pod fits on no node; the scheduler says so at a time of its own.
+    async with asyncio.timeout(60):
+        while relays.conditions()["Ready"]["reason"] != "PodUnschedulable":
+            await life.after(REFRESH_SECONDS, A, C)
     since = audit.read(control_plane.audit_log)[-1].timestamp
     await life.after(3 * REFRESH_SECONDS, C, A)
     assert ours(control_plane, namespace, since) == []
