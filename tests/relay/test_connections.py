@@ -291,28 +291,6 @@ async def test_pipelined_calls_are_answered_in_order() -> None:
         assert found.index(b"404 Not Found") > found.rindex(b"200 OK")
 
 
-@pytest.mark.parametrize(
-    ("raw", "status"),
-    [
-        (b"hello\r\n\r\n", 400),
-        (b"GET /livez HTTP/9.9\r\n\r\n", 400),
-        (b"\x16\x03\x01\x02\x00\x01\x00", 400),
-        (b"GET /livez HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
-        (b"POST /livez HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-        (b"GET /livez HTTP/1.1\r\nA: 1\r\n" + b"B: 2\r\n" * 100 + b"\r\n", 400),
-        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n", 413),
-        (b"GET / HTTP/1.1\r\nCookie: " + b"x" * 9000 + b"\r\n\r\n", 413),
-    ],
-)
-async def test_what_is_no_http_gets_json_and_the_end(raw: bytes, status: int) -> None:
-    async with inside(real_time=True) as relay, connected(relay) as strange:
-        await send(strange, raw)
-        head, _, body = (await read_all(strange)).partition(b"\r\n\r\n")
-        assert int(head.split()[1]) == status
-        assert b"x-request-id:" in head.lower()
-        assert json.loads(body)["error"]["code"] == status
-
-
 async def test_connection_beyond_the_bound_is_told_so() -> None:
     async with inside(real_time=True, max_connections=8) as relay:
         assert (await relay.call("GET", "/livez")).status == 200

@@ -5,12 +5,14 @@ import secrets
 from typing import Any, Final, cast
 
 from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from tokenplace_relay.config import Config
+from tokenplace_relay.context import CONTEXT
 from tokenplace_relay.http import SERVER, ApiError
 from tokenplace_relay.logs import get
+from tokenplace_relay.metrics import Metrics
 
 log = get("tokenplace.relay.connections")
 
@@ -35,29 +37,36 @@ class Runner(web.AppRunner):
             shutdown_timeout=1,
         )
         self._config = config
+        self._metrics = app[CONTEXT].metrics
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return Gate(made, self._config)
+        return Gate(made, self._config, self._metrics)
 
 
 class Gate(web.Server):
     """Makes one protocol per connection, and turns away those beyond the bound."""
 
-    def __init__(self, made: web.Server, config: Config) -> None:
+    def __init__(self, made: web.Server, config: Config, metrics: Metrics) -> None:
         super().__init__(
             made.request_handler,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
         )
         self.config = config
+        self.metrics = metrics
         self.open = 0
 
     def __call__(self) -> "RequestHandler | TurnedAway":  # type: ignore[override]
         """A protocol for the next connection."""
         if self.open >= self.config.max_connections:
+            self.count(503)
             return TurnedAway()
         return Connection(self)
+
+    def count(self, status: int) -> None:
+        """Count an answer to what never became a request of the application."""
+        self.metrics.observe("other", "other", status, 0.0)
 
 
 class TurnedAway(asyncio.Protocol):
@@ -83,7 +92,7 @@ class Connection(RequestHandler):
             loop=asyncio.get_running_loop(),
             keepalive_timeout=config.keepalive_timeout,
             max_line_size=config.max_url_bytes,
-            max_field_size=config.max_header_bytes,
+            max_field_size=_header_limit(config),
             max_headers=config.max_headers,
             # A small body that unpacks to a large one is refused by its Content-Encoding.
             auto_decompress=False,
@@ -111,12 +120,23 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Take bytes in; a head that has begun must be whole in time."""
         super().data_received(data)
+        self._break_body()
         is_between_requests = self._waiter is not None and not self._waiter.done()
         if not is_between_requests:
             _cancel(self._head_late)
             self._head_late = None
         elif self._head_late is None:
             self._head_late = self._in(self._gate.config.header_timeout)
+
+    def _break_body(self) -> None:
+        """End the wait for a body whose next part is not HTTP: aiohttp would let it time out."""
+        reading = self._current_request
+        if reading is None or not self._messages or reading.content.is_eof():
+            return
+        if isinstance(self._messages[-1][0], _ErrInfo):
+            # What is left of it cannot be read off after the answer either.
+            self._lingering_time = 0
+            reading.content.set_exception(web.RequestPayloadError("broken"))
 
     def pause_writing(self) -> None:
         """The peer does not read on."""
@@ -139,10 +159,19 @@ class Connection(RequestHandler):
         """The answer to what is no HTTP, or too long to be; the message may quote the peer."""
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun")
-        log.info("broken request", error=type(exc).__name__, http_status=status)
-        response = _refusal(status, exc).response()
-        response.headers.update({"X-Request-Id": secrets.token_hex(8), "Server": SERVER})
-        return response
+        refusal = _refusal(status, exc, self._gate.config)
+        self._gate.count(refusal.status)
+        log.info("broken request", error=type(exc).__name__, http_status=refusal.status)
+        return _headed(refusal.response())
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Write an answer; what aiohttp refused before the application saw it gets our shape."""
+        if isinstance(resp, web.HTTPException):
+            self._gate.count(resp.status)
+            resp = _headed(ApiError(resp.status, resp.reason, close=True).response())
+        return await super().finish_response(request, resp, start_time)
 
     def _in(self, seconds: float) -> asyncio.TimerHandle:
         return self._loop.call_later(seconds, self._cut_off)
@@ -157,9 +186,24 @@ def _cancel(timer: asyncio.TimerHandle | None) -> None:
         timer.cancel()
 
 
-def _refusal(status: int, exc: BaseException | None) -> ApiError:
+def _header_limit(config: Config) -> int:
+    """Never the limit of the request line: it is all that tells their errors apart."""
+    limit = config.max_header_bytes
+    return limit + 1 if limit == config.max_url_bytes else limit
+
+
+def _refusal(status: int, exc: BaseException | None, config: Config) -> ApiError:
     if isinstance(exc, LineTooLong):
-        return ApiError(413, "Request line or header is too long", close=True)
+        if exc.args[1] == config.max_url_bytes:
+            return ApiError(414, "Request line is too long", close=True)
+        return ApiError(431, "Header is too long", close=True)
+    if isinstance(exc, BadHttpMessage) and exc.message.startswith("Too many"):
+        return ApiError(431, "Too many headers", close=True)
     if status < 500:
         return ApiError(status, "Malformed HTTP request", close=True)
     return ApiError(status, "Internal server error", close=True)
+
+
+def _headed(response: web.Response) -> web.Response:
+    response.headers.update({"X-Request-Id": secrets.token_hex(8), "Server": SERVER})
+    return response
