@@ -10,8 +10,7 @@ import pytest
 import yaml
 
 from tokenplace_cluster.control_plane import ControlPlane
-from tokenplace_cluster.fixtures import Eventually, Kubectl
-from tokenplace_cluster.optional_apis import MONITORING, ROUTES, served
+from tokenplace_cluster.fixtures import Kubectl
 
 pytestmark = pytest.mark.usefixtures("crd")
 
@@ -334,123 +333,7 @@ def test_examples_are_taken(kubectl: Kubectl, example: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_defaults_are_seen_by_the_user(kubectl: Kubectl) -> None:
-    done = create(kubectl, relay(), "--output=json")
-    spec = json.loads(done.stdout)["spec"]
-    assert spec["replicas"] == 1
-    assert spec["port"] == 5010
-    assert spec["image"]["repository"] == "ghcr.io/futuroptimist/tokenplace-relay"
-    assert spec["gpu"] == {"mode": "None", "port": 5015, "serviceName": "gpu-server"}
-    assert spec["drain"] == {"delaySeconds": 5, "timeoutSeconds": 20}
-    assert spec["ingress"]["tls"] == {"enabled": True, "clusterIssuer": "letsencrypt-dns01"}
-    assert spec["resources"]["limits"] == {"cpu": "500m", "memory": "256Mi"}
-    traefik = {"matchLabels": {"app.kubernetes.io/name": "traefik"}}
-    assert spec["networkPolicy"]["ingressController"] == {
-        "namespaceSelector": {},
-        "podSelector": traefik,
-    }
-
-
-def test_the_kind_is_established(kubectl: Kubectl) -> None:
-    crd = kubectl("get", "crd", "tokenplacerelays.token.place", "--output=json")
-    conditions = {c["type"]: c["status"] for c in json.loads(crd.stdout)["status"]["conditions"]}
-    assert conditions == {"Established": "True", "NamesAccepted": "True"}
-
-
-def test_it_can_be_scaled_within_the_rules(kubectl: Kubectl) -> None:
-    created = kubectl("create", "--filename=-", given=json.dumps(relay("scaled")))
-    assert created.returncode == 0, created.stderr
-    assert kubectl("scale", "tokenplacerelay/scaled", "--replicas=0").returncode == 0
-    refused = kubectl("scale", "tokenplacerelay/scaled", "--replicas=2")
-    assert "replicas: more than 1 is refused while state.mode is Memory" in refused.stderr
-    status = {"status": {"replicas": 0, "selector": "app=x"}}
-    patched = kubectl(
-        "patch",
-        "tpr/scaled",
-        "--subresource=status",
-        "--type=merge",
-        f"--patch={json.dumps(status)}",
-    )
-    assert patched.returncode == 0, patched.stderr
-    scale = json.loads(kubectl("get", "tpr/scaled", "--subresource=scale", "--output=json").stdout)
-    assert scale["spec"].get("replicas", 0) == 0
-    assert scale["status"]["selector"] == "app=x"
-
-
-def test_columns(kubectl: Kubectl) -> None:
-    created = kubectl("create", "--filename=-", given=json.dumps(relay("shown")))
-    assert created.returncode == 0, created.stderr
-    narrow = kubectl("get", "tpr", "shown").stdout.splitlines()[0].split()
-    wide = kubectl("get", "tpr", "shown", "--output=wide").stdout.splitlines()[0].split()
-    assert narrow == ["NAME", "READY", "REASON", "HOST", "IMAGE", "AGE"]
-    assert set(wide) - set(narrow) == {"GPU", "REPLICAS"}
-
-
-def test_every_field_is_explained(kubectl: Kubectl, eventually: Eventually) -> None:
-    # The server publishes schemas a while after it serves a kind.
-    text = "Seconds between readiness turning red and the first refusal"
-    eventually(lambda: text in kubectl("explain", "tpr.spec.drain.delaySeconds").stdout)
-
-
-@pytest.fixture(scope="module")
-def optional_apis(control_plane: ControlPlane) -> Iterator[None]:
-    with served(control_plane, *MONITORING, *ROUTES):
-        yield
-
-
-@pytest.mark.usefixtures("optional_apis")
-@pytest.mark.parametrize("golden", sorted(GOLDEN.glob("*.children.yaml")), ids=lambda p: p.name)
-def test_children_come_back_as_they_were_applied(kubectl: Kubectl, golden: Path) -> None:
-    """Else the operator would see drift in an object that nobody touched, and write for ever."""
-    for child in yaml.safe_load_all(golden.read_text()):
-        applied = server_side_apply(kubectl, child)
-        assert not missing(child["metadata"]["labels"], applied["metadata"]["labels"])
-        wanted = {field: value for field, value in child.items() if field != "metadata"}
-        assert missing(wanted, applied) == []
-
-
-def test_switching_the_gpu_mode_changes_the_service_in_place(kubectl: Kubectl) -> None:
-    """Both directions: the server has fields of its own (clusterIPs, ipFamilies) to let go of."""
-    for case in ("external-name", "headless", "external-name"):
-        children = yaml.safe_load_all((GOLDEN / f"{case}.children.yaml").read_text())
-        service = next(c for c in children if "gpu" in c["metadata"]["name"])
-        service["metadata"]["name"] = "switched"
-        applied = server_side_apply(kubectl, service, dry_run=False)
-        assert missing(service["spec"], applied["spec"]) == []
-
-
 def create(kubectl: Kubectl, obj: Spec, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Everything but storing it."""
     strict = ("create", "--dry-run=server", "--validate=strict", "--filename=-")
     return kubectl(*strict, *arguments, given=json.dumps(obj))
-
-
-def server_side_apply(kubectl: Kubectl, child: Spec, *, dry_run: bool = True) -> Spec:
-    """The object as the server would store it; the test's namespace, not that of the file."""
-    metadata = {k: v for k, v in child["metadata"].items() if k != "namespace"}
-    done = kubectl(
-        "apply",
-        "--server-side",
-        "--field-manager=tokenplace-operator",
-        f"--dry-run={'server' if dry_run else 'none'}",
-        "--output=json",
-        "--filename=-",
-        given=json.dumps({**child, "metadata": metadata}),
-    )
-    assert done.returncode == 0, done.stderr
-    applied: Spec = json.loads(done.stdout)
-    return applied
-
-
-def missing(wanted: object, live: object, path: str = "") -> list[str]:
-    """Where `wanted` is not a part of `live`; lists must agree item by item."""
-    if isinstance(wanted, dict) and isinstance(live, dict):
-        return [
-            problem
-            for name, value in wanted.items()
-            for problem in missing(value, live.get(name), f"{path}.{name}")
-        ]
-    if isinstance(wanted, list) and isinstance(live, list) and len(wanted) == len(live):
-        pairs = enumerate(zip(wanted, live, strict=True))
-        return [p for i, (w, have) in pairs for p in missing(w, have, f"{path}[{i}]")]
-    return [] if wanted == live else [f"{path}: {wanted!r} became {live!r}"]

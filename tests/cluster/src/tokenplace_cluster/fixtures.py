@@ -31,7 +31,7 @@ class Kubectl(Protocol):
 
 
 class Eventually(Protocol):
-    """Call check until it neither fails an assertion nor returns None or False."""
+    """Call check until it fails no assertion and what it returns is true: not None, not empty."""
 
     def __call__(self, check: Callable[[], T], *, seconds: float = 60) -> T: ...
 
@@ -142,7 +142,7 @@ def eventually() -> Eventually:
                 if late:
                     raise
             else:
-                if found is not None and found is not False:
+                if found:
                     return found
                 assert not late, f"not within {seconds:g} s: {check}"
             time.sleep(0.1)

@@ -1,0 +1,174 @@
+"""Cases of Ready, Reconciling, Stalled, Available and Paused."""
+
+from typing import Any
+
+from tokenplace_harness.states.seen import Case, condition, make_deployment, pod, unscheduled
+from tokenplace_operator.apply import Blocked, Plan
+from tokenplace_operator.conditions import Reason, Type
+from tokenplace_operator.kinds import Object
+from tokenplace_operator.status.observed import Rollback
+
+ITS_POLICY = {"kind": "NetworkPolicy", "metadata": {"name": "relay"}}
+COMPLETE = condition("Progressing", "True", "NewReplicaSetAvailable")
+LATE = condition("Progressing", "False", "ProgressDeadlineExceeded", "has timed out progressing")
+REFUSED = condition("ReplicaFailure", "True", "FailedCreate", "exceeded quota: pods")
+
+
+def not_ready(reason: Reason, text: str, *, must_act: bool = False) -> dict[Type, Any]:
+    """Ready, Reconciling and Stalled for what is wrong."""
+    calm = Reason.PROGRESSING
+    works = ("False", calm, "Waiting for a change by you.") if must_act else ("True", reason, text)
+    waits = ("True", reason, text) if must_act else ("False", calm, "Nothing waits for you.")
+    return {
+        Type.READY: ("False", reason, text),
+        Type.RECONCILING: works,
+        Type.STALLED: waits,
+    }
+
+
+def rollout(*pods: Object, conditions: tuple[Object, ...] = ()) -> dict[str, Any]:
+    return {"deployment": make_deployment(available=0, conditions=conditions), "pods": pods}
+
+
+SUMMARIES: dict[str, Case] = {
+    "serves": Case(
+        wanted={
+            Type.READY: ("True", Reason.AVAILABLE, "The relay serves."),
+            Type.RECONCILING: ("False", Reason.SETTLED, "as wanted"),
+            Type.STALLED: ("False", Reason.SETTLED, "Nothing waits"),
+            Type.AVAILABLE: ("True", Reason.AVAILABLE, "1 pods serve."),
+            Type.IMAGE_PINNED: ("True", Reason.DIGEST, "by its digest"),
+            Type.NETWORK_POLICY_ACCURATE: ("True", Reason.POLICY_CURRENT, "exactly"),
+            Type.PAUSED: ("False", Reason.ACTIVE, "as the spec says"),
+        }
+    ),
+    "stopped": Case(
+        {"replicas": 0},
+        {"deployment": make_deployment(available=0, replicas=0)},
+        {
+            Type.READY: ("True", Reason.SCALED_TO_ZERO, "replicas is 0"),
+            Type.AVAILABLE: ("False", Reason.SCALED_TO_ZERO, "replicas is 0"),
+        },
+    ),
+    "name taken": Case(
+        seen={"plan": Plan(blocked=(Blocked("Service", "relay", "Deployment web"),))},
+        wanted=not_ready(
+            Reason.NAME_TAKEN, "Service relay belongs to Deployment web.", must_act=True
+        ),
+    ),
+    "refused": Case(
+        seen={"refusal": "exceeded quota"},
+        wanted=not_ready(Reason.APPLY_REFUSED, "exceeded quota", must_act=True),
+    ),
+    "paused with changes": Case(
+        {"paused": True},
+        {"plan": Plan(apply=(ITS_POLICY,))},
+        not_ready(Reason.PAUSED, "1 changes not made", must_act=True)
+        | {
+            Type.PAUSED: ("True", Reason.PAUSED, "1 changes wait"),
+            Type.NETWORK_POLICY_ACCURATE: ("False", Reason.POLICY_MISSING, "not as wanted"),
+        },
+    ),
+    "paused without changes": Case(
+        {"paused": True},
+        wanted={
+            Type.READY: ("True", Reason.AVAILABLE, "serves"),
+            Type.PAUSED: ("True", Reason.PAUSED, "0 changes wait"),
+        },
+    ),
+    "predecessor": Case(
+        seen={"plan": Plan(waiting=(ITS_POLICY,))},
+        wanted=not_ready(Reason.WAITING_FOR_DELETION, "NetworkPolicy relay is still"),
+    ),
+    "no deployment": Case(
+        seen={"deployment": None},
+        wanted=not_ready(Reason.DEPLOYMENT_MISSING, "does not exist yet"),
+    ),
+    "generation behind": Case(
+        seen={"deployment": make_deployment(behind=True)},
+        wanted=not_ready(Reason.ROLLOUT_PENDING, "1 of 1 pods are ready"),
+    ),
+    "starting": Case(
+        seen=rollout(pod(started=False)),
+        wanted=not_ready(Reason.ROLLOUT_PENDING, "0 of 1 pods are ready")
+        | {Type.AVAILABLE: ("False", Reason.ROLLOUT_PENDING, "No pod serves yet.")},
+    ),
+    "pull": Case(
+        seen=rollout(pod(waiting="ImagePullBackOff")),
+        wanted=not_ready(Reason.IMAGE_PULL_FAILED, "check spec.image and pullSecrets"),
+    ),
+    "crash": Case(
+        seen=rollout(pod(waiting="CrashLoopBackOff")),
+        wanted=not_ready(Reason.CONTAINER_CRASHES, "see kubectl logs relay-1"),
+    ),
+    "config": Case(
+        seen=rollout(pod(waiting="CreateContainerConfigError")),
+        wanted=not_ready(Reason.CONTAINER_CONFIG_INVALID, "check podTemplate"),
+    ),
+    "unscheduled": Case(
+        seen=rollout(unscheduled()),
+        wanted=not_ready(Reason.POD_UNSCHEDULABLE, "0/3 nodes are available"),
+    ),
+    "quota": Case(
+        seen=rollout(conditions=(REFUSED,)),
+        wanted=not_ready(Reason.POD_REFUSED, "exceeded quota: pods"),
+    ),
+    "unready after a rollout": Case(
+        seen=rollout(pod(), conditions=(COMPLETE,)),
+        wanted=not_ready(Reason.PROBE_FAILED, "readiness probe (GET /healthz) fails"),
+    ),
+    "overdue for its image": Case(
+        seen=rollout(pod(waiting="ErrImagePull"), conditions=(LATE,)),
+        wanted=not_ready(
+            Reason.ROLLOUT_DEADLINE_EXCEEDED, "within 300 s. Pod relay-1 cannot pull", must_act=True
+        ),
+    ),
+    "overdue for its startup": Case(
+        seen=rollout(pod(started=False), conditions=(LATE,)),
+        wanted=not_ready(
+            Reason.ROLLOUT_DEADLINE_EXCEEDED, "startup probe (GET /livez) fails", must_act=True
+        ),
+    ),
+    "overdue for a quota": Case(
+        seen=rollout(conditions=(LATE, REFUSED)),
+        wanted=not_ready(Reason.ROLLOUT_DEADLINE_EXCEEDED, "exceeded quota", must_act=True),
+    ),
+    "overdue for reasons unknown": Case(
+        seen=rollout(conditions=(LATE,)),
+        wanted=not_ready(
+            Reason.ROLLOUT_DEADLINE_EXCEEDED, "describe pod. has timed out", must_act=True
+        ),
+    ),
+    "down long after a rollout": Case(
+        seen=rollout(
+            pod(waiting="CrashLoopBackOff"),
+            conditions=(COMPLETE, condition("Available", "False", "Minimum", age=301)),
+        ),
+        wanted=not_ready(
+            Reason.ROLLOUT_DEADLINE_EXCEEDED, "ends soon after its start", must_act=True
+        ),
+    ),
+    "down for a moment after a rollout": Case(
+        seen=rollout(
+            pod(waiting="CrashLoopBackOff"),
+            conditions=(COMPLETE, condition("Available", "False", "Minimum", age=299)),
+        ),
+        wanted=not_ready(Reason.CONTAINER_CRASHES, "ends soon"),
+    ),
+    "rolled back": Case(
+        seen={"rollback": Rollback("r@sha256:bad", "r@sha256:good", "it crashed")},
+        wanted=not_ready(
+            Reason.ROLLED_BACK,
+            "r@sha256:bad did not get Ready; pods run r@",
+            must_act=True,
+        )
+        | {Type.AVAILABLE: ("True", Reason.AVAILABLE, "1 pods serve.")},
+    ),
+    "rolled back in vain": Case(
+        seen={
+            **rollout(pod(waiting="CrashLoopBackOff")),
+            "rollback": Rollback("r@sha256:bad", "r@sha256:good", "it crashed"),
+        },
+        wanted=not_ready(Reason.ROLLED_BACK, "That is not Ready yet. Pod relay-1", must_act=True),
+    ),
+}
