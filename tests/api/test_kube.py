@@ -6,12 +6,12 @@ import pytest
 
 from tokenplace_cluster.control_plane import ControlPlane
 from tokenplace_operator.kinds import DEPLOYMENT, LEASE, SERVICE, SERVICE_ACCOUNT, Object
-from tokenplace_operator.kube import (
+from tokenplace_operator.kube import Kube
+from tokenplace_operator.kube_errors import (
     Conflict,
     FieldConflict,
     Forbidden,
     Invalid,
-    Kube,
     NotFound,
     Unavailable,
 )

@@ -18,7 +18,8 @@ from tokenplace_operator.desired.deployment import deployment
 from tokenplace_operator.desired.metadata import seal
 from tokenplace_operator.desired.scaling import autoscaler, disruption_budget
 from tokenplace_operator.desired.service_account import service_account
-from tokenplace_operator.kube import FieldConflict, Kube
+from tokenplace_operator.kube import Kube
+from tokenplace_operator.kube_errors import FieldConflict
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.store import Store
 

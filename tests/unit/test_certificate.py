@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 from tokenplace_operator.api import Relay, parse
 from tokenplace_operator.certificate import Certificates, Found, State
 from tokenplace_operator.kinds import Kind, Object
-from tokenplace_operator.kube import Forbidden, NotFound, Unavailable
+from tokenplace_operator.kube_errors import Forbidden, NotFound, Unavailable
 
 UNTIL = datetime(2027, 2, 1, tzinfo=UTC)
 OWN = {"domain": "example.com", "tls": {"secretName": "mine"}}

@@ -19,7 +19,14 @@ from tokenplace_operator.cli.next_steps import commands, meaning, step
 from tokenplace_operator.cli.observe import Snapshot
 from tokenplace_operator.cli.output import Line, age, aligned, clean, plain
 from tokenplace_operator.conditions import Reason
-from tokenplace_operator.kube import Conflict, Forbidden, Invalid, KubeError, NotFound, Unavailable
+from tokenplace_operator.kube_errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    KubeError,
+    NotFound,
+    Unavailable,
+)
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 DIGEST = f"sha256:{'a' * 64}"

@@ -9,7 +9,7 @@ import pytest
 
 from tokenplace_operator.controller import Controller
 from tokenplace_operator.kinds import Key
-from tokenplace_operator.kube import Forbidden, Invalid, Unavailable
+from tokenplace_operator.kube_errors import Forbidden, Invalid, Unavailable
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.workqueue import WorkQueue
 

@@ -14,7 +14,7 @@ from tokenplace_operator.kinds import (
     Kind,
     Object,
 )
-from tokenplace_operator.kube import Forbidden, NotFound, Unavailable
+from tokenplace_operator.kube_errors import Forbidden, NotFound, Unavailable
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.store import Store
 

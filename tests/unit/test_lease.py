@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from tokenplace_operator.kinds import Kind, Object
-from tokenplace_operator.kube import Conflict, NotFound, Unavailable
+from tokenplace_operator.kube_errors import Conflict, NotFound, Unavailable
 from tokenplace_operator.lease import Elector, LeaseLostError, LeaseTimes
 from tokenplace_operator.metrics import Metrics
 

@@ -6,7 +6,7 @@ import pytest
 
 from tokenplace_operator.events import Recorder
 from tokenplace_operator.kinds import Kind, Object
-from tokenplace_operator.kube import Unavailable
+from tokenplace_operator.kube_errors import Unavailable
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.report import Reporter
 from tokenplace_operator.store import Store

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from tokenplace_operator.desired.metadata import APPLIED_HASH
 from tokenplace_operator.kinds import DEPLOYMENT, Key, Kind, Object, key_of, of
-from tokenplace_operator.kube import Conflict, FieldConflict, Invalid
+from tokenplace_operator.kube_errors import Conflict, FieldConflict, Invalid
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.store import Store, controller_of
 

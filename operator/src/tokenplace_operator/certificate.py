@@ -15,7 +15,7 @@ from cryptography import x509
 
 from tokenplace_operator.api import Relay
 from tokenplace_operator.kinds import CERTIFICATE, Key, Kind, Object
-from tokenplace_operator.kube import Forbidden, KubeError, NotFound
+from tokenplace_operator.kube_errors import Forbidden, KubeError, NotFound
 
 SECRET = Kind("", "v1", "secrets", "Secret")
 PENDING_SECONDS = 60.0

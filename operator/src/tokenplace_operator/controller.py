@@ -7,7 +7,7 @@ from random import Random
 from typing import Protocol
 
 from tokenplace_operator.kinds import Key
-from tokenplace_operator.kube import Invalid, KubeError, Unavailable
+from tokenplace_operator.kube_errors import Invalid, KubeError, Unavailable
 from tokenplace_operator.logs import get_logger, reconciling
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.workqueue import QueueClosedError, WorkQueue

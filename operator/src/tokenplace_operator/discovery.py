@@ -17,7 +17,7 @@ from tokenplace_operator.kinds import (
     Kind,
     key_of,
 )
-from tokenplace_operator.kube import Forbidden, NotFound, Unavailable
+from tokenplace_operator.kube_errors import Forbidden, NotFound, Unavailable
 from tokenplace_operator.logs import get_logger
 from tokenplace_operator.store import Lister, Store
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tokenplace_operator.conditions import MESSAGE_LIMIT, Reason, text_time
 from tokenplace_operator.kinds import EVENT, Kind, Object
-from tokenplace_operator.kube import Conflict, KubeError
+from tokenplace_operator.kube_errors import Conflict, KubeError
 from tokenplace_operator.logs import get_logger
 
 log = get_logger(__name__)

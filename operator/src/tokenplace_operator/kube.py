@@ -7,12 +7,8 @@ Every call has a deadline and raises KubeError only.
 import asyncio
 import json
 import os
-import re
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any, cast
 
 import aiohttp
@@ -21,7 +17,9 @@ from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from kubernetes.aio.dynamic import DynamicClient
 
 from tokenplace_operator.kinds import LEASE, POD, Kind, Object, of
+from tokenplace_operator.kube_errors import KubeError, NotFound, Unavailable, error_of
 from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.request_metrics import trace_requests
 
 CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 FIELD_MANAGER = "tokenplace-operator"
@@ -33,58 +31,6 @@ APPLY = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
 
 Objects = list[Object]
-
-_CONFLICT_WITH = re.compile(r'conflict with "([^"]+)"')
-
-
-class KubeError(Exception):
-    """The API server refused or did not answer; `code` 0 means no answer."""
-
-    def __init__(self, code: int, reason: str, message: str) -> None:
-        super().__init__(f"{code} {reason}: {message}")
-        self.code = code
-        self.reason = reason
-        self.message = message
-
-
-@dataclass(frozen=True, slots=True)
-class FieldConflict:
-    """A field that another field manager owns: `.spec.replicas`, `kubectl`."""
-
-    field: str
-    manager: str
-
-
-class Conflict(KubeError):  # noqa: N818 (named as the API names them)
-    """409: a stale resourceVersion, a name in use, or fields of other managers in `causes`."""
-
-    def __init__(
-        self, code: int, reason: str, message: str, causes: tuple[FieldConflict, ...] = ()
-    ) -> None:
-        super().__init__(code, reason, message)
-        self.causes = causes
-
-
-class NotFound(KubeError):  # noqa: N818 (named as the API names them)
-    """404: no such object, or no such kind."""
-
-
-class Invalid(KubeError):  # noqa: N818 (named as the API names them)
-    """400 or 422: the object breaks a rule; a retry does not help."""
-
-
-class Forbidden(KubeError):  # noqa: N818 (named as the API names them)
-    """401 or 403: the operator lacks a right; the message names it."""
-
-
-class Unavailable(KubeError):  # noqa: N818 (named as the API names them)
-    """429, 5xx, a broken connection or no answer in time; `retry_after` is in seconds."""
-
-    def __init__(
-        self, code: int, reason: str, message: str, retry_after: float | None = None
-    ) -> None:
-        super().__init__(code, reason, message)
-        self.retry_after = retry_after
 
 
 class Kube:
@@ -111,7 +57,7 @@ class Kube:
             refresher = await _login(configuration, context, kubeconfig)
         except kube_config.ConfigException as error:
             raise Unavailable(0, "Config", f"kubeconfig: {error}") from None
-        configuration.trace_configs = [_trace(metrics)]
+        configuration.trace_configs = [trace_requests(metrics)]
         try:
             async with ApiClient(configuration) as api:
                 yield cls(api, metrics)
@@ -139,7 +85,7 @@ class Kube:
 
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._api.rest_client.ssl_context, limit=0),
-            trace_configs=[_trace(self._metrics)],
+            trace_configs=[trace_requests(self._metrics)],
             middlewares=(authenticate,),
             read_bufsize=2**21,
             trust_env=True,
@@ -319,7 +265,9 @@ class Kube:
                 )
                 return cast("bytes", await response.read())
         except ApiException as error:
-            raise _error_of(error) from None
+            raise error_of(
+                int(error.status or 0), error.reason, error.body, error.headers
+            ) from None
         except TimeoutError:
             raise Unavailable(0, "Timeout", f"{method} {path}: no answer in time") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -352,66 +300,3 @@ async def _login(
     )
     renew = kube_config.refresh_token(loader, configuration)  # type: ignore[no-untyped-call]
     return asyncio.create_task(renew, name="kubeconfig-token")
-
-
-def _error_of(error: ApiException) -> KubeError:
-    """Map the Status body of a refusal to our classes."""
-    code = int(error.status or 0)
-    try:
-        status = json.loads(error.body or "{}")
-    except ValueError:
-        status = {}
-    if not isinstance(status, dict):
-        status = {}
-    reason = str(status.get("reason") or error.reason or "")
-    message = str(status.get("message") or "")[:1000]
-    if code == 409:
-        return Conflict(code, reason, message, _field_conflicts(status))
-    if code == 429 or code >= 500:
-        return Unavailable(code, reason, message, _retry_after(error))
-    classes = {400: Invalid, 401: Forbidden, 403: Forbidden, 404: NotFound, 422: Invalid}
-    return classes.get(code, KubeError)(code, reason, message)
-
-
-def _field_conflicts(status: Object) -> tuple[FieldConflict, ...]:
-    causes = (status.get("details") or {}).get("causes") or []
-    found = []
-    for cause in causes:
-        if cause.get("reason") != "FieldManagerConflict":
-            continue
-        match = _CONFLICT_WITH.search(cause.get("message", ""))
-        found.append(FieldConflict(cause.get("field", ""), match[1] if match else "unknown"))
-    return tuple(found)
-
-
-def _retry_after(error: ApiException) -> float | None:
-    value = (error.headers or {}).get("Retry-After", "")
-    return float(value) if value.isdecimal() else None
-
-
-def _trace(metrics: Metrics) -> aiohttp.TraceConfig:
-    """Count and time every request of a session, kopf's too."""
-    trace = aiohttp.TraceConfig()
-
-    async def start(_: aiohttp.ClientSession, ctx: SimpleNamespace, __: object) -> None:
-        ctx.started = time.monotonic()
-
-    async def end(
-        _: aiohttp.ClientSession, ctx: SimpleNamespace, params: aiohttp.TraceRequestEndParams
-    ) -> None:
-        count(ctx, params.method, str(params.response.status))
-
-    async def fail(
-        _: aiohttp.ClientSession, ctx: SimpleNamespace, params: aiohttp.TraceRequestExceptionParams
-    ) -> None:
-        count(ctx, params.method, "0")
-
-    def count(ctx: SimpleNamespace, method: str, code: str) -> None:
-        metrics.kube_requests.labels(method, code).inc()
-        seconds = time.monotonic() - ctx.started
-        metrics.kube_request_duration.labels(method).observe(seconds)
-
-    trace.on_request_start.append(start)
-    trace.on_request_end.append(end)
-    trace.on_request_exception.append(fail)
-    return trace

@@ -12,7 +12,8 @@ import typer
 
 from tokenplace_operator import __version__, crd, logs
 from tokenplace_operator.config import Config, ConfigError
-from tokenplace_operator.kube import Kube, KubeError
+from tokenplace_operator.kube import Kube
+from tokenplace_operator.kube_errors import KubeError
 from tokenplace_operator.lease import Elector, LeaseLostError, LeaseTimes
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.server import Health, serve

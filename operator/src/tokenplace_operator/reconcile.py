@@ -17,7 +17,7 @@ from tokenplace_operator.events import EventWriter
 from tokenplace_operator.facts import Facts
 from tokenplace_operator.gpu_target import REFRESH_SECONDS
 from tokenplace_operator.kinds import DEPLOYMENT, HTTP_ROUTE, RELAY, Key, Object
-from tokenplace_operator.kube import Forbidden, Invalid, NotFound
+from tokenplace_operator.kube_errors import Forbidden, Invalid, NotFound
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.observe import Observer, Reader
 from tokenplace_operator.report import Reporter, StatusWriter

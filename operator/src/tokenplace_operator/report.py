@@ -9,7 +9,7 @@ from typing import Protocol
 from tokenplace_operator.conditions import Condition, Reason, Type
 from tokenplace_operator.events import MAX_REMEMBERED, Recorder
 from tokenplace_operator.kinds import RELAY, Object
-from tokenplace_operator.kube import FieldConflict, Unavailable
+from tokenplace_operator.kube_errors import FieldConflict, Unavailable
 from tokenplace_operator.logs import get_logger
 from tokenplace_operator.store import Store
 

@@ -36,7 +36,8 @@ from tokenplace_operator.desired import build
 from tokenplace_operator.desired.network_policy import NODE_LOCAL_DNS
 from tokenplace_operator.facts import Facts
 from tokenplace_operator.kinds import NETWORK_POLICY, Object
-from tokenplace_operator.kube import Invalid, Kube, NotFound
+from tokenplace_operator.kube import Kube
+from tokenplace_operator.kube_errors import Invalid, NotFound
 
 _SERVERS_OWN = (
     "managedFields",

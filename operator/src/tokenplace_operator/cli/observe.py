@@ -15,7 +15,8 @@ from tokenplace_operator.kinds import (
     Kind,
     Object,
 )
-from tokenplace_operator.kube import Forbidden, Kube, NotFound
+from tokenplace_operator.kube import Kube
+from tokenplace_operator.kube_errors import Forbidden, NotFound
 from tokenplace_operator.store import controller_of
 
 _OWNED_INDIRECTLY = {"ReplicaSet"}

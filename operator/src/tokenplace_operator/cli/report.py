@@ -29,7 +29,8 @@ from tokenplace_operator.cli.observe import Snapshot, observe
 from tokenplace_operator.cli.output import Format, aligned, plain, show, show_json, utc_now
 from tokenplace_operator.cli.redact import Redactor
 from tokenplace_operator.kinds import POD, Object
-from tokenplace_operator.kube import Kube, KubeError
+from tokenplace_operator.kube import Kube
+from tokenplace_operator.kube_errors import KubeError
 
 OPERATOR_SELECTOR = "app.kubernetes.io/name=tokenplace-operator"
 LOG_LINES = 2000

@@ -1,0 +1,100 @@
+"""What the API server says against a request, as a handful of classes."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tokenplace_operator.kinds import Object
+
+_CONFLICT_WITH = re.compile(r'conflict with "([^"]+)"')
+
+
+class KubeError(Exception):
+    """The API server refused or did not answer; `code` 0 means no answer."""
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(f"{code} {reason}: {message}")
+        self.code = code
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class FieldConflict:
+    """A field that another field manager owns: `.spec.replicas`, `kubectl`."""
+
+    field: str
+    manager: str
+
+
+class Conflict(KubeError):  # noqa: N818 (named as the API names them)
+    """409: a stale resourceVersion, a name in use, or fields of other managers in `causes`."""
+
+    def __init__(
+        self, code: int, reason: str, message: str, causes: tuple[FieldConflict, ...] = ()
+    ) -> None:
+        super().__init__(code, reason, message)
+        self.causes = causes
+
+
+class NotFound(KubeError):  # noqa: N818 (named as the API names them)
+    """404: no such object, or no such kind."""
+
+
+class Invalid(KubeError):  # noqa: N818 (named as the API names them)
+    """400 or 422: the object breaks a rule; a retry does not help."""
+
+
+class Forbidden(KubeError):  # noqa: N818 (named as the API names them)
+    """401 or 403: the operator lacks a right; the message names it."""
+
+
+class Unavailable(KubeError):  # noqa: N818 (named as the API names them)
+    """429, 5xx, a broken connection or no answer in time; `retry_after` is in seconds."""
+
+    def __init__(
+        self, code: int, reason: str, message: str, retry_after: float | None = None
+    ) -> None:
+        super().__init__(code, reason, message)
+        self.retry_after = retry_after
+
+
+def error_of(
+    code: int | None,
+    phrase: str | None,
+    body: str | bytes | None,
+    headers: Mapping[str, str] | None,
+) -> KubeError:
+    """Map the Status body of a refusal to our classes; phrase: what HTTP calls the code."""
+    code = int(code or 0)
+    try:
+        status = json.loads(body or "{}")
+    except ValueError:
+        status = {}
+    if not isinstance(status, dict):
+        status = {}
+    reason = str(status.get("reason") or phrase or "")
+    message = str(status.get("message") or "")[:1000]
+    if code == 409:
+        return Conflict(code, reason, message, _field_conflicts(status))
+    if code == 429 or code >= 500:
+        return Unavailable(code, reason, message, _retry_after(headers))
+    classes = {400: Invalid, 401: Forbidden, 403: Forbidden, 404: NotFound, 422: Invalid}
+    return classes.get(code, KubeError)(code, reason, message)
+
+
+def _field_conflicts(status: Object) -> tuple[FieldConflict, ...]:
+    causes = (status.get("details") or {}).get("causes") or []
+    found = []
+    for cause in causes:
+        if cause.get("reason") != "FieldManagerConflict":
+            continue
+        match = _CONFLICT_WITH.search(cause.get("message", ""))
+        found.append(FieldConflict(cause.get("field", ""), match[1] if match else "unknown"))
+    return tuple(found)
+
+
+def _retry_after(headers: Mapping[str, str] | None) -> float | None:
+    value = (headers or {}).get("Retry-After", "")
+    return float(value) if value.isdecimal() else None
