@@ -20,6 +20,7 @@ from tokenplace_cluster.operator_process import OperatorProcess
 from tokenplace_cluster.relays import DIGEST, REPOSITORY, Relays
 
 GOLDEN = Path(__file__).parents[1] / "unit" / "golden"
+IMPORTS = Path(__file__).parents[1] / "unit" / "imports"
 BIN = Path(sys.executable).parent
 KIND = {"apiVersion": "token.place/v1alpha1", "kind": "TokenplaceRelay"}
 VERBS = ("status", "explain", "diff", "pin", "report", "probe")
@@ -330,3 +331,28 @@ def test_wrong_usage_is_code_2_and_says_how(plugin: Plugin) -> None:
         assert done.returncode == 2
         assert done.stderr.startswith("Usage: kubectl tokenplace")
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("path", sorted(IMPORTS.glob("*.import.yaml")), ids=lambda path: path.stem)
+def test_the_api_server_takes_what_import_makes(path: Path, relays: Relays, crd: str) -> None:
+    assert crd
+    golden = yaml.safe_load(path.read_text())
+    relay = {**golden["relay"], "metadata": {"name": golden["relay"]["metadata"]["name"]}}
+    assert relays.would_take(relay) == (not golden["problems"])
+
+
+def test_import_prints_a_relay_to_apply_and_the_rest_beside_it(plugin: Plugin) -> None:
+    values = (IMPORTS / "staging.values.yaml").read_text()
+    first = plugin("import", "-f", "-", "--release=prod", "--name=relay", given=values)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr.startswith("values of chart tokenplace\n")
+    found = read_json(plugin("import", "--chart=tokenplace", "-ojson", given=values))
+    assert (found["chart"], found["whole"], found["problems"]) == ("tokenplace", True, [])
+    assert found["relay"]["metadata"] == {"name": "tokenplace"}
+    left = plugin("import", given="replicaCount: 3\n")
+    assert left.returncode == 1
+    assert "to put right: spec.image: set digest (preferred) or tag\n" in left.stderr
+    assert_one_line(plugin("import", given="ingress: [1]\n"), 2, "ingress: must be a map")
+    assert_one_line(plugin("import", "-f", "/nowhere"), 2, "cannot read /nowhere")
+    both = plugin("import", given="{upstream: {}, deployEnv: lab}\n")
+    assert_one_line(both, 2, "add --chart")

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tokenplace_operator.cli import diff, explain, pin, probe, status
+from tokenplace_operator.cli import diff, explain, import_values, pin, probe, status
 from tokenplace_operator.cli.details import details, is_good, summary
 from tokenplace_operator.cli.exits import CliError, Exit
 from tokenplace_operator.cli.exits import explain as explain_error
+from tokenplace_operator.cli.migrate import Chart, Source, convert
 from tokenplace_operator.cli.next_steps import commands, meaning, step
 from tokenplace_operator.cli.observe import Snapshot
 from tokenplace_operator.cli.output import Line, age, aligned, clean, plain
@@ -333,3 +334,48 @@ def test_ages_are_short(since: str, text: str) -> None:
 def test_nothing_from_the_cluster_steers_the_terminal() -> None:
     assert clean("a\x1b[2Jb\nc\r\x07\u202ed") == "a [2Jb c   d"
     assert plain("a\x1bb").plain == "a b"
+
+
+def test_import_says_what_became_of_each_value_and_what_is_left_last() -> None:
+    source = Source(Chart.TOKENPLACE, {"service": {"port": 81}, "environment": "lab"})
+    lines = written(import_values.text(source, convert(source))).splitlines()
+    assert lines[0] == "values of chart tokenplace"
+    assert lines[1].split() == ["VALUE", "FIELD", "NOTE"]
+    assert lines[2].split() == ["carried", "over", "service.port", "spec.service.port"]
+    assert [line.split()[0] for line in lines[2:-1]] == [
+        "carried",
+        "changed",
+        "changed",
+        "not",
+        "not",
+    ]
+    assert lines[-1] == "to put right: spec.image: set digest (preferred) or tag"
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("USER-SUPPLIED VALUES:\nreplicaCount: 1\n", {"replicaCount": 1}),
+        ("COMPUTED VALUES:\nnull\n", {}),
+        ("", {}),
+    ],
+)
+def test_import_reads_what_helm_prints(text: str, values: Object, tmp_path: Path) -> None:
+    file = tmp_path / "values.yaml"
+    file.write_text(text)
+    assert import_values.read_values(str(file)) == values
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [("- planted\n", "holds no values"), ("a: [planted\nb: c", "is no YAML in line 2")],
+)
+def test_import_names_a_file_that_it_cannot_read_but_not_its_text(
+    text: str, error: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "values.yaml"
+    file.write_text(text)
+    with pytest.raises(CliError, match=error) as caught:
+        import_values.read_values(str(file))
+    assert caught.value.code is Exit.USAGE
+    assert "planted" not in str(caught.value)

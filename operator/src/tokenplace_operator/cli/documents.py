@@ -32,7 +32,7 @@ def read_relays(path: str, namespace: str) -> list[Object]:
     """
     name = "standard input" if path == "-" else path
     try:
-        found = [one for one in yaml.safe_load_all(_content(path)) if isinstance(one, dict)]
+        found = [one for one in yaml.safe_load_all(read_text(path)) if isinstance(one, dict)]
     except yaml.YAMLError as error:
         text = " ".join(str(error).split())
         raise CliError(Exit.USAGE, f"{name} is no YAML: {text}") from None
@@ -43,16 +43,8 @@ def read_relays(path: str, namespace: str) -> list[Object]:
     return [_placed(one, namespace, name) for one in relays]
 
 
-def parse_file(obj: Object) -> Relay:
-    """Parse a relay that a person wrote; CliError names fields and rules."""
-    try:
-        return parse(obj)
-    except SpecError as error:
-        who = obj["metadata"]["name"]
-        raise CliError(Exit.USAGE, f"{who}: {error}") from None
-
-
-def _content(path: str) -> str:
+def read_text(path: str) -> str:
+    """What a file holds, or standard input for `-`; CliError says why it cannot be read."""
     try:
         if path == "-":
             content = sys.stdin.buffer.read(MAX_BYTES + 1)
@@ -65,6 +57,15 @@ def _content(path: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise CliError(Exit.USAGE, f"cannot read {path}: {reason}") from None
+
+
+def parse_file(obj: Object) -> Relay:
+    """Parse a relay that a person wrote; CliError names fields and rules."""
+    try:
+        return parse(obj)
+    except SpecError as error:
+        who = obj["metadata"]["name"]
+        raise CliError(Exit.USAGE, f"{who}: {error}") from None
 
 
 def _placed(relay: Object, namespace: str, file: str) -> Object:

@@ -8,6 +8,7 @@ import typer
 from tokenplace_operator import __version__
 from tokenplace_operator.cli.diff import diff
 from tokenplace_operator.cli.explain import explain
+from tokenplace_operator.cli.import_values import import_values
 from tokenplace_operator.cli.pin import pin
 from tokenplace_operator.cli.probe import probe
 from tokenplace_operator.cli.render import render
@@ -24,6 +25,7 @@ cli = typer.Typer(
 )
 for verb in (status, explain, diff, render, pin, report, probe):
     cli.command()(verb)
+cli.command("import")(import_values)
 
 
 @cli.command()

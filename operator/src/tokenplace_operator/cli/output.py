@@ -24,9 +24,13 @@ class Format(StrEnum):
     JSON = "json"
 
 
-def show(lines: Iterable[Line]) -> None:
-    """Print lines as they are: never wrapped, coloured only on a terminal (and not by NO_COLOR)."""
-    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+def show(lines: Iterable[Line], *, aside: bool = False) -> None:
+    """Print lines as they are: never wrapped, coloured only on a terminal (and not by NO_COLOR).
+
+    aside: on standard error, beside an answer that a program may read.
+    """
+    file = sys.stderr if aside else sys.stdout
+    console = Console(file=file, highlight=False, markup=False, emoji=False)
     for line in lines:
         console.print(line, soft_wrap=True)
 

@@ -102,6 +102,11 @@ class Redactor:
         return self.text(value) if isinstance(value, str) else value
 
 
+def is_secret(name: str, value: str) -> bool:
+    """Whether a named value must not be shown: by its name, or because it looks like one."""
+    return bool(_SECRET_FIELD.search(name)) or Redactor().text(value) != value
+
+
 def _replacement(match: re.Match[str]) -> str:
     return (match.group(1) if match.re.groups else "") + GONE
 
