@@ -73,6 +73,11 @@ POLL = [
     Row("never confirmed, past its lease: again, first in line",
         [*CLAIMED, submit("r2"), later(30)], poll(), 200, then={"queued": -1, "claimed": 1},
         body={"request_id": "r1"}),
+    Row("taken twice and never confirmed: who cannot prove itself must register anew",
+        [*CLAIMED, later(30), poll(), later(30)], poll(), 404, message=GONE_NODE,
+        then={"nodes": -1, "queued": -1, "ended": 1, "tombstones": 1}),
+    Row("taken twice, confirmed late: it can", [*CLAIMED, later(30), poll(), later(30), control()],
+        poll(), 200, body=IDLE),
     Row("confirmed, past its lease: not again", [*CLAIMED, control(), later(31)], poll(), 200,
         body=IDLE),
 ]  # fmt: skip

@@ -117,9 +117,12 @@ class Relay(Promises):
             self.state.touch(node)
             request = self.state.claim(node)
         except UnknownNode:
-            assert node not in self.model.heard
+            assert node not in self.model.heard or self.model.is_mute(node)
+            if node in self.model.heard:
+                self.model.remove(node)
             return
         self.model.heard[node] = self.model.now
+        assert not self.model.is_mute(node)
         wanted = self.model.claim(node)
         assert (request is None) == (wanted is None)
         if request is not None and wanted is not None:

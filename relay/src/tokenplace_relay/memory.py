@@ -23,6 +23,7 @@ class Memory(NodeMoves, ClientMoves):
             self.end(request, Stage.EXPIRED, "provider_timeout")
         for request in self._unconfirmed.take_ended(now, _MOST):
             self.counters.requeued += 1
+            request.lapses += 1
             self.requeue(request)
         for request in self._unread.take_ended(now, _MOST):
             self._take_from_unread(request)

@@ -2,6 +2,7 @@
 
 import secrets
 from itertools import chain
+from typing import Final
 
 from tokenplace_relay.capabilities import Capabilities
 from tokenplace_relay.ledger import Ledger
@@ -17,6 +18,7 @@ from tokenplace_relay.state import (
     Request,
     Stage,
     Tombstone,
+    UnknownNode,
     UnknownRequest,
     WrongProof,
     digest,
@@ -25,6 +27,8 @@ from tokenplace_relay.state import (
 )
 
 NOBODY = Proof()
+_MUTE: Final = 2
+"""Lapses of one request after which the node that asks for it again cannot do it."""
 
 
 class NodeMoves(Ledger):
@@ -61,13 +65,20 @@ class NodeMoves(Ledger):
         return node
 
     def claim(self, key: str) -> Request | None:
-        """Hand the oldest live request of a node's queue to it."""
+        """Hand the oldest live request of a node's queue to it.
+
+        Raises UnknownNode and drops a node that took the same request twice and never asked about
+        it: it lost its credential, so it must register anew, and its clients look elsewhere.
+        """
         now, node = self.now(), self.node(key)
         while node.queue:
             request = next(iter(node.queue.values()))
             if request.deadline <= now:
                 self.end(request, Stage.EXPIRED, "provider_timeout")
                 continue
+            if request.lapses >= _MUTE:
+                self.remove(node, "capacity_loss")
+                raise UnknownNode
             self._hold(node, request)
             if request.request_id:
                 self._unconfirmed.put(request.key, request, now)

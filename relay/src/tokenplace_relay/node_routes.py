@@ -29,6 +29,9 @@ log = get("tokenplace.relay.node")
 _SPREAD: Final = 0.1
 """Part of a hold by which it is cut at random: polls that began together do not end together."""
 
+_DRAIN_PAUSE: Final = 5
+"""Seconds: about what a successor takes to start."""
+
 
 def routes() -> list[web.RouteDef]:
     """What this module serves."""
@@ -213,9 +216,9 @@ async def _hand_over(context: Context, request: web.Request, work: Request) -> w
 
 
 def _idle(context: Context) -> JsonObject:
-    # A node sleeps for a positive pause and takes it for its lease; in a drain that keeps it
-    # from asking again at once, and its next poll goes to the successor.
-    pause = 1 if context.refusing else 0
+    # A node sleeps for a positive pause and takes it for its lease: in a drain it then registers
+    # with the successor. Refused there, because that one starts only now, it would sleep 10 s.
+    pause = _DRAIN_PAUSE if context.refusing else 0
     return {
         "message": "No requests available",
         "next_ping_in_x_seconds": pause if context.config.poll_wait else context.config.node_lease,

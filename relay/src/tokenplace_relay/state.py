@@ -61,6 +61,8 @@ class Request:
     answer: Envelope | None = None
     answer_size: int = 0
     reason: str = ""
+    lapses: int = 0
+    """Times that it was handed out, and nothing was heard of it within its lease."""
 
 
 @dataclass(slots=True, eq=False)

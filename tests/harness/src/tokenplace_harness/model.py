@@ -22,6 +22,8 @@ class Sent:
     handed_out: bool = False
     confirmed: bool = False
     held_since: float = 0.0
+    lapses: int = 0
+    """Times that it was handed out and nothing was heard of it in time."""
     turn: int = 0
     """Rises with each time that work is handed out."""
     answer_size: int = 0
@@ -114,6 +116,14 @@ class Model:
                 return one
         return None
 
+    def is_mute(self, node: str) -> bool:
+        """Whether the next request of a queue was taken twice and never heard of."""
+        for one in list(self.queues[node]):
+            self.settle(one)
+            if one.is_live:
+                return one.lapses == 2
+        return False
+
     def hold(self, one: Sent) -> None:
         if one in self.queues[one.node]:
             self.queues[one.node].remove(one)
@@ -173,6 +183,7 @@ class Model:
         for one in self._by_turn():
             if one.state == "claimed" and not one.confirmed and one.held_since <= lapsed:
                 self.put_back(one)
+                one.lapses += 1
                 one.confirmed = True
         for kept in (self.unread, self.replays, self.ended):
             for one in [s for s in kept if s.kept_until <= self.now]:
