@@ -4,14 +4,13 @@ A Secret is read only when the user names it as their own, by its name, and only
 the operator that right; the shipped roles do not. Nothing of it is kept but names and dates.
 """
 
+import asyncio
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol
-
-from cryptography import x509
 
 from tokenplace_operator.api import Relay
 from tokenplace_operator.kinds import CERTIFICATE, Key, Kind, Object
@@ -101,13 +100,14 @@ class Certificates:
 
     async def _of_user(self, key: Key) -> Found:
         try:
-            return _of_secret(await self._kube.get(SECRET, *key))
+            secret = await self._kube.get(SECRET, *key)
         except NotFound:
             return Found(State.MISSING)
         except Forbidden:
             return Found(State.UNREADABLE, "the operator has no right to read it")
         except KubeError as error:
             return Found(State.UNREADABLE, error.reason)
+        return await asyncio.to_thread(_of_secret, secret)
 
 
 def _of_status(certificate: Object) -> Found:
@@ -124,6 +124,9 @@ def _of_status(certificate: Object) -> Found:
 
 def _of_secret(secret: Object) -> Found:
     """Only the certificate is decoded; the private key beside it is dropped with the object."""
+    # 10 MB of memory that most operators never need: the shipped roles let none read a Secret.
+    from cryptography import x509  # noqa: PLC0415
+
     text = secret.get("data", {}).get("tls.crt", "")
     try:
         found = x509.load_pem_x509_certificate(_decoded(text))

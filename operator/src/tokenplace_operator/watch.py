@@ -5,7 +5,7 @@ kopf that writes is used: no finalizer, no annotation, no peering, no posted Eve
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import kopf
@@ -111,8 +111,12 @@ def register(
         )(_handler(kind, take))
 
 
-def _handler(kind: Kind, take: Callable[[Kind, str | None, Object], None]) -> Callable[..., None]:
-    def handle(*, event: Any, **_: Any) -> None:  # noqa: ANN401 (whatever kopf passes)
+def _handler(
+    kind: Kind, take: Callable[[Kind, str | None, Object], None]
+) -> Callable[..., Awaitable[None]]:
+    # A coroutine, though it awaits nothing: kopf calls plain functions in threads, and neither the
+    # store nor the queue may be touched from there.
+    async def handle(*, event: Any, **_: Any) -> None:  # noqa: ANN401 (whatever kopf passes)
         take(kind, event["type"], event["object"])
 
     return handle
