@@ -112,6 +112,19 @@ async def test_replays_are_let_go_for_newer_ones() -> None:
         is_refused(await relay.submit("r1"), 410, "completed")
 
 
+async def test_bytes_of_replays() -> None:
+    """What was read is let go for what is read after it, the oldest first."""
+    async with inside(max_replay_bytes=5000) as relay:
+        await relay.register()
+        for name in ("r1", "r2"):
+            await relay.submit(name)
+            await relay.poll()
+            await relay.respond(name, ciphertext="x" * 3000)
+            assert (await relay.retrieve(name)).status == 200
+        assert [(await relay.retrieve(name)).status for name in ("r1", "r2")] == [404, 200]
+        assert relay.state.replay_bytes <= 5000
+
+
 async def test_outcomes_are_let_go_for_newer_ones() -> None:
     async with inside(max_outcomes=3) as relay:
         await relay.register()
@@ -192,12 +205,15 @@ async def test_bodies_being_received() -> None:
         assert relay.context.reading.held == 0
 
 
-@pytest.mark.parametrize("length", [256, 257])
-async def test_length_of_an_id(length: int) -> None:
-    async with inside() as relay:
+@pytest.mark.parametrize("over", [0, 1])
+async def test_lengths_of_ids_and_keys(over: int) -> None:
+    async with inside(max_id_length=64, max_key_length=80) as relay:
+        expected = 413 if over else 200
+        assert (await relay.register("k" * (80 + over))).status == expected
         await relay.register()
-        answer = await relay.submit("x" * length)
-        assert answer.status == (200 if length == 256 else 413)
+        assert (await relay.submit("x" * (64 + over))).status == expected
+        assert (await relay.submit(cancel_token="x" * (64 + over))).status == expected
+        assert (await relay.submit("r2", client="c" * (80 + over))).status == expected
 
 
 async def test_polls_that_began_together_do_not_end_together() -> None:

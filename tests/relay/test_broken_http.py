@@ -123,6 +123,14 @@ async def test_garbage_on_a_kept_connection(relay: RelayProcess) -> None:
     assert relay.stderr == []
 
 
+async def test_bound_of_the_number_of_headers() -> None:
+    with relay_process(RELAY_MAX_HEADERS="16") as small:
+        for more, status in ((10, b"200"), (20, b"431")):
+            async with connected(small) as (reader, writer):
+                writer.write(_GET + b"B: 2\r\n" * more + b"\r\n")
+                assert (await reader.readuntil(b"\r\n")).split()[1] == status
+
+
 async def test_bounds_of_a_line_and_of_a_header_may_be_equal() -> None:
     """Which of them was passed is told apart all the same."""
     equal = {"RELAY_MAX_URL_BYTES": "600", "RELAY_MAX_HEADER_BYTES": "600"}

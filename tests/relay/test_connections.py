@@ -237,6 +237,13 @@ async def test_next_head_on_a_kept_connection_is_cut_off_too() -> None:
         assert await read_all(slow) == b""
 
 
+async def test_idle_connection_is_closed() -> None:
+    async with inside(real_time=True, keepalive_timeout=0.3) as relay, connected(relay) as idle:
+        await send(idle, b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert await read_answer(idle) == {"status": "alive"}
+        assert await read_all(idle) == b""
+
+
 async def test_hold_is_longer_than_a_head_may_take() -> None:
     async with polling(header_timeout=0.2) as relay, connected(relay) as poller:
         await send(poller, POLL)

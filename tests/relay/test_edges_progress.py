@@ -56,7 +56,7 @@ def raw(content: bytes) -> Step:
 
 
 FIELDS = ("server_public_key", "client_public_key", "request_id", "control_credential")
-ROWS = [
+PROGRESS = [
     Row("first", CLAIMED, progress(), 202, then={"progress": 1}, body=ACCEPTED),
     Row("newer", [*CLAIMED, progress()], progress(ciphertext="newer"), 202, body=ACCEPTED),
     Row("after it was read", [*CLAIMED, progress(), retrieve()], progress(), 202,
@@ -108,7 +108,7 @@ ROWS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", PROGRESS, ids=lambda row: row.name)
 async def test_progress(row: Row) -> None:
     async with inside() as relay:
         await play(relay, row)

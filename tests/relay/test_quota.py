@@ -177,9 +177,10 @@ async def test_without_tokens_nobody_can_use_up_a_node() -> None:
         assert {(await relay.poll()).status for _ in range(3)} == {200}
 
 
-@pytest.mark.parametrize("call", ["control", "progress", "unregister"])
-async def test_proven_node_is_counted_without_a_token(call: str) -> None:
-    settings: Json = {f"{call}_rate": "2/hour"}
+@pytest.mark.parametrize("name", ["control_rate", "progress_rate", "unregister_rate"])
+async def test_proven_node_is_counted_without_a_token(name: str) -> None:
+    call = name.removesuffix("_rate")
+    settings: Json = {name: "2/hour"}
     async with inside(**settings) as relay:
         await relay.register()
         await relay.submit()
