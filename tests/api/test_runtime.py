@@ -3,6 +3,7 @@
 It runs as a process of its own, around a reconcile that only says which relay it was called for.
 """
 
+import json
 import signal
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 from tokenplace_cluster.control_plane import ControlPlane
 from tokenplace_cluster.fixtures import Eventually
 from tokenplace_cluster.operator_process import OperatorProcess
+from tokenplace_operator import kinds
 
 PROGRAM = """
 import asyncio, sys
@@ -35,6 +37,10 @@ config = Config(metrics_port=0, lease_seconds=6, lease_namespace=sys.argv[1],
 sys.exit(asyncio.run(operate(config, make)))
 """
 
+IMPATIENT = """
+from tokenplace_operator import watch
+watch.ERROR_BACKOFFS = (0.5,) * 4
+"""
 COMMAND = (sys.executable, "-W", "error", "-c", PROGRAM)
 
 RELAY = """
@@ -53,10 +59,11 @@ def start(control_plane: ControlPlane, tmp_path: Path, crd: str) -> Iterator[Sta
     del crd
     processes: list[OperatorProcess] = []
 
-    def run(*arguments: str, kubeconfig: Path | None = None) -> OperatorProcess:
+    def run(*arguments: str, kubeconfig: Path | None = None, before: str = "") -> OperatorProcess:
         log = tmp_path / f"operator-{len(processes)}.log"
         login = kubeconfig or control_plane.kubeconfig
-        process = OperatorProcess(log, login, *arguments, command=COMMAND)
+        command = (*COMMAND[:-1], before + PROGRAM)
+        process = OperatorProcess(log, login, *arguments, command=command)
         processes.append(process)
         return process
 
@@ -122,6 +129,30 @@ def test_a_missing_list_right_ends_the_operator_loudly(
     assert operator.popen.wait(60) == 1
     failure = operator.lines("the work failed")[0]
     assert 'cannot list resource "tokenplacerelays"' in failure["error"]
+
+
+def test_a_missing_watch_right_ends_the_operator_in_order(
+    start: Start, control_plane: ControlPlane, namespace: str, eventually: Eventually
+) -> None:
+    """All watches fail together, while each of them is connecting."""
+    here = f"--namespace={namespace}"
+    watched = (kinds.RELAY, *kinds.CHILD_KINDS)
+    resources = ",".join(f"{kind.plural}.{kind.group}".rstrip(".") for kind in watched)
+    rights = {
+        "leases": ("--verb=get,create,update", "--resource=leases"),
+        "lists": ("--verb=list", f"--resource={resources}"),
+    }
+    for name, flags in rights.items():
+        control_plane.kubectl("create", "role", name, *flags, here)
+        bind = ("create", "rolebinding", name, f"--role={name}", "--user=listing", here)
+        control_plane.kubectl(*bind)
+    login = control_plane.user_kubeconfig("listing")
+    operator = start(namespace, namespace, kubeconfig=login, before=IMPATIENT)
+    eventually(operator.leads, seconds=60)
+    assert operator.popen.wait(30) == 1
+    assert "cannot watch resource" in operator.lines("the work failed")[0]["error"]
+    lease = control_plane.kubectl("get", "lease", "tokenplace-operator", here, "-ojson")
+    assert json.loads(lease)["spec"]["holderIdentity"] == ""
 
 
 def test_a_restarted_api_server_is_survived(

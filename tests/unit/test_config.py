@@ -18,6 +18,7 @@ from tokenplace_operator.config import Config, ConfigError
         ({"metrics_port": 65536}, "metrics-port: 65536 must be from 0 to 65535"),
         ({"log_level": "LOUD"}, "log-level: 'LOUD' must be one of DEBUG, INFO, WARNING, ERROR"),
         ({"workers": 0}, "workers: 0 must be from 1 to 64"),
+        ({"silence_seconds": 0.9}, "silence-seconds: 0.9 must be at least 1"),
         ({"lease_seconds": 2.9}, "lease-seconds: 2.9 must be at least 3"),
     ],
 )

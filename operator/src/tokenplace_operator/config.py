@@ -28,6 +28,8 @@ class Config:
 
     namespaces: watch only these; empty: the whole cluster.
     look_seconds: pause between two looks for optional APIs and what is in them.
+    silence_seconds: a watch that says nothing for so long is taken up anew. The API server sends
+        a bookmark about once a minute, so less than that renews watches that are well.
     lease_seconds: how long a dead leader blocks the next; renewal and retry follow from it.
     """
 
@@ -41,6 +43,7 @@ class Config:
     workers: int = 4
     resync_seconds: float = 600.0
     look_seconds: float = 30.0
+    silence_seconds: float = 70.0
     drain_seconds: float = 10.0
 
     def __post_init__(self) -> None:
@@ -65,6 +68,7 @@ class Config:
         _check(1 <= self.workers <= 64, "workers", self.workers, "from 1 to 64")
         _check(self.resync_seconds >= 1, "resync-seconds", self.resync_seconds, "at least 1")
         _check(self.look_seconds >= 1, "look-seconds", self.look_seconds, "at least 1")
+        _check(self.silence_seconds >= 1, "silence-seconds", self.silence_seconds, "at least 1")
         _check(
             self.lease_seconds >= MIN_LEASE_SECONDS,
             "lease-seconds",

@@ -29,11 +29,11 @@ class Development:
 
     async def start(self, *, settings: kopf.OperatorSettings, **_: Any) -> None:  # noqa: ANN401
         """Log in, fill the store and start the workers."""
-        watch.configure(settings)
+        config = Config(namespaces=_namespaces())
+        watch.configure(settings, config.silence_seconds)
         quieten_kopf()
         metrics = Metrics()
         self._kube = await self._resources.enter_async_context(Kube.connect(metrics))
-        config = Config(namespaces=_namespaces())
         self._parts = assemble(self._kube, config, metrics, reconciler)
         await self._parts.controller.start()
 

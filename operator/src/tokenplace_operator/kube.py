@@ -71,7 +71,7 @@ class Kube:
         """Base URL of the API server."""
         return str(self._api.configuration.host)
 
-    def new_session(self) -> aiohttp.ClientSession:
+    def new_session(self, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
         """A session of its own to the same server, logged in as we are, for who closes it."""
         configuration = self._api.configuration
 
@@ -86,7 +86,7 @@ class Kube:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._api.rest_client.ssl_context, limit=0),
             trace_configs=[trace_requests(self._metrics)],
-            middlewares=(authenticate,),
+            middlewares=(*middlewares, authenticate),
             read_bufsize=2**21,
             trust_env=True,
         )

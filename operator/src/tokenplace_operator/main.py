@@ -85,6 +85,13 @@ def run(
             envvar="TOKENPLACE_OPERATOR_LOOK_SECONDS",
         ),
     ] = 30.0,
+    silence_seconds: Annotated[
+        float,
+        typer.Option(
+            help="Seconds after which a watch that says nothing is taken up anew.",
+            envvar="TOKENPLACE_OPERATOR_SILENCE_SECONDS",
+        ),
+    ] = 70.0,
     log_level: Annotated[
         str,
         typer.Option(help="DEBUG, INFO, WARNING or ERROR.", envvar="TOKENPLACE_OPERATOR_LOG_LEVEL"),
@@ -100,6 +107,7 @@ def run(
             workers=workers,
             resync_seconds=resync_seconds,
             look_seconds=look_seconds,
+            silence_seconds=silence_seconds,
             log_level=log_level.upper(),
         )
     except ConfigError as error:
@@ -211,7 +219,14 @@ async def _work(
 ) -> None:
     """Fill the store and start the workers, then watch: kopf ends tasks younger than itself."""
     await parts.controller.start()
-    await watch(kube, parts.intake, config.namespaces, stop=kopf_stop, ready=kopf_ready)
+    await watch(
+        kube,
+        parts.intake,
+        config.namespaces,
+        stop=kopf_stop,
+        ready=kopf_ready,
+        silence_seconds=config.silence_seconds,
+    )
 
 
 def _why(

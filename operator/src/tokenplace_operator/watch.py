@@ -13,11 +13,12 @@ import kopf
 from tokenplace_operator.kinds import CHILD_KINDS, MANAGED_BY_SELECTOR, RELAY, Kind, Object, key_of
 from tokenplace_operator.kube import Kube
 from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.outlast import outlast
 from tokenplace_operator.store import Store, parent_key
 from tokenplace_operator.workqueue import WorkQueue
 
-# About a minute of retries: an API server that restarts is awaited, a missing right fails loudly.
-ERROR_BACKOFFS = (0.5, 1, 2, 3) + (5,) * 12
+# Less than the default silence, so that a missing right fails loudly and is no silent watch.
+ERROR_BACKOFFS = (0.5, 1, 2, 3) + (5,) * 9
 
 
 class NullDiffBase(kopf.DiffBaseStorage):
@@ -74,7 +75,7 @@ class Intake:
             self._queue.add(key)
 
 
-def configure(settings: kopf.OperatorSettings) -> None:
+def configure(settings: kopf.OperatorSettings, silence_seconds: float) -> None:
     """Make kopf an event source and nothing more."""
     settings.posting.enabled = False
     settings.scanning.disabled = True  # The kinds are fixed and must exist at the start.
@@ -83,6 +84,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.queueing.idle_timeout = 1.0
     settings.watching.server_timeout = 300
     settings.watching.connect_timeout = 10
+    settings.watching.inactivity_timeout = silence_seconds
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
     settings.networking.error_backoffs = ERROR_BACKOFFS
@@ -127,9 +129,25 @@ def login(registry: kopf.OperatorRegistry, connection: Callable[[], Kube]) -> No
 
     async def handle(**_: Any) -> kopf.AiohttpSession:  # noqa: ANN401
         kube = connection()
-        return kopf.AiohttpSession(server=kube.server, aiohttp_session=kube.new_session())
+        session = kube.new_session(outlast)
+        return kopf.AiohttpSession(server=kube.server, aiohttp_session=session)
 
     kopf.on.login(registry=registry)(handle)
+
+
+def end_with_the_first(registry: kopf.OperatorRegistry) -> None:
+    """End all watches when one has failed for good.
+
+    kopf leaves the others to its last sweep, where one that is just connecting can lose its
+    cancellation: then kopf never ends.
+    """
+
+    async def handle(**_: Any) -> None:  # noqa: ANN401
+        for task in asyncio.all_tasks():
+            if task.get_name().startswith("watcher for "):
+                task.cancel()
+
+    kopf.on.cleanup(registry=registry)(handle)
 
 
 async def watch(
@@ -139,15 +157,18 @@ async def watch(
     *,
     stop: asyncio.Event,
     ready: asyncio.Event,
+    silence_seconds: float,
 ) -> None:
     """Watch all kinds until `stop`; ends with an error when a watch cannot be kept up.
 
+    silence_seconds: a watch that says nothing for so long is taken up anew, where it was.
     kopf takes over SIGTERM and SIGINT when it starts; `ready` is set after that.
     """
     registry = kopf.OperatorRegistry()
     settings = kopf.OperatorSettings()
-    configure(settings)
+    configure(settings, silence_seconds)
     login(registry, lambda: kube)
+    end_with_the_first(registry)
     register(registry, intake.take)
     await kopf.operator(
         registry=registry,

@@ -1,0 +1,132 @@
+"""Faults of the API server, made by a proxy before the real one: the operator outlasts them all."""
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tokenplace_cluster import audit, shipped
+from tokenplace_cluster.audit import AuditEvent
+from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.fake_kubelet import FakeKubelet
+from tokenplace_cluster.fault_proxy import FaultProxy
+from tokenplace_cluster.faults import FAULTS, Schedule
+from tokenplace_cluster.fixtures import Eventually
+from tokenplace_cluster.operator_process import OperatorProcess, Operators
+from tokenplace_cluster.relays import Relays
+
+SILENCE_SECONDS = 3.0
+RESYNC_SECONDS = 2.0
+BUSY_MACHINE_SECONDS = 5.0
+MOST_EDITS = 100
+RESYNCS = "tokenplace_operator_resync_duration_seconds_count"
+
+
+@pytest.fixture
+def proxy(control_plane: ControlPlane) -> Iterator[FaultProxy]:
+    with FaultProxy.start(control_plane.url, control_plane.client_ca) as started:
+        yield started
+
+
+@pytest.fixture
+def through(proxy: FaultProxy, operator_kubeconfig: Path, tmp_path: Path) -> Iterator[Operators]:
+    """Operators under their own rights, whose every request goes through the proxy."""
+    login = proxy.login(operator_kubeconfig, tmp_path / "through-proxy.kubeconfig")
+    with Operators.of(tmp_path, login) as operators:
+        yield operators
+
+
+def start(operators: Operators, namespace: str, resync_seconds: float) -> OperatorProcess:
+    return operators.start(
+        f"--lease-namespace={shipped.NAMESPACE}",
+        f"--silence-seconds={SILENCE_SECONDS}",
+        f"--resync-seconds={resync_seconds}",
+        namespaces=(namespace,),
+    )
+
+
+def test_every_fault_is_outlasted_without_a_restart_or_a_storm_of_writes(
+    *,
+    proxy: FaultProxy,
+    through: Operators,
+    control_plane: ControlPlane,
+    kubelet: FakeKubelet,
+    relays: Relays,
+    namespace: str,
+    eventually: Eventually,
+) -> None:
+    del kubelet
+    running = start(through, namespace, RESYNC_SECONDS)
+    eventually(running.leads)
+    relays.apply()
+    eventually(lambda: relays.when(Ready="True"))
+    since = audit.read(control_plane.audit_log)[-1].timestamp
+    edit(relays, 8000, eventually)
+    clean = len(written(control_plane, namespace, since))
+
+    since = audit.read(control_plane.audit_log)[-1].timestamp
+    proxy.schedule = schedule = Schedule(seed=6)
+    edits = 0
+    while schedule.left():
+        edits += 1
+        assert edits < MOST_EDITS, f"never struck: {schedule.left()}"
+        edit(relays, 8000 + edits, eventually)
+    assert set(schedule.struck) == {(where, one) for where, all_ in FAULTS.items() for one in all_}
+
+    eventually(partial(is_quiet, running, control_plane, namespace, eventually))
+    made = len(written(control_plane, namespace, since))
+    assert made <= 2 * clean * edits, f"{made} writes for {edits} edits; one alone takes {clean}"
+    relay = relays.when(Ready="True")
+    assert relay["spec"]["service"]["port"] == 8000 + edits
+    assert running.metric("tokenplace_operator_leader_transitions_total") == 1
+    assert running.end() == 0
+
+
+def test_a_change_that_a_silent_watch_does_not_tell_is_seen_when_it_is_renewed(
+    *,
+    proxy: FaultProxy,
+    through: Operators,
+    relays: Relays,
+    namespace: str,
+    eventually: Eventually,
+) -> None:
+    running = start(through, namespace, resync_seconds=600)
+    eventually(running.leads)
+    relays.apply()
+    eventually(lambda: bool(relays.conditions()))
+    proxy.hush()
+    relays.delete("relay", "service")
+    deleted = time.monotonic()
+    eventually(lambda: relays.all("service"))
+    assert time.monotonic() - deleted < SILENCE_SECONDS + BUSY_MACHINE_SECONDS
+    assert proxy.swallowed > 0, "the deletion was told"
+    assert running.end() == 0
+
+
+def edit(relays: Relays, port: int, eventually: Eventually) -> None:
+    """Change the spec, undo a child, and wait until the cluster agrees with the spec."""
+    relays.apply(service={"port": port})
+    relays.try_delete("relay", "networkpolicy")
+
+    def agrees() -> bool:
+        assert relays.read(kind="service")["spec"]["ports"][0]["port"] == port
+        assert relays.all("networkpolicy")
+        return bool(relays.when(Ready="True"))
+
+    eventually(agrees)
+
+
+def is_quiet(
+    running: OperatorProcess, plane: ControlPlane, namespace: str, eventually: Eventually
+) -> bool:
+    """Whether nothing is written while everything is listed and reconciled twice."""
+    since = audit.read(plane.audit_log)[-1].timestamp
+    resyncs = running.metric(RESYNCS) + 2
+    eventually(lambda: running.metric(RESYNCS) >= resyncs)
+    return not written(plane, namespace, since)
+
+
+def written(plane: ControlPlane, namespace: str, since: str) -> list[AuditEvent]:
+    return audit.writes(plane.audit_log, user=shipped.USER, namespace=namespace, since=since)
