@@ -32,8 +32,8 @@ def make(kube, store, metrics, discovery):
     return reconcile
 
 logs.configure("INFO")
-config = Config(metrics_port=0, lease_seconds=6, lease_namespace=sys.argv[1],
-                namespaces=tuple(sys.argv[2:]))
+config = Config(metrics_port=0, lease_seconds=float(sys.argv[1]), lease_namespace=sys.argv[2],
+                namespaces=tuple(sys.argv[3:]))
 sys.exit(asyncio.run(operate(config, make)))
 """
 
@@ -59,10 +59,15 @@ def start(control_plane: ControlPlane, tmp_path: Path, crd: str) -> Iterator[Sta
     del crd
     processes: list[OperatorProcess] = []
 
-    def run(*arguments: str, kubeconfig: Path | None = None, before: str = "") -> OperatorProcess:
+    def run(
+        *arguments: str,
+        kubeconfig: Path | None = None,
+        before: str = "",
+        lease_seconds: float = 6,
+    ) -> OperatorProcess:
         log = tmp_path / f"operator-{len(processes)}.log"
         login = kubeconfig or control_plane.kubeconfig
-        command = (*COMMAND[:-1], before + PROGRAM)
+        command = (*COMMAND[:-1], before + PROGRAM, str(lease_seconds))
         process = OperatorProcess(log, login, *arguments, command=command)
         processes.append(process)
         return process
@@ -159,7 +164,8 @@ def test_a_restarted_api_server_is_survived(
     start: Start, control_plane: ControlPlane, namespace: str, eventually: Eventually
 ) -> None:
     make_relay(control_plane, namespace, "before")
-    operator = start(namespace, namespace)
+    # Longer than a server takes to start on a busy machine.
+    operator = start(namespace, namespace, lease_seconds=60)
     eventually(lambda: operator.lines("reconciled"), seconds=60)
     control_plane.stop_apiserver(kill=True)
     control_plane.start_apiserver()
