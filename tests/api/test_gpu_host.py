@@ -53,12 +53,12 @@ class Life:
         observer = Observer(
             self.kube,
             self.store,
-            Resolver(clock, self.lookup),
+            Resolver(clock, metrics, self.lookup),
             UpstreamProbe(clock),
             Certificates(self.kube, clock),
             Discovery(self.kube, self.store),
         )
-        reporter = Reporter(self.kube, self.store, Recorder(self.kube, utc_now), clock)
+        reporter = Reporter(self.kube, self.store, Recorder(self.kube, utc_now), clock, metrics)
         self.reconciler = Reconciler(self.kube, self.store, metrics, observer, reporter, utc_now)
 
     async def lookup(self, _: str) -> list[str]:

@@ -14,6 +14,7 @@ from tokenplace_operator.gpu_target import (
     Resolver,
     system_lookup,
 )
+from tokenplace_operator.metrics import Metrics
 
 A, B, C = "192.0.2.1", "192.0.2.2", "2001:db8::3"
 HOST = "gpu.example.com"
@@ -27,7 +28,12 @@ class Dns:
         self.failure: OSError | None = None
         self.asked = 0
         self.now = 1000.0
-        self.resolver = Resolver(lambda: self.now, self.lookup)
+        self.metrics = Metrics()
+        self.resolver = Resolver(lambda: self.now, self.metrics, self.lookup)
+
+    def count(self, result: str) -> float:
+        name = "tokenplace_operator_gpu_host_lookups_total"
+        return self.metrics.registry.get_sample_value(name, {"result": result}) or 0.0
 
     async def lookup(self, host: str) -> list[str]:
         assert host == HOST
@@ -83,9 +89,13 @@ async def test_a_failure_of_any_length_closes_nothing_and_is_told() -> None:
     dns.failure = OSError(-3, "Temporary failure in name resolution")
     assert await dns.after(10 * GRACE_SECONDS) == ((A, B), (A,))
     assert (await dns.resolver.resolve(HOST)).error == "Temporary failure in name resolution"
+    failed = dns.count("failed")
+    assert failed == 10 * GRACE_SECONDS / REFRESH_SECONDS
     dns.failure = None
     assert await dns.after(REFRESH_SECONDS, B) == ((B,), ())
     assert (await dns.resolver.resolve(HOST)).error == ""
+    assert dns.count("failed") == failed
+    assert dns.count("answered") + failed == dns.asked
 
 
 async def test_an_answer_without_any_usable_address_is_a_failure() -> None:
@@ -127,7 +137,7 @@ async def test_a_dns_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPa
         await asyncio.Event().wait()
         return []
 
-    found = await Resolver(lambda: 0.0, silence).resolve(HOST, (A,))
+    found = await Resolver(lambda: 0.0, Metrics(), silence).resolve(HOST, (A,))
     assert (found.addresses, found.error) == ((A,), "no answer within 0.01 s")
 
 

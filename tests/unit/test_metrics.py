@@ -1,5 +1,9 @@
 """The counts of relays in the metrics: by readiness and condition, never by name."""
 
+import re
+
+from prometheus_client.exposition import generate_latest
+
 from tokenplace_operator.kinds import Object
 from tokenplace_operator.metrics import Metrics
 
@@ -21,4 +25,32 @@ def test_relays_are_counted_at_each_scrape() -> None:
     assert value("relay_condition", condition="Paused", status="False") == 1
     del relays[1:]
     assert value("relays", ready="False") == 0
-    assert value("relay_condition", condition="Ready", status="False") is None
+    assert value("relay_condition", condition="Ready", status="False") == 0
+
+
+def test_only_words_of_ours_become_labels() -> None:
+    """Whoever may write a status, or answers as the API server, could choose others."""
+    metrics = Metrics()
+    metrics.count_relays(lambda: [relay(Ready="Perhaps", Invented="True", Stalled="True")])
+    metrics.failed(403, "Forbidden")
+    metrics.failed(418, "a teapot's own words")
+    metrics.failed(0, "ClientConnectorError")
+    text = generate_latest(metrics.registry).decode()
+    assert not re.search("Perhaps|Invented|teapot|ClientConnectorError|secret-project", text)
+    count = metrics.registry.get_sample_value
+    name = "tokenplace_operator_reconcile_errors_total"
+    found = {one: count(name, {"reason": one}) for one in ("Forbidden", "Other", "NoAnswer", "Bug")}
+    assert found == {"Forbidden": 1, "Other": 1, "NoAnswer": 1, "Bug": 0}
+    assert count("tokenplace_operator_relays", {"ready": "Unknown"}) == 1
+
+
+def test_relays_with_a_spec_that_no_status_speaks_of_are_counted() -> None:
+    metrics = Metrics()
+
+    def at(generation: int, observed: int | None, **metadata: str) -> Object:
+        status = {} if observed is None else {"observedGeneration": observed}
+        return {"metadata": {"generation": generation, **metadata}, "status": status}
+
+    relays = [at(2, 2), at(2, 1), at(1, None), at(3, 1, deletionTimestamp="2026-01-01T00:00:00Z")]
+    metrics.count_relays(lambda: relays)
+    assert metrics.registry.get_sample_value("tokenplace_operator_relays_unobserved") == 2

@@ -40,9 +40,14 @@ def server() -> Server:
 
 
 @pytest.fixture
-def reporter(server: Server) -> Reporter:
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def reporter(server: Server, metrics: Metrics) -> Reporter:
     recorder = Recorder(server, lambda: datetime(2026, 1, 1, tzinfo=UTC))
-    return Reporter(server, Store(Metrics()), recorder, lambda: 0.0)
+    return Reporter(server, Store(metrics), recorder, lambda: 0.0, metrics)
 
 
 def relay(version: str = "1") -> Object:
@@ -64,7 +69,7 @@ def ready(reason: str) -> Object:
 
 
 async def test_a_status_that_is_written_later_has_one_event(
-    server: Server, reporter: Reporter
+    server: Server, reporter: Reporter, metrics: Metrics
 ) -> None:
     server.refuses = True
     for _ in range(3):
@@ -74,6 +79,11 @@ async def test_a_status_that_is_written_later_has_one_event(
     await reporter.status(relay(), ready("ImagePullFailed"))
     (event,) = server.events.values()
     assert (event["reason"], event["count"]) == ("ImagePullFailed", 1)
+    name = "tokenplace_operator_status_writes_total"
+    counted = [
+        metrics.registry.get_sample_value(name, {"result": one}) for one in ("error", "applied")
+    ]
+    assert counted == [3, 1]
 
 
 async def test_what_came_meanwhile_is_told_as_well(server: Server, reporter: Reporter) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from tokenplace_operator.desired.metadata import APPLIED_HASH
 from tokenplace_operator.kinds import DEPLOYMENT, Key, Kind, Object, key_of, of
-from tokenplace_operator.kube_errors import Conflict, FieldConflict, Invalid
+from tokenplace_operator.kube_errors import Conflict, FieldConflict, Invalid, KubeError
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.store import Store, controller_of
 
@@ -188,16 +188,21 @@ class Applier:
             self._metrics.drift.labels(obj["kind"]).inc()
 
     async def _apply(self, obj: Object) -> None:
-        kind = obj["kind"]
+        try:
+            await self._write(obj)
+        except KubeError:
+            self._metrics.applies.labels(obj["kind"], "error").inc()
+            raise
+
+    async def _write(self, obj: Object) -> None:
         await self._hand_over(obj)
         try:
             live = await self._applied(obj)
         except Invalid as refusal:
-            if not await self._replaced(obj, refusal):
-                self._metrics.applies.labels(kind, "error").inc()
-                raise
-            return
-        self._metrics.applies.labels(kind, "applied").inc()
+            if await self._replaced(obj, refusal):
+                return
+            raise
+        self._metrics.applies.labels(obj["kind"], "applied").inc()
         self._store.put(live)
 
     async def _applied(self, obj: Object) -> Object:

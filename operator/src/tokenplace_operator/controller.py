@@ -132,7 +132,7 @@ class Controller:
             self._failed(key, error)
         except Exception:  # A bug: counted, logged with its traceback, retried.
             log.exception("reconcile crashed")
-            self._count_error("Bug")
+            self._metrics.failed(1, "Bug")
             self._queue.done(key, ok=False)
         except asyncio.CancelledError:
             self._queue.done(key, ok=True)
@@ -152,14 +152,10 @@ class Controller:
         log.warning(
             "reconcile failed", code=error.code, reason=error.reason, message=error.message[:500]
         )
-        self._count_error(error.reason or type(error).__name__)
+        self._metrics.failed(error.code, error.reason)
         at_least = 0.0
         if isinstance(error, Unavailable):
             at_least = error.retry_after or 0.0
         elif isinstance(error, Invalid):
             at_least = 30.0  # Only a change of the relay helps, and that comes as an event.
         self._queue.done(key, ok=False, at_least=at_least)
-
-    def _count_error(self, reason: str) -> None:
-        self._metrics.reconciles.labels("error").inc()
-        self._metrics.reconcile_errors.labels(reason).inc()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from tokenplace_operator.logs import get_logger
+from tokenplace_operator.metrics import Metrics
 
 log = get_logger(__name__)
 
@@ -51,8 +52,11 @@ class _Host:
 class Resolver:
     """Resolves host names for the reconcile; a failure keeps the addresses that worked."""
 
-    def __init__(self, clock: Callable[[], float], lookup: Lookup | None = None) -> None:
+    def __init__(
+        self, clock: Callable[[], float], metrics: Metrics, lookup: Lookup | None = None
+    ) -> None:
         self._clock = clock
+        self._metrics = metrics
         self._lookup = lookup or system_lookup
         self._known: dict[str, _Host] = {}
 
@@ -70,6 +74,7 @@ class Resolver:
     async def _refresh(self, host: str, known: _Host) -> None:
         known.asked = self._clock()
         named, known.error = await self._ask(host)
+        self._metrics.gpu_lookups.labels("failed" if known.error else "answered").inc()
         if known.error:
             return
         now = self._clock()

@@ -1,11 +1,12 @@
 """All metrics of the operator, in a registry of their own.
 
-One object is made by main and passed to whoever counts. Labels are bounded: no names of relays.
-Times are in seconds.
+One object is made by main and passed to whoever counts. Labels are bounded: no names of relays,
+and no words that a server or a user may choose. A counter whose labels are known starts at 0, so
+that its first increase is seen as one. Times are in seconds.
 """
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -16,8 +17,19 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from tokenplace_operator import __version__
+from tokenplace_operator.conditions import Type
+from tokenplace_operator.kinds import CHILD_KINDS, OPTIONAL_CHILD_KINDS, RELAY
 
 PREFIX = "tokenplace_operator"
+REASONS = (
+    *("Unauthorized", "Forbidden", "NotFound", "AlreadyExists", "Conflict", "Gone", "Invalid"),
+    *("BadRequest", "MethodNotAllowed", "NotAcceptable", "UnsupportedMediaType", "Expired"),
+    *("RequestEntityTooLarge", "TooManyRequests", "InternalError", "ServiceUnavailable"),
+    *("ServerTimeout", "Timeout", "NotLeading", "NoAnswer", "Bug", "Other"),
+)
+"""Reasons of failed reconciles: those of the API, those of our own, and Other for the rest."""
+STATUSES = ("True", "False", "Unknown")
+_CHILDREN = tuple(kind.kind for kind in (*CHILD_KINDS, *OPTIONAL_CHILD_KINDS))
 
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -34,6 +46,13 @@ class Metrics:
         self._reconcile()
         self._kube()
         self._leadership()
+        self._begin_at_zero()
+
+    def failed(self, code: int, reason: str) -> None:
+        """Count a failed reconcile; code 0: the API server did not answer."""
+        other = "Other" if code else "NoAnswer"
+        self.reconciles.labels("error").inc()
+        self.reconcile_errors.labels(reason if reason in REASONS else other).inc()
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"{PREFIX}_{name}", text, labels, registry=self.registry)
@@ -84,6 +103,12 @@ class Metrics:
         )
         self.drift = self._counter("drift_total", "Children that others had changed", "kind")
         self.pruned = self._counter("pruned_total", "Children deleted as no longer wanted", "kind")
+        self.status_writes = self._counter(
+            "status_writes_total", "Writes of a relay's status: applied, error", "result"
+        )
+        self.gpu_lookups = self._counter(
+            "gpu_host_lookups_total", "Questions to DNS for GPU hosts: answered, failed", "result"
+        )
 
     def _kube(self) -> None:
         self.kube_requests = self._counter(
@@ -104,6 +129,23 @@ class Metrics:
             "leader_transitions_total", "How often this process won or lost the Lease"
         )
 
+    def _begin_at_zero(self) -> None:
+        for result in ("ok", "requeued", "error"):
+            self.reconciles.labels(result)
+        for reason in REASONS:
+            self.reconcile_errors.labels(reason)
+        for kind in _CHILDREN:
+            for result in ("applied", "skipped", "conflict", "error"):
+                self.applies.labels(kind, result)
+            self.drift.labels(kind)
+            self.pruned.labels(kind)
+        for kind in (RELAY.kind, *_CHILDREN):
+            self.resync_missed_deletes.labels(kind)
+        for result in ("applied", "error"):
+            self.status_writes.labels(result)
+        for result in ("answered", "failed"):
+            self.gpu_lookups.labels(result)
+
     def count_relays(self, relays: Callable[[], Iterable[dict[str, Any]]]) -> None:
         """Count, at each scrape, the relays that the callable returns."""
         self.registry.register(_Relays(relays))
@@ -121,21 +163,45 @@ class _Relays(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Read the conditions of every relay."""
-        ready: Tally[str] = Tally({"True": 0, "False": 0, "Unknown": 0})
-        found: Tally[tuple[str, str]] = Tally()
-        for relay in self._relays():
-            conditions = relay.get("status", {}).get("conditions", [])
-            statuses = {one["type"]: one["status"] for one in conditions}
-            ready[statuses.get("Ready", "Unknown")] += 1
-            found.update(statuses.items())
-        relays = GaugeMetricFamily(f"{PREFIX}_relays", "Relays by readiness", labels=["ready"])
-        for status, number in ready.items():
-            relays.add_metric([status], number)
-        yield relays
-        text = "Relays by condition and its status"
-        by_condition = GaugeMetricFamily(
-            f"{PREFIX}_relay_condition", text, labels=["condition", "status"]
+        ready: Tally[str] = Tally(dict.fromkeys(STATUSES, 0))
+        found: Tally[tuple[str, ...]] = Tally(
+            {(kind.value, status): 0 for kind in Type for status in STATUSES}
         )
-        for (condition, status), number in sorted(found.items()):
-            by_condition.add_metric([condition, status], number)
-        yield by_condition
+        unobserved = 0
+        for relay in self._relays():
+            statuses = _statuses(relay)
+            ready[statuses.get(Type.READY, "Unknown")] += 1
+            found.update(statuses.items())
+            unobserved += _is_unobserved(relay)
+        yield self._family(
+            "relays", "Relays by readiness", ["ready"], {(k,): ready[k] for k in ready}
+        )
+        yield self._family(
+            "relay_condition", "Relays by condition and its status", ["condition", "status"], found
+        )
+        yield self._family(
+            "relays_unobserved", "Relays with a newer spec than their status", [], {(): unobserved}
+        )
+
+    def _family(
+        self, name: str, text: str, labels: list[str], numbers: Mapping[tuple[str, ...], int]
+    ) -> Metric:
+        family = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=labels)
+        for values, number in numbers.items():
+            family.add_metric(values, number)
+        return family
+
+
+def _statuses(relay: dict[str, Any]) -> dict[str, str]:
+    """Status by type, of the conditions that are ours: others may write into the list as well."""
+    conditions = relay.get("status", {}).get("conditions", [])
+    pairs = ((one["type"], one["status"]) for one in conditions)
+    return {kind: status for kind, status in pairs if kind in set(Type) and status in STATUSES}
+
+
+def _is_unobserved(relay: dict[str, Any]) -> bool:
+    metadata = relay.get("metadata", {})
+    if "deletionTimestamp" in metadata:
+        return False
+    newest = metadata.get("generation", 0)
+    return bool(relay.get("status", {}).get("observedGeneration", 0) < newest)

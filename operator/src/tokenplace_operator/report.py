@@ -9,8 +9,9 @@ from typing import Protocol
 from tokenplace_operator.conditions import Condition, Reason, Type
 from tokenplace_operator.events import MAX_REMEMBERED, Recorder
 from tokenplace_operator.kinds import RELAY, Object
-from tokenplace_operator.kube_errors import FieldConflict, Unavailable
+from tokenplace_operator.kube_errors import FieldConflict, KubeError, Unavailable
 from tokenplace_operator.logs import get_logger
+from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.store import Store
 
 log = get_logger(__name__)
@@ -37,6 +38,7 @@ class Reporter:
     store: Store
     recorder: Recorder
     clock: Callable[[], float]
+    metrics: Metrics
     _unknown: frozenset[str] = frozenset()
     """Fields that the CRD does not have; asked again from time to time."""
     _ask_at: float = 0.0
@@ -75,7 +77,13 @@ class Reporter:
             "metadata": metadata,
             "status": status,
         }
-        self.store.put(await self.kube.apply_status(update))
+        try:
+            written = await self.kube.apply_status(update)
+        except KubeError:
+            self.metrics.status_writes.labels("error").inc()
+            raise
+        self.metrics.status_writes.labels("applied").inc()
+        self.store.put(written)
 
     async def conflict(
         self, obj: Object, child: Object, conflicts: tuple[FieldConflict, ...]

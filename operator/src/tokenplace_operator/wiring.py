@@ -68,13 +68,13 @@ def reconciler(
     observer = Observer(
         kube,
         store,
-        Resolver(clock),
+        Resolver(clock, metrics),
         UpstreamProbe(clock),
         Certificates(kube, clock),
         discovery or Discovery(kube, store),
         cluster_nameservers(),
     )
-    reporter = Reporter(kube, store, Recorder(kube, utc_now), clock)
+    reporter = Reporter(kube, store, Recorder(kube, utc_now), clock, metrics)
     return Reconciler(kube, store, metrics, observer, reporter, utc_now).reconcile
 
 
