@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the parts of the chart that follow from the CRD, the shipped roles and the values.
+"""Writes the parts of the chart that follow from the CRD, the shipped roles, the values and the
+operator's own alerts.
 
 Usage: python deploy/charts/generate.py [--check]
 With --check nothing is written, and the exit code is 1 when a file is out of date.
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tokenplace_operator.monitoring import own_alerts, own_dashboard
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy" / "charts" / "tokenplace-relay"
@@ -52,6 +55,8 @@ def files() -> dict[Path, str]:
         CHART / "crds" / CRD.name: crd_with_hash(),
         CHART / "files" / "operator-rules.yaml": rules("30-cluster-role.yaml"),
         CHART / "files" / "lease-rules.yaml": rules("40-role.yaml"),
+        CHART / "files" / "operator-alerts.yaml": alerts(),
+        CHART / "files" / "operator-dashboard.json": dashboard(),
         CHART / "files" / "spec-fields.txt": "\n".join(plain_fields(spec)) + "\n",
         CHART / "values.schema.json": json.dumps(schema, indent=1) + "\n",
         CHART / "README.md": readme(),
@@ -77,6 +82,20 @@ def rules(name: str) -> str:
     granted = yaml.safe_load(path.read_text())["rules"]
     head = f"# Generated from deploy/operator/{name} by `make docs`. Do not edit.\n"
     return head + yaml.safe_dump(granted, sort_keys=False)
+
+
+def alerts() -> str:
+    """The alerts on the operator; the chart puts in its namespace and its metrics Service."""
+    head = "# Generated from monitoring/own_alerts.py by `make docs`. Do not edit.\n"
+    groups = own_alerts.groups("$NAMESPACE", "$JOB")
+    text = yaml.safe_dump(groups, sort_keys=False, width=1000)
+    # A namespace may be named 1, which is still a text.
+    return head + text.replace(": $NAMESPACE\n", ": '$NAMESPACE'\n")
+
+
+def dashboard() -> str:
+    """The operator's dashboard, with the same gaps and one for its identity in Grafana."""
+    return json.dumps(own_dashboard.dashboard("$UID", "$NAMESPACE", "$JOB"), indent=1) + "\n"
 
 
 def values_schema(spec: Schema) -> Schema:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import yaml
 
 from tokenplace_cluster import build
 from tokenplace_cluster.helm import CHART, Helm, Object, Render
+from tokenplace_operator.monitoring import own_alerts, own_dashboard
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
@@ -109,6 +111,22 @@ def test_monitoring_is_off_until_it_is_asked_for(render: Render) -> None:
     assert policy["ingress"][0]["ports"] == [{"protocol": "TCP", "port": "http"}]
 
 
+def test_alerts_and_dashboard_of_the_operator_are_those_of_its_own_tables(render: Render) -> None:
+    wanted = {"prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}}
+    before = kinds(render())
+    assert not {"PrometheusRule", "ConfigMap"} & set(before)
+    objects = render({"operator": wanted})
+    rule, config_map = one(objects, "PrometheusRule"), one(objects, "ConfigMap")
+    assert rule["spec"]["groups"] == own_alerts.groups("relays", "tokenplace-operator")
+    assert rule["metadata"]["labels"]["release"] == "kube-prometheus-stack"
+    assert one(objects, "Service")["metadata"]["name"] == "tokenplace-operator", "which is the job"
+    (text,) = config_map["data"].values()
+    shown = json.loads(text)
+    assert shown == own_dashboard.dashboard(shown["uid"], "relays", "tokenplace-operator")
+    assert re.fullmatch("[0-9a-f]{16}", shown["uid"])
+    assert config_map["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
 def policies(objects: list[Object]) -> dict[str, Object]:
     return {obj["metadata"]["name"]: obj for obj in objects if obj["kind"] == "NetworkPolicy"}
 
@@ -204,6 +222,8 @@ def test_labels_of_users_do_not_break_the_selector(render: Render) -> None:
         ({"operator": {"image": {"tag": "a b"}}}, "/operator/image/tag"),
         ({"operator": {"tolerations": [{"effect": "Never"}]}}, "/operator/tolerations/0/effect"),
         ({"operator": {"watchNamespaces": ["A"]}}, "/operator/watchNamespaces/0"),
+        ({"operator": {"prometheusRule": {"groups": []}}}, "groups"),
+        ({"operator": {"dashboard": {"enabled": 1}}}, "/operator/dashboard/enabled"),
         ({"relay": {"createe": True}}, "createe"),
     ],
 )

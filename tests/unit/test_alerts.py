@@ -1,19 +1,15 @@
 """The alerts, evaluated by Prometheus' own rule manager; and that they ask for what there is."""
 
-import json
 import re
-import subprocess
 import urllib.request
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tokenplace_cluster.build import program
+from tokenplace_cluster.alerts import Moment, evaluate, firing, first
 from tokenplace_harness.process import relay_process
 from tokenplace_operator.api import Relay, parse
 from tokenplace_operator.desired.alerts import groups
@@ -22,11 +18,8 @@ from tokenplace_operator.desired.dashboard import dashboard
 pytestmark = pytest.mark.timeout(1800)  # A first run builds the rule manager.
 
 RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
-STEP = 30
 FOREVER = "x400"
 ROUTE = 'route="/api/v1/relay/requests"'
-
-Moment = dict[str, Any]
 
 
 def make_relay(**spec: object) -> Relay:
@@ -137,30 +130,12 @@ TROUBLES = {
 }
 
 
-def evaluate(folder: Path, relay: Relay, given: dict[str, str], minutes: float) -> list[Moment]:
-    """The alerts at every step of the first minutes."""
-    file = folder / "rules.yaml"
-    file.write_text(yaml.safe_dump({"groups": groups(relay)}))
-    question = {"step": f"{STEP}s", "until": f"{minutes * 60:.0f}s", "series": given}
-    done = subprocess.run(
-        [program("rules"), file],
-        input=json.dumps(question),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found: list[Moment] = json.loads(done.stdout)
-    return found
-
-
-def firing(moments: list[Moment], minutes: float) -> set[tuple[str, str]]:
-    moment = next(one for one in moments if one["at"] == minutes * 60)
-    return {(one["labels"]["alertname"], one["labels"]["severity"]) for one in moment["firing"]}
+def evaluated(folder: Path, relay: Relay, given: dict[str, str], minutes: float) -> list[Moment]:
+    return evaluate(folder, groups(relay), given, minutes)
 
 
 def test_a_healthy_relay_raises_nothing(tmp_path: Path) -> None:
-    moments = evaluate(tmp_path, make_relay(), HEALTHY, 60)
+    moments = evaluated(tmp_path, make_relay(), HEALTHY, 60)
     assert len(moments) == 121
     assert [one for one in moments if one["firing"] or one["pending"]] == []
 
@@ -171,17 +146,12 @@ def test_each_trouble_raises_its_alert_in_time_and_no_other(
 ) -> None:
     given = {name: text for name, text in {**HEALTHY, **trouble.change}.items() if text}
     given = given or {'up{job="another"}': f"1{FOREVER}"}
-    moments = evaluate(tmp_path, make_relay(), given, 30)
+    moments = evaluated(tmp_path, make_relay(), given, 30)
     wanted = (trouble.alert, trouble.severity)
     assert wanted not in firing(moments, trouble.minutes - 1)
     assert wanted in firing(moments, trouble.minutes)
     assert {name for name, _ in firing(moments, trouble.minutes)} == {trouble.alert}
-    one = next(
-        alert
-        for moment in moments
-        for alert in moment["firing"]
-        if (alert["labels"]["alertname"], alert["labels"]["severity"]) == wanted
-    )
+    one = first(moments, *wanted)
     assert (one["labels"]["namespace"], one["labels"]["relay"]) == ("team", "relay")
     texts = one["annotations"]
     assert "{{" not in texts["description"], "every template is filled in"
@@ -191,7 +161,7 @@ def test_each_trouble_raises_its_alert_in_time_and_no_other(
 
 def test_a_trouble_that_ends_ends_its_alert(tmp_path: Path) -> None:
     given = {**HEALTHY, UP: "0x40 1x100"}
-    moments = evaluate(tmp_path, make_relay(), given, 30)
+    moments = evaluated(tmp_path, make_relay(), given, 30)
     assert firing(moments, 15) == {("TokenplaceRelayDown", "critical")}
     assert firing(moments, 30) == set()
 
@@ -201,7 +171,7 @@ def test_what_others_do_does_not_matter(tmp_path: Path) -> None:
     strangers = {
         name.replace('"team"', '"elsewhere"'): text for name, text in {UP: "0x400"}.items()
     } | {UP.replace('"relay"', '"other"'): "0x400"}
-    moments = evaluate(tmp_path, make_relay(), {**HEALTHY, **strangers}, 30)
+    moments = evaluated(tmp_path, make_relay(), {**HEALTHY, **strangers}, 30)
     assert firing(moments, 30) == set()
 
 
@@ -211,7 +181,7 @@ def test_thresholds_follow_the_settings(tmp_path: Path) -> None:
         resources={"limits": {"memory": "1Gi"}, "requests": {}},
     )
     given = {**HEALTHY, OLDEST: f"21{FOREVER}", MEMORY: f"500000000{FOREVER}"}
-    found = firing(evaluate(tmp_path, relay, given, 15), 15)
+    found = firing(evaluated(tmp_path, relay, given, 15), 15)
     assert found == {
         ("TokenplaceRelayRequestsWait", "warning"),
         ("TokenplaceRelayRequestsWait", "critical"),

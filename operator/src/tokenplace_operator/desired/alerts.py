@@ -7,60 +7,31 @@ Warning: look at it today. Critical: people cannot use the relay.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tokenplace_operator.api import Relay
 from tokenplace_operator.api.settings import TIMERS
 from tokenplace_operator.desired.metadata import Object
+from tokenplace_operator.monitoring.alert import Alert, rule
 from tokenplace_operator.quantity import amount
 
-RUNBOOKS = "https://github.com/futuroptimist/token.place/blob/main/docs/runbooks"
 HELD = "/api/v1/relay/servers/poll|/api/v1/relay/responses/retrieve|/api/v1/[*]"
 """Routes whose requests wait on purpose: for work, or for an answer."""
 FAILURES = "expired|timed_out|dependency_failure|failed"
 _DEADLINE = next(one for one in TIMERS if one.field == "requestDeadlineSeconds")
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """One alert; `lasts` is how long the expression must hold, as Prometheus writes durations."""
-
-    name: str
-    severity: str
-    lasts: str
-    expr: str
-    summary: str
-    description: str
-
-
 def groups(relay: Relay) -> list[Object]:
     """The rule groups of a PrometheusRule, and of a rule file of Prometheus just as well."""
     found = [*_presence(relay), *_requests(relay), *_nodes(relay), *_process(relay)]
-    return [{"name": f"{relay.name}.tokenplace-relay", "rules": [_rule(relay, a) for a in found]}]
+    labels = {"namespace": relay.namespace, "relay": relay.name}
+    rules = [rule(alert, labels) for alert in found]
+    return [{"name": f"{relay.name}.tokenplace-relay", "rules": rules}]
 
 
 def selector(relay: Relay, *more: str) -> str:
     """The label matchers of this relay's series; a ServiceMonitor's job is its Service."""
     matchers = (f'namespace="{relay.namespace}"', f'job="{relay.name}"', *more)
     return "{" + ",".join(matchers) + "}"
-
-
-def _rule(relay: Relay, alert: Alert) -> Object:
-    return {
-        "alert": alert.name,
-        "expr": alert.expr,
-        "for": alert.lasts,
-        "labels": {
-            "severity": alert.severity,
-            "namespace": relay.namespace,
-            "relay": relay.name,
-        },
-        "annotations": {
-            "summary": alert.summary,
-            "description": alert.description,
-            "runbook_url": f"{RUNBOOKS}/{alert.name}.md",
-        },
-    }
 
 
 def _presence(relay: Relay) -> Iterator[Alert]:

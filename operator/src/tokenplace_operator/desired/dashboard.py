@@ -1,30 +1,17 @@
-"""The Grafana dashboard of a relay, as a table of panels."""
+"""The Grafana dashboard of a relay, as a table of panels.
+
+$SELECT stands for the matchers of the relay, $PROMPT leaves out requests that are held.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from functools import partial
 
 from tokenplace_operator.api import Relay
 from tokenplace_operator.desired.alerts import HELD, selector
 from tokenplace_operator.desired.metadata import Object
-
-DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
-WIDTH, HEIGHT, COLUMNS = 8, 8, 3
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One graph: curves are pairs of expression and legend.
-
-    $SELECT stands for the matchers of the relay, $PROMPT leaves out requests that are held.
-    """
-
-    title: str
-    unit: str
-    curves: tuple[tuple[str, str], ...]
-    about: str = ""
-
+from tokenplace_operator.monitoring.panel import Panel, draw
 
 PANELS = (
     Panel(
@@ -130,43 +117,10 @@ PANELS = (
 
 
 def dashboard(relay: Relay) -> Object:
-    """The dashboard as Grafana imports it; the data source is chosen in Grafana."""
+    """The dashboard as Grafana imports it."""
     name = f"{relay.namespace}/{relay.name}"
-    return {
-        "uid": hashlib.sha256(name.encode()).hexdigest()[:16],
-        "title": f"token.place relay {name}",
-        "tags": ["tokenplace"],
-        "schemaVersion": 39,
-        "editable": False,
-        "refresh": "30s",
-        "time": {"from": "now-6h", "to": "now"},
-        "templating": {
-            "list": [{"name": "datasource", "type": "datasource", "query": "prometheus"}],
-        },
-        "panels": [_panel(relay, number, panel) for number, panel in enumerate(PANELS)],
-    }
-
-
-def _panel(relay: Relay, number: int, panel: Panel) -> Object:
-    row, column = divmod(number, COLUMNS)
-    return {
-        "id": number + 1,
-        "type": "timeseries",
-        "title": panel.title,
-        "description": panel.about,
-        "datasource": DATASOURCE,
-        "gridPos": {"x": column * WIDTH, "y": row * HEIGHT, "w": WIDTH, "h": HEIGHT},
-        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
-        "targets": [
-            {
-                "refId": chr(ord("A") + place),
-                "datasource": DATASOURCE,
-                "expr": _filled(relay, expression),
-                "legendFormat": legend,
-            }
-            for place, (expression, legend) in enumerate(panel.curves)
-        ],
-    }
+    uid = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return draw(uid, f"token.place relay {name}", PANELS, partial(_filled, relay))
 
 
 def _filled(relay: Relay, expression: str) -> str:
