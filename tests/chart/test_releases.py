@@ -215,6 +215,29 @@ def test_the_operator_works_with_what_the_chart_grants(
     assert operator.leads()
 
 
+@pytest.fixture
+def dns_service(plane: ControlPlane) -> Iterator[list[str]]:
+    """The addresses of a DNS Service as every cluster has it."""
+    meta = {"name": "kube-dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}}
+    spec = {"selector": {"k8s-app": "kube-dns"}, "ports": [{"port": 53, "protocol": "UDP"}]}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
+    plane.kubectl("apply", "--filename=-", given=json.dumps(service))
+    yield read(plane, "kube-system", "services", "kube-dns")["spec"]["clusterIPs"]
+    plane.kubectl("delete", "service", "kube-dns", "--namespace=kube-system")
+
+
+def test_the_addresses_of_the_dns_service_are_open_for_a_cache_that_answers_under_them(
+    plane: ControlPlane, place: str, run: Run, dns_service: list[str]
+) -> None:
+    run("install", str(CHART))
+    policy = read(plane, place, "networkpolicies", "tokenplace-operator")["spec"]
+    dns = policy["egress"][0]
+    assert {port["port"] for port in dns["ports"]} == {53}
+    blocks = {peer["ipBlock"]["cidr"] for peer in dns["to"] if "ipBlock" in peer}
+    assert dns_service
+    assert blocks == {"169.254.20.10/32", *(f"{address}/32" for address in dns_service)}
+
+
 def test_an_upgrade_changes_the_relay_and_runs_no_job_without_need(
     plane: ControlPlane, place: str, run: Run
 ) -> None:

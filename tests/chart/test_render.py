@@ -224,6 +224,10 @@ def test_labels_of_users_do_not_break_the_selector(render: Render) -> None:
         ({"operator": {"watchNamespaces": ["A"]}}, "/operator/watchNamespaces/0"),
         ({"operator": {"prometheusRule": {"groups": []}}}, "groups"),
         ({"operator": {"dashboard": {"enabled": 1}}}, "/operator/dashboard/enabled"),
+        (
+            {"operator": {"networkPolicy": {"dns": {"addresses": ["10.43.0.0/16"]}}}},
+            "/operator/networkPolicy/dns/addresses/0",
+        ),
         ({"relay": {"createe": True}}, "createe"),
     ],
 )

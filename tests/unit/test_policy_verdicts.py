@@ -1,17 +1,13 @@
-"""Which connections the NetworkPolicy allows and denies, as Cyclonus judges them, for every mode.
-
-Cyclonus is an evaluator of NetworkPolicy of its own; it knows nothing of this operator.
-"""
+"""Which connections the NetworkPolicy allows and denies, as Cyclonus judges, for every mode."""
 
 import itertools
-import json
-import subprocess
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from tokenplace_cluster.build import program
+from tokenplace_cluster import verdicts
+from tokenplace_cluster.verdicts import Connection, outside, pod
 from tokenplace_operator.api import Relay, parse
 from tokenplace_operator.desired.network_policy import network_policy
 from tokenplace_operator.facts import Facts
@@ -19,21 +15,6 @@ from tokenplace_operator.facts import Facts
 Object = dict[str, Any]
 
 pytestmark = pytest.mark.timeout(1800)  # A first run builds Cyclonus.
-
-
-def pod(namespace: str, ip: str = "10.244.0.9", /, **labels: str) -> Object:
-    """A pod; labels have _ for the / and - of well-known names."""
-    names = {"name": "app.kubernetes.io/name", "instance": "app.kubernetes.io/instance"}
-    return {
-        "ip": ip,
-        "namespace": namespace,
-        "namespaceLabels": {"kubernetes.io/metadata.name": namespace},
-        "podLabels": {names.get(key, key): value for key, value in labels.items()},
-    }
-
-
-def outside(ip: str) -> Object:
-    return {"ip": ip}
 
 
 RELAY = pod("team", "10.244.0.2", name="tokenplace-relay", instance="relay")
@@ -55,8 +36,6 @@ GPU_6, GPU_6_NEXT = outside("2001:db8::7"), outside("2001:db8::8")
 METADATA = outside("169.254.169.254")
 API_SERVER = outside("10.96.0.1")
 WORLD = outside("203.0.113.9")
-
-Connection = tuple[Object, Object, int, str]
 
 
 def to_relay(source: Object, port: int = 5010, protocol: str = "TCP") -> Connection:
@@ -178,46 +157,16 @@ def relay_of(spec: Object) -> Relay:
     return parse({"metadata": metadata, "spec": full})
 
 
-def verdicts(
-    spec: Object, resolved: tuple[str, ...], connections: dict[str, Connection]
-) -> dict[str, bool]:
-    """What Cyclonus says of each connection: allowed by both ends or not."""
-    facts = Facts(gpu_addresses=resolved, nameservers=("10.96.0.10", "fd00:10:96::a"))
-    policies = network_policy(relay_of(spec), facts)
-    asked = [
-        {
-            "source": source,
-            "destination": target,
-            "port": port,
-            "portName": "http" if port == 5010 else "",
-            "protocol": protocol,
-        }
-        for source, target, port, protocol in connections.values()
-    ]
-    done = subprocess.run(
-        [program("policy")],
-        input=json.dumps({"policies": policies, "connections": asked}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    return {
-        name: one["ingress"] and one["egress"] for name, one in zip(connections, found, strict=True)
-    }
-
-
 def wrong(
     spec: Object,
     resolved: tuple[str, ...],
     allowed: dict[str, Connection],
     denied: dict[str, Connection],
 ) -> list[str]:
-    """The connections that are not judged as the table says."""
-    assert not set(allowed) & set(denied)
-    found = verdicts(spec, resolved, {**allowed, **denied})
-    return [f"{name}: {found[name]}" for name in found if found[name] != (name in allowed)]
+    """The connections that are not judged as the tables say."""
+    facts = Facts(gpu_addresses=resolved, nameservers=("10.96.0.10", "fd00:10:96::a"))
+    policies = network_policy(relay_of(spec), facts)
+    return verdicts.wrong(policies, allowed, denied, {5010: "http"})
 
 
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES.keys())
