@@ -193,6 +193,13 @@ REQUESTS = [
         message="request_id is longer than 256 characters"),
     Row("key too long", [register()], requests(client_public_key="x" * 8193), 413,
         message="client_public_key is longer than 8192 characters"),
+    Row("with a reservation, as later clients send it", [register()],
+        requests(reservation_token="token", request_deadline_epoch=1764000000.5), 200,
+        then={"queued": 1}, body={"retrieval_credential": "token"}),
+    Row("without one nothing more is said", [register()], requests(), 200, then={"queued": 1},
+        body={"retrieval_credential": "absent"}),
+    Row("reservation that is a list", [register()], requests(reservation_token=["x"]), 400,
+        message="reservation_token must be a string"),
     Row("unknown node", [register()], requests(server_public_key="nobody"), 404, message=GONE_NODE),
     Row("node that left", [register(), unregister()], requests(), 404, message=GONE_NODE),
     Row("silent node, before the timer looks", [register()],
@@ -260,6 +267,17 @@ async def at_deadline(relay: Inside, step: Step) -> Answer:
     return await step(relay)
 
 
+NO_READER = "Missing or invalid retrieval credential"
+RESERVED = [register(), submit(reservation_token="token"), poll, respond()]
+
+
+def prove(credential: str = "token", token: str | None = None) -> Step:
+    """Retrieve, or with a token acknowledge, as clients of later releases do."""
+    body = {"client_public_key": CLIENT, "request_id": "r1", "retrieval_credential": credential}
+    more = {} if token is None else {"acknowledgement_token": token}
+    return lambda relay: relay.post("responses/retrieve", {**body, **more})
+
+
 SEALED_ANSWER = {"chat_history": "sealed", "ciphertext": "sealed", "cipherkey": "wrapped",
                  "iv": "iv", "client_public_key": CLIENT}  # fmt: skip
 RETRIEVE = [
@@ -303,6 +321,12 @@ RETRIEVE = [
     Row("request without id is read without id",
         [register(), submit(None), poll, respond(None)], retrieve(...), 200,
         then={"unread": -1, "ended": 1}, body={**SEALED_ANSWER, "request_id": "absent"}),
+    Row("handed in with a reservation: without it", RESERVED, retrieve(), 403, message=NO_READER),
+    Row("with a wrong one", RESERVED, prove(credential="x"), 403, message=NO_READER),
+    Row("with it", RESERVED, prove(), 200, then={"unread": -1, "ended": 1}, body=SEALED_ANSWER),
+    Row("without id: not what is reserved", RESERVED, retrieve(...), 404, message=NO_ANSWER),
+    Row("acknowledged by a guess", RESERVED, prove(token="x"), 403, message=NO_READER),
+    Row("acknowledged by nobody", ANSWERED, prove(token="x"), 403, message=NO_READER),
     Row("without client key", ANSWERED, retrieve(client=...), 400, message=NO_CLIENT),
     Row("client key that is a list", ANSWERED, retrieve(client=["a"]), 400, message=NO_CLIENT),
     Row("id that is a number", ANSWERED, retrieve(7), 400, message="request_id must be a string"),

@@ -71,6 +71,8 @@ PROGRESS = [
       for text in (b"[]", b"null", b"1", b'"x"', b"{}", b"[" * 9000)),
     *(Row(f"without {name}", CLAIMED, progress(**{name: ...}), 400, message=SCHEMA)
       for name in (*FIELDS, "protocol", "version", "ciphertext", "cipherkey", "iv")),
+    Row("with its claim, as later nodes say it", CLAIMED,
+        progress(consumer_identity="w", claim_generation=1), 202, then={"progress": 1}),
     Row("with more", CLAIMED, progress(cancel_token="x"), 400, message=SCHEMA),
     Row("with chat_history", CLAIMED, progress(chat_history="x"), 400, message=SCHEMA),
     *(Row(f"{name} {value!r}", CLAIMED, progress(**{name: value}), 400, message=SCHEMA)

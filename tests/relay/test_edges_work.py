@@ -2,7 +2,16 @@
 
 import pytest
 
-from tokenplace_harness.inside import CLIENT, NODE, OTHER_CLIENT, OTHER_NODE, Json, inside
+from tokenplace_harness.inside import (
+    CLIENT,
+    NODE,
+    OTHER_CLIENT,
+    OTHER_NODE,
+    Answer,
+    Inside,
+    Json,
+    inside,
+)
 from tokenplace_harness.steps import (
     ANSWERED,
     CLAIMED,
@@ -21,7 +30,7 @@ from tokenplace_harness.steps import (
     with_credential,
     with_old,
 )
-from tokenplace_harness.table import Row, later, play
+from tokenplace_harness.table import Row, Step, later, play
 
 INVALID = "Invalid request data"
 NO_NODE_KEY = "Missing server public key"
@@ -33,6 +42,18 @@ RECEIVED = {"message": "Response received and queued for client"}
 TWICE = {"message": "Response already queued for client"}
 IDLE = {"message": "No requests available"}
 CAPABILITIES = "invalid_capabilities"
+
+
+def claimed_answer(**changes: object) -> Step:
+    """An answer that also says whose it is, and of which claim."""
+
+    async def answer(relay: Inside) -> Answer:
+        said = {"server_public_key": NODE, "control_credential": relay.credentials[NODE],
+                "consumer_identity": "worker-1", "claim_generation": 1, **changes}  # fmt: skip
+        return await respond(**said)(relay)
+
+    return answer
+
 
 POLL = [
     Row("idle", KNOWN, poll(), 200,
@@ -67,6 +88,9 @@ POLL = [
         "capabilities must be an object"),
     Row("with the right credential", QUEUED, with_credential("servers/poll"), 200,
         then={"queued": -1, "claimed": 1}),
+    Row("is told which claim it is when it proves itself", [*CLAIMED, later(30)],
+        with_credential("servers/poll"), 200, then={"queued": -1, "claimed": 1},
+        body={"claim_generation": 2}),
     Row("with a wrong credential", QUEUED, poll(control_credential="x"), 403, message=WRONG),
     Row("credential of a wrong type", QUEUED, poll(control_credential=["x"]), 400,
         message="control_credential must be a string"),
@@ -159,6 +183,12 @@ RESPONSES = [
         then={"claimed": -1, "unread": 1}, body=RECEIVED),
     Row("with the right credential", CLAIMED, with_credential("responses"), 200,
         then={"claimed": -1, "unread": 1}, body=RECEIVED),
+    Row("as nodes of later releases send it", CLAIMED, claimed_answer(), 200,
+        then={"claimed": -1, "unread": 1}, body=RECEIVED),
+    Row("the same with a wrong credential", CLAIMED, claimed_answer(control_credential="x"), 403,
+        message=WRONG),
+    Row("a claim without a credential", CLAIMED, respond(claim_generation=1), 400,
+        message="Unexpected relay payload fields are forbidden; send ciphertext envelope only"),
     Row("with a wrong credential", CLAIMED, respond(control_credential="x"), 403, message=WRONG),
     Row("with another node's credential", [*CLAIMED, register(OTHER_NODE)],
         lambda relay: respond(control_credential=relay.credentials[OTHER_NODE])(relay), 403,

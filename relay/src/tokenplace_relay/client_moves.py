@@ -41,6 +41,7 @@ class ClientMoves(Ledger):
         *,
         size: int,
         token: str,
+        reader: str = "",
     ) -> float:
         """Queue a request once; return the seconds until its deadline, also for a repeat.
 
@@ -63,6 +64,7 @@ class ClientMoves(Ledger):
             created=now,
             deadline=now + self._config.request_deadline,
             cancel_digest=digest(token) if token else b"",
+            reader_digest=digest(reader) if reader else b"",
         )
         self.admit(request)
         return request.deadline - now
@@ -85,11 +87,13 @@ class ClientMoves(Ledger):
         self.end(request, stage, reason)
         return stage, int(was_queued)
 
-    def retrieve(self, client: Key, request_id: str) -> Envelope | Pending:
+    def retrieve(self, client: Key, request_id: str, reader: str = "") -> Envelope | Pending:
         """The answer, readable again until it is forgotten; Pending, with news, until then."""
         request = self.settle(request_key(client, request_id), "pending_request_ttl_exceeded")
         if request is None:
             raise UnknownRequest
+        if request.reader_digest and not proves(reader, request.reader_digest):
+            raise WrongProof
         if request.stage.is_live:
             news = request.progress
             self.drop_progress(request)
@@ -98,12 +102,25 @@ class ClientMoves(Ledger):
             raise Finished(request.stage, request.reason)
         return self._read(request)
 
-    def retrieve_any(self, client: Key) -> Envelope:
-        """The oldest unread answer of a client."""
-        mailbox = self.mailboxes.get(client)
-        if mailbox is None or not mailbox.unread:
+    def acknowledge(self, client: Key, request_id: str, reader: str) -> None:
+        """Let go of an answer that has arrived; the same again changes nothing."""
+        request = self.settle(request_key(client, request_id))
+        if request is None:
             raise UnknownRequest
-        return self._read(next(iter(mailbox.unread.values())))
+        if not proves(reader, request.reader_digest) or request.stage.is_live:
+            raise WrongProof
+        if request.stage is not Stage.ANSWERED:
+            raise Finished(request.stage, request.reason)
+        self.note_read(request)
+        self.end_replay(request)
+
+    def retrieve_any(self, client: Key) -> Envelope:
+        """The oldest unread answer of a client, of those that need no proof."""
+        mailbox = self.mailboxes.get(client)
+        for request in mailbox.unread.values() if mailbox is not None else ():
+            if not request.reader_digest:
+                return self._read(request)
+        raise UnknownRequest
 
     def _read(self, request: Request) -> Envelope:
         if request.answer is None:

@@ -4,7 +4,7 @@ from typing import Final
 
 from aiohttp import web
 
-from tokenplace_relay import wire
+from tokenplace_relay import reservation, wire
 from tokenplace_relay.capabilities import TIERS
 from tokenplace_relay.context import Context, envelope_body, of, small_body
 from tokenplace_relay.http import ApiError, JsonObject, json_response
@@ -64,7 +64,8 @@ async def select(request: web.Request) -> web.Response:
     choice = state.select(resolve_model(asked), tier)
     if choice.node is None:
         raise _nobody(choice, asked, tier)
-    return json_response(_selected(choice, choice.node, asked, tier, state.now()))
+    selected = _selected(choice, choice.node, asked, tier, state.now())
+    return json_response({**selected, **reservation.offered(request.query, context.config)})
 
 
 async def submit(request: web.Request) -> web.Response:
@@ -76,10 +77,12 @@ async def submit(request: web.Request) -> web.Response:
     client = envelope["client_public_key"]
     request_id = wire.optional_text(body, "request_id", context.config)
     token = wire.optional_text(body, "cancel_token", context.config)
+    # Without an id nothing can be asked for by name, and so by nobody in particular.
+    reader = wire.optional_text(body, "reservation_token", context.config) if request_id else ""
     node = wire.node_key(body, context.config)
     try:
         remaining = context.state.submit(
-            digest(client), request_id, node, envelope, size=size, token=token
+            digest(client), request_id, node, envelope, size=size, token=token, reader=reader
         )
     except UnknownNode:
         raise ApiError(404, "Server with the specified public key not found") from None
@@ -88,7 +91,10 @@ async def submit(request: web.Request) -> web.Response:
     except Full as full:
         raise refused(full) from None
     log.info("request queued", client=fingerprint(client), node=fingerprint(node))
-    return json_response({"message": "Request received", **deadline(remaining)})
+    answer: JsonObject = {"message": "Request received", **deadline(remaining)}
+    if reader:
+        answer["retrieval_credential"] = reader
+    return json_response(answer)
 
 
 async def cancel(request: web.Request) -> web.Response:
@@ -123,30 +129,55 @@ async def retrieve(request: web.Request) -> web.Response:
     key = wire.client_key(body, context.config)
     request_id = wire.optional_text(body, "request_id", context.config)
     client = digest(key)
+    reader = wire.optional_text(body, "retrieval_credential", context.config)
+    token = wire.optional_text(body, "acknowledgement_token", context.config)
     wait = preference(request.headers.getall("Prefer", ()), context.config.max_prefer_wait)
     try:
         if not request_id:
             return json_response(context.state.retrieve_any(client))
-        found, waited = await _with_news(context, client, request_id, wait)
+        if token:
+            return _acknowledged(context, client, request_id, reader, token)
+        found, waited = await _with_news(context, (client, request_id, reader), wait)
+    except WrongProof:
+        raise ApiError(403, "Missing or invalid retrieval credential") from None
     except UnknownRequest:
         text = f"Unknown request_id: {request_id}"
         none = "No response available for the given public key"
         raise ApiError(404, text if request_id else none) from None
     except Finished as end:
         raise finished(end) from None
-    answer = _pending(found) if isinstance(found, Pending) else json_response(found)
+    if isinstance(found, Pending):
+        answer = _pending(found)
+    else:
+        answer = json_response({**found, **_receipt(client, request_id, reader)})
     if waited:
         answer.headers["Preference-Applied"] = f"wait={wait}"
     return answer
 
 
+def _acknowledged(
+    context: Context, client: Key, request_id: str, reader: str, token: str
+) -> web.Response:
+    reservation.check(token, request_key(client, request_id), reader)
+    context.state.acknowledge(client, request_id, reader)
+    return json_response({"status": "acknowledged"})
+
+
+def _receipt(client: Key, request_id: str, reader: str) -> JsonObject:
+    """What a client that proves itself can acknowledge an answer with."""
+    if not reader:
+        return {}
+    token = reservation.acknowledgement(request_key(client, request_id), reader)
+    return {"acknowledgement_token": token}
+
+
 async def _with_news(
-    context: Context, client: Key, request_id: str, wait: int
+    context: Context, asked: tuple[Key, str, str], wait: int
 ) -> tuple[Envelope | Pending, bool]:
     """What there is, after a hold where one is asked for and has room; and whether it had."""
     state, retrieves = context.state, context.retrieves
-    key, ends = request_key(client, request_id), state.now() + wait
-    found = state.retrieve(client, request_id)
+    key, ends = request_key(*asked[:2]), state.now() + wait
+    found = state.retrieve(*asked)
     has_room = (
         not context.refusing
         and retrieves.held < context.config.max_held_retrieves
@@ -157,7 +188,7 @@ async def _with_news(
         if left <= 0 or context.refusing:
             break
         await retrieves.wait(key, left)
-        found = state.retrieve(client, request_id)
+        found = state.retrieve(*asked)
     return found, has_room and wait > 0
 
 

@@ -202,6 +202,12 @@ class Ledger:
         while len(self._replays) > most or self.replay_bytes > most_bytes:
             self._end_replay(self._replays.take_oldest())
 
+    def end_replay(self, request: Request) -> None:
+        """Let go of an answer before its time."""
+        if request.answer is not None:
+            self._replays.drop(request.key)
+            self._end_replay(request)
+
     def drop_progress(self, request: Request) -> None:
         """Forget the news of a request."""
         self.progress_bytes -= request.progress_size

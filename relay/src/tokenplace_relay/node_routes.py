@@ -91,7 +91,7 @@ async def poll(request: web.Request) -> web.StreamResponse:
         raise wrong_credential() from None
     if work is None:
         return json_response(_idle(context))
-    return await _hand_over(context, request, work)
+    return await _hand_over(context, request, work, _claim(body, work))
 
 
 @tokens.for_nodes
@@ -192,12 +192,20 @@ async def _next_work(context: Context, key: str) -> Request | None:
     return work
 
 
-async def _hand_over(context: Context, request: web.Request, work: Request) -> web.StreamResponse:
+def _claim(body: JsonObject, work: Request) -> JsonObject:
+    """What a node of a later release, which proves itself, is told of its claim."""
+    return {"claim_generation": work.lapses + 1} if body.get("control_credential") else {}
+
+
+async def _hand_over(
+    context: Context, request: web.Request, work: Request, claim: JsonObject
+) -> web.StreamResponse:
     """Write the work to its poller, or put it back when nobody is there to read it."""
     remaining = work.deadline - context.state.now()
     response = json_response(
         {
             **work.envelope,
+            **claim,
             "e2ee_v1": True,
             # Real nodes sleep this long after their answer; absent means their whole lease.
             "next_ping_in_x_seconds": 0,

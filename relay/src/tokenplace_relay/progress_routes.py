@@ -13,7 +13,7 @@ from tokenplace_relay.limits import count_node
 from tokenplace_relay.logs import fingerprint, get
 from tokenplace_relay.node_routes import wrong_credential
 from tokenplace_relay.state import Finished, Full, NotActive, WrongProof, digest
-from tokenplace_relay.wire import PROTOCOL, VERSION
+from tokenplace_relay.wire import CLAIM, PROTOCOL, VERSION
 
 log = get("tokenplace.relay.progress")
 
@@ -70,7 +70,8 @@ async def _read(request: web.Request) -> object:
 
 
 def _checked(body: object) -> JsonObject:
-    if not isinstance(body, dict) or body.keys() != {*_NAMES, "protocol", "version", *_SEALED}:
+    names = {*_NAMES, "protocol", "version", *_SEALED}
+    if not isinstance(body, dict) or body.keys() - CLAIM != names:
         raise ApiError(400, "Invalid encrypted progress schema")
     if not all(_is_text(body[name]) for name in _NAMES):
         raise ApiError(400, "Invalid encrypted progress schema")

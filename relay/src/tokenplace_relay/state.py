@@ -52,6 +52,8 @@ class Request:
     created: float
     deadline: float
     cancel_digest: bytes
+    reader_digest: bytes = b""
+    """Digest of what its answer is retrieved with; b'' where its client knows of no such thing."""
     stage: Stage = Stage.QUEUED
     claimed_at: float = 0.0
     """When it was handed to its node, 0 when it never was."""

@@ -16,9 +16,12 @@ _COMMON: Final = frozenset(
         "protocol", "version", "cancel_token",
     }
 )  # fmt: skip
-_REQUEST: Final = _COMMON | {"server_public_key"}
+_REQUEST: Final = _COMMON | {"server_public_key", "reservation_token", "request_deadline_epoch"}
+"""The last two come from clients of later releases; the relay keeps its own deadline."""
 _RESPONSE: Final = _COMMON | {"control_credential"}
 """The credential is an offer of this relay: a node that sends it proves whose work it was."""
+CLAIM: Final = frozenset({"consumer_identity", "claim_generation"})
+"""What nodes of later releases say of their claim; the credential says all that is needed."""
 
 
 def request_envelope(body: JsonObject, config: Config) -> Envelope:
@@ -29,7 +32,8 @@ def request_envelope(body: JsonObject, config: Config) -> Envelope:
 
 def response_envelope(body: JsonObject, config: Config) -> Envelope:
     """The envelope of a node's answer as the client will get it, with both names of the text."""
-    _check_keys(body, _RESPONSE)
+    proven = _RESPONSE | CLAIM | {"server_public_key"}
+    _check_keys(body, proven if body.get("control_credential") else _RESPONSE)
     return _envelope(body, config, required=("client_public_key",))
 
 
