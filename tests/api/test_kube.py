@@ -108,7 +108,7 @@ async def test_a_delete_means_one_object_and_gone_is_success(kube: Kube, namespa
         await kube.get(SERVICE_ACCOUNT, namespace, "victim")
 
 
-async def test_a_list_reads_all_pages_and_names_the_kind(
+async def test_a_list_reads_all_pages_names_the_kind_and_drops_managed_fields(
     kube: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tokenplace_operator.kube.PAGE_SIZE", 2)
@@ -118,6 +118,7 @@ async def test_a_list_reads_all_pages_and_names_the_kind(
     items, _ = await kube.list(SERVICE_ACCOUNT, namespace, selector)
     assert sorted(item["metadata"]["name"] for item in items) == [f"a{n}" for n in range(5)]
     assert {(item["apiVersion"], item["kind"]) for item in items} == {("v1", "ServiceAccount")}
+    assert not any("managedFields" in item["metadata"] for item in items)
 
 
 async def test_a_stale_replace_is_a_conflict(kube: Kube, namespace: str) -> None:

@@ -26,7 +26,8 @@ FIELD_MANAGER = "tokenplace-operator"
 STATUS_FIELD_MANAGER = "tokenplace-operator/status"
 HAND_OVER_FIELD_MANAGER = "tokenplace-operator/hand-over"
 REQUEST_SECONDS = 10.0
-PAGE_SIZE = 500
+PAGE_SIZE = 100
+"""Objects of a page of a list: a page is held as text and as objects before it is cut down."""
 APPLY = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -147,7 +148,7 @@ class Kube:
     async def list(
         self, kind: Kind, namespace: str | None = None, label_selector: str = ""
     ) -> tuple[Objects, str]:
-        """Return all objects of a kind and the resourceVersion of the list; reads page by page."""
+        """Return all objects of a kind, without managedFields, and the version of the list."""
         try:
             return await self._list(kind, namespace, label_selector, PAGE_SIZE)
         except KubeError as error:
@@ -170,7 +171,9 @@ class Kube:
                 _continue=token,
             )
             named = {"apiVersion": kind.api_version, "kind": kind.kind}
-            items.extend({**item, **named} for item in page["items"])
+            for item in page["items"]:
+                item["metadata"].pop("managedFields", None)  # More than the rest of some objects.
+                items.append({**item, **named})
             token = page["metadata"].get("continue") or None
             if token is None:
                 return items, str(page["metadata"]["resourceVersion"])

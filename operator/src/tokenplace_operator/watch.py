@@ -81,7 +81,9 @@ def configure(settings: kopf.OperatorSettings, silence_seconds: float) -> None:
     settings.scanning.disabled = True  # The kinds are fixed and must exist at the start.
     # A watch that failed for good can leave kopf hanging in its own exit; this ends the process.
     settings.process.ultimate_exiting_timeout = 20
-    settings.queueing.idle_timeout = 1.0
+    # kopf holds the page that it lists, and a task for each object until this long after its event.
+    settings.watching.chunk_size = 50
+    settings.queueing.idle_timeout = 0.05
     settings.watching.server_timeout = 300
     settings.watching.connect_timeout = 10
     settings.watching.inactivity_timeout = silence_seconds
