@@ -3,6 +3,7 @@
 No request is answered twice, none that was accepted is lost, each ends once, bounds hold.
 """
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -34,6 +35,7 @@ MAYBE_NAMES = NAMES | st.just("")
 SIZES = st.integers(1, 12)
 AIMS = st.integers(0, 11)
 """Most calls are about a request or a node that is there: which one."""
+READERS = st.sampled_from(["", "", "p", "q"])
 ENDS = {Stage.CANCELLED: "cancelled", Stage.EXPIRED: "expired"}
 
 
@@ -248,14 +250,18 @@ class Relay(Promises):
         node=NODES,
         size=SIZES,
         token=st.sampled_from("ab"),
+        reader=READERS,
         aim=AIMS,
     )
-    def submit(self, *, client: str, name: str, node: str, size: int, token: str, aim: int) -> None:
+    def submit(
+        self, *, client: str, name: str, node: str, size: int, token: str, reader: str, aim: int
+    ) -> None:
+        reader = reader if name else ""
         node = self.node(aim, node)
         known = self.model.find(client, name)
         try:
             remaining = self.state.submit(
-                digest(client), name, node, {"size": size}, size=size, token=token
+                digest(client), name, node, {"size": size}, size=size, token=token, reader=reader
             )
         except UnknownNode:
             assert known is None
@@ -274,7 +280,8 @@ class Relay(Promises):
                 return
             assert self.model.room(client, node, size) == 0
             assert remaining == CONFIG.request_deadline
-            one = Sent(client, name, node, size, token, self.model.now + CONFIG.request_deadline)
+            ends = self.model.now + CONFIG.request_deadline
+            one = Sent(client, name, node, size, token, ends, reader)
             self.model.sent.append(one)
             self.model.queues[node].append(one)
             assert self.woken[-1] == node
@@ -296,12 +303,15 @@ class Relay(Promises):
             self.model.end(one, ENDS[stage])
         assert one.state == found
 
-    @rule(client=CLIENTS, name=NAMES, aim=AIMS)
-    def retrieve(self, client: str, name: str, aim: int) -> None:
+    @rule(client=CLIENTS, name=NAMES, reader=READERS, aim=AIMS)
+    def retrieve(self, client: str, name: str, reader: str, aim: int) -> None:
         client, name = self.request(aim, client, name)
         one = self.model.find(client, name)
         try:
-            found = self.state.retrieve(digest(client), name)
+            found = self.state.retrieve(digest(client), name, reader)
+        except WrongProof:
+            assert one is not None
+            assert one.reader not in {"", reader}
         except UnknownRequest:
             assert one is None or one.state == "answered and let go"
         except Finished as end:
@@ -319,9 +329,30 @@ class Relay(Promises):
             assert found == {"answer": one.answer_size}
             self.model.read(one)
 
+    @rule(client=CLIENTS, name=NAMES, reader=READERS, aim=AIMS)
+    def acknowledge(self, client: str, name: str, reader: str, aim: int) -> None:
+        client, name = self.request(aim, client, name)
+        one = self.model.find(client, name)
+        try:
+            self.state.acknowledge(digest(client), name, reader)
+        except UnknownRequest:
+            assert one is None
+        except WrongProof:
+            assert one is not None
+            assert one.is_live or not reader or one.reader != reader
+        except Finished as end:
+            assert one is not None
+            same(end.status, one.state)
+        else:
+            assert one is not None
+            assert one.reader == reader != ""
+            self.model.read(one)
+            if one in self.model.replays:
+                self.model.let_go(one)
+
     @rule(client=CLIENTS)
     def retrieve_any(self, client: str) -> None:
-        unread = [s for s in self.model.unread if s.client == client]
+        unread = [s for s in self.model.unread if s.client == client and not s.reader]
         try:
             found = self.state.retrieve_any(digest(client))
         except UnknownRequest:
@@ -331,6 +362,7 @@ class Relay(Promises):
             self.model.read(unread[0])
 
 
+@pytest.mark.timeout(300)
 def test_any_interleaving() -> None:
     run_state_machine_as_test(
         Relay,

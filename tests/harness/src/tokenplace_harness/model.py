@@ -18,6 +18,8 @@ class Sent:
     size: int
     token: str
     deadline: float
+    reader: str = ""
+    """What its answer is retrieved with."""
     state: str = "queued"
     handed_out: bool = False
     confirmed: bool = False
@@ -158,8 +160,13 @@ class Model:
             one.kept_until = self.now + self.config.answer_ttl
             self.replays.append(one)
         while len(self.replays) > self.config.max_replays:
-            self.replays[0].state = "answered and let go"
-            self.remember(self.replays.pop(0))
+            self.let_go(self.replays[0])
+
+    def let_go(self, one: Sent) -> None:
+        """Keep of a read answer only that it was there."""
+        self.replays.remove(one)
+        one.state = "answered and let go"
+        self.remember(one)
 
     def remember(self, one: Sent) -> None:
         one.kept_until = self.now + self.config.terminal_ttl
