@@ -27,7 +27,8 @@ POLL_SECONDS = 5.0
 """Pods are not watched; while a rollout goes on their state is read this often."""
 FIRST_RETRY_SECONDS = 5.0
 LAST_RETRY_SECONDS = 300.0
-"""A quota or a policy may be lifted without an event; each time in vain doubles the wait."""
+"""A quota may be lifted, and a stranger's name get free, without an event for us; each time in vain
+doubles the wait."""
 
 
 class Api(Getter, Reader, Server, Writer, StatusWriter, EventWriter, Protocol):
@@ -139,14 +140,14 @@ class Reconciler:
         rolling = unsettled and seen.deployment is not None
         wishes = (
             (POLL_SECONDS, rolling or self.observer.upstreams.is_asking(key)),
-            (self._retry_seconds(key, seen), bool(seen.refusal)),
+            (self._retry_seconds(key, seen), bool(seen.refusal or seen.plan.blocked)),
             (REFRESH_SECONDS, relay.gpu.mode is not GpuMode.NONE),
             (seen.certificate.seconds if seen.certificate else 0.0, seen.certificate is not None),
         )
         return min((seconds for seconds, wanted in wishes if wanted), default=None)
 
     def _retry_seconds(self, key: Key, seen: statuses.Observed) -> float:
-        if not seen.refusal:
+        if not (seen.refusal or seen.plan.blocked):
             self._refusals.pop(key, None)
             return 0.0
         times = self._refusals[key] = self._refusals.get(key, 0) + 1
