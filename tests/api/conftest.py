@@ -1,17 +1,25 @@
 """The operator under its own ServiceAccount, for the tests that watch it work."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
+import yaml
 
 from tokenplace_cluster import audit, shipped
 from tokenplace_cluster.audit import AuditEvent
-from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.control_plane import KUBECTL, ControlPlane
 from tokenplace_cluster.fake_kubelet import FakeKubelet
 from tokenplace_cluster.fixtures import Eventually
 from tokenplace_cluster.operator_process import OperatorProcess, Operators
 
+BIN = Path(sys.executable).parent
+
+Done = subprocess.CompletedProcess[str]
 StartOperator = Callable[..., OperatorProcess]
 
 
@@ -57,3 +65,31 @@ def operator(operators: Operators, kubelet: FakeKubelet, eventually: Eventually)
     started = operators.start()
     eventually(started.leads, seconds=60)
     return started
+
+
+class Plugin(Protocol):
+    def __call__(self, *arguments: str, given: str | None = None, **env: str) -> Done: ...
+
+
+@pytest.fixture
+def plugin(control_plane: ControlPlane, namespace: str, crd: str, tmp_path: Path) -> Plugin:
+    """Run `kubectl tokenplace` as administrator; the test's namespace is the context's."""
+    del crd
+    config = yaml.safe_load(control_plane.kubeconfig.read_text())
+    config["contexts"][0]["context"]["namespace"] = namespace
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+
+    def run(*arguments: str, given: str | None = None, **env: str) -> Done:
+        settings = {"PATH": f"{BIN}:{os.environ['PATH']}", "KUBECONFIG": str(path), **env}
+        return subprocess.run(
+            [KUBECTL, "tokenplace", *arguments],
+            env={**os.environ, **settings},
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run

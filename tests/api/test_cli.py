@@ -1,7 +1,6 @@
 """`kubectl tokenplace` as people run it: kubectl finds the plugin on the PATH and calls it."""
 
 import json
-import os
 import subprocess
 import sys
 import tarfile
@@ -13,7 +12,7 @@ import pytest
 import yaml
 
 from tokenplace_cluster import audit
-from tokenplace_cluster.control_plane import KUBECTL, ControlPlane
+from tokenplace_cluster.control_plane import ControlPlane
 from tokenplace_cluster.fake_kubelet import FakeKubelet, Fate
 from tokenplace_cluster.fixtures import Eventually, Kubectl
 from tokenplace_cluster.operator_process import OperatorProcess
@@ -31,30 +30,6 @@ Done = subprocess.CompletedProcess[str]
 
 class Plugin(Protocol):
     def __call__(self, *arguments: str, given: str | None = None, **env: str) -> Done: ...
-
-
-@pytest.fixture
-def plugin(control_plane: ControlPlane, namespace: str, crd: str, tmp_path: Path) -> Plugin:
-    """Run `kubectl tokenplace` as administrator; the test's namespace is the context's."""
-    del crd
-    config = yaml.safe_load(control_plane.kubeconfig.read_text())
-    config["contexts"][0]["context"]["namespace"] = namespace
-    path = tmp_path / "kubeconfig"
-    path.write_text(yaml.safe_dump(config))
-
-    def run(*arguments: str, given: str | None = None, **env: str) -> Done:
-        settings = {"PATH": f"{BIN}:{os.environ['PATH']}", "KUBECONFIG": str(path), **env}
-        return subprocess.run(
-            [KUBECTL, "tokenplace", *arguments],
-            env={**os.environ, **settings},
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    return run
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ class Kind:
 RELAY = Kind("token.place", "v1alpha1", "tokenplacerelays", "TokenplaceRelay")
 SERVICE_ACCOUNT = Kind("", "v1", "serviceaccounts", "ServiceAccount")
 DEPLOYMENT = Kind("apps", "v1", "deployments", "Deployment")
+REPLICA_SET = Kind("apps", "v1", "replicasets", "ReplicaSet")
 SERVICE = Kind("", "v1", "services", "Service")
 ENDPOINT_SLICE = Kind("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 INGRESS = Kind("networking.k8s.io", "v1", "ingresses", "Ingress")
@@ -79,7 +80,7 @@ MANAGED_BY_SELECTOR = "app.kubernetes.io/managed-by=tokenplace-operator"
 
 _BY_NAME = {
     (kind.api_version, kind.kind): kind
-    for kind in (RELAY, *CHILD_KINDS, *OPTIONAL_KINDS, LEASE, EVENT, POD)
+    for kind in (RELAY, *CHILD_KINDS, *OPTIONAL_KINDS, REPLICA_SET, LEASE, EVENT, POD)
 }
 
 

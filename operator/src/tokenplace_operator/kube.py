@@ -100,14 +100,21 @@ class Kube:
             return False
         return any(resource["name"] == kind.plural for resource in found["resources"])
 
-    async def apply(self, obj: Object, *, force: bool = False, dry_run: bool = False) -> Object:
-        """Server-side apply as `tokenplace-operator`; raises Conflict unless forced."""
+    async def apply(
+        self,
+        obj: Object,
+        *,
+        force: bool = False,
+        dry_run: bool = False,
+        manager: str = FIELD_MANAGER,
+    ) -> Object:
+        """Server-side apply; raises Conflict unless forced."""
         return await self._request(
             "PATCH",
             _path_of(obj),
             obj,
             content_type=APPLY,
-            field_manager=FIELD_MANAGER,
+            field_manager=manager,
             force_conflicts="true" if force else "false",
             dry_run="All" if dry_run else None,
         )
@@ -182,13 +189,18 @@ class Kube:
         """Read one object."""
         return await self._request("GET", kind.path(namespace, name))
 
-    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
-        """Delete exactly the object with this uid; gone already is success."""
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str, orphan: bool = False
+    ) -> None:
+        """Delete exactly the object with this uid; gone already is success.
+
+        orphan: what it owns stays, without an owner.
+        """
         body = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "preconditions": {"uid": uid},
-            "propagationPolicy": "Background",
+            "propagationPolicy": "Orphan" if orphan else "Background",
         }
         try:
             await self._request("DELETE", kind.path(namespace, name), body)

@@ -6,6 +6,7 @@ import sys
 import typer
 
 from tokenplace_operator import __version__
+from tokenplace_operator.cli.adopt import adopt
 from tokenplace_operator.cli.diff import diff
 from tokenplace_operator.cli.explain import explain
 from tokenplace_operator.cli.import_values import import_values
@@ -23,7 +24,7 @@ cli = typer.Typer(
     # Plain help and errors: kubectl's neighbours have no boxes.
     rich_markup_mode=None,
 )
-for verb in (status, explain, diff, render, pin, report, probe):
+for verb in (status, explain, diff, render, pin, report, probe, adopt):
     cli.command()(verb)
 cli.command("import")(import_values)
 

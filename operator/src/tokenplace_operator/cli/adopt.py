@@ -1,0 +1,125 @@
+"""`kubectl tokenplace adopt`: from a Helm release of upstream's charts to the operator."""
+
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from tokenplace_operator.api import Relay
+from tokenplace_operator.cli.connection import (
+    Cluster,
+    Context,
+    Kubeconfig,
+    Namespace,
+    Output,
+    Where,
+    connected,
+)
+from tokenplace_operator.cli.documents import parse_file, read_relays
+from tokenplace_operator.cli.exits import CliError, Exit, finish
+from tokenplace_operator.cli.handover.found import Found, look
+from tokenplace_operator.cli.handover.plan import Plan, plan
+from tokenplace_operator.cli.handover.run import Runner
+from tokenplace_operator.cli.output import BAD, GOOD, Format, Line, plain, show, show_json
+from tokenplace_operator.cli.render import UNKNOWN_UID
+from tokenplace_operator.kinds import Object
+
+
+def adopt(
+    *,
+    filename: Annotated[
+        str,
+        typer.Option("--filename", "-f", help="A file with one TokenplaceRelay; - is stdin."),
+    ],
+    release: Annotated[
+        str,
+        typer.Option(help="Name of the Helm release.", show_default="by its objects"),
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan only.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for each wait.")] = 180,
+    drain: Annotated[
+        float, typer.Option(min=0, help="Seconds for old pods to end what they began.")
+    ] = 30,
+    namespace: Namespace = "",
+    output: Output = Format.TEXT,
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
+) -> None:
+    """Hand the objects of a Helm release over to the operator while they serve.
+
+    Exit code 1: something forbids it, a wait took too long, or it was not wanted.
+    """
+    where = Where(context, namespace, kubeconfig)
+    limits = (timeout, drain)
+    finish(_adopt(where, filename, release, output, limits, sure=yes, dry_run=dry_run))
+
+
+async def _adopt(
+    where: Where,
+    filename: str,
+    release: str,
+    output: Format,
+    limits: tuple[float, float],
+    *,
+    sure: bool,
+    dry_run: bool,
+) -> Exit:
+    async with connected(where) as cluster:
+        obj, relay = _read(filename, cluster)
+        found = await look(cluster.kube, relay, release)
+        todo = plan(relay, found)
+        if output is Format.TEXT:
+            show(text(relay, found, todo))
+        done: list[str] = []
+        if not (todo.problems or todo.is_empty or dry_run):
+            if not sure:
+                _confirm(relay)
+            timeout, drain = limits
+            await Runner(cluster.kube, todo, _teller(done, output), timeout, drain).carry_out(
+                obj, relay
+            )
+        if output is Format.JSON:
+            show_json({"release": found.release, "problems": list(todo.problems),
+                       "steps": [] if todo.is_empty else todo.steps, "done": done})  # fmt: skip
+    return Exit.NO if todo.problems else Exit.YES
+
+
+def _read(filename: str, cluster: Cluster) -> tuple[Object, Relay]:
+    relays = read_relays(filename, cluster.namespace)
+    if len(relays) != 1:
+        raise CliError(Exit.USAGE, f"{filename} holds {len(relays)} relays; adopt takes one")
+    metadata = relays[0]["metadata"]
+    return relays[0], parse_file({**relays[0], "metadata": {"uid": UNKNOWN_UID, **metadata}})
+
+
+def _teller(done: list[str], output: Format) -> Callable[[str], None]:
+    def tell(what: str) -> None:
+        done.append(what)
+        if output is Format.TEXT:
+            show([plain(f"  done: {what}", GOOD)])
+
+    return tell
+
+
+def text(relay: Relay, found: Found, todo: Plan) -> list[Line]:
+    """The plan, or why there is none."""
+    who = f"{relay.name} in namespace {relay.namespace}"
+    if todo.is_empty:
+        return [plain(f"{who}: nothing of upstream's charts has its names")]
+    release = f"Helm release {found.release}" if found.release else "what runs there"
+    lines = [plain(f"{who}, from {release}:")]
+    lines += [plain(f"  {number}. {step}") for number, step in enumerate(todo.steps, 1)]
+    lines += [plain(f"forbidden: {problem}", BAD) for problem in todo.problems]
+    if found.release and not todo.problems:
+        hint = f"kubectl -n {relay.namespace} delete secret -l owner=helm,name={found.release}"
+        lines.append(plain(f"then let Helm forget the release, never uninstall it: {hint}"))
+    return lines
+
+
+def _confirm(relay: Relay) -> None:
+    if not sys.stdin.isatty():
+        raise CliError(Exit.USAGE, "this is no terminal to ask on; add --yes or --dry-run")
+    if not typer.confirm(f"Hand all this over to {relay.name}?", err=True):
+        raise CliError(Exit.NO, "nothing was changed")

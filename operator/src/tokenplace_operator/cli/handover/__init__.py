@@ -1,0 +1,1 @@
+"""Handing the objects of a Helm release over to the operator, while they serve."""

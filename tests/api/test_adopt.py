@@ -1,0 +1,187 @@
+"""Who may hand an object over to the operator, how, and what `adopt` refuses to touch."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from tokenplace_cluster.fake_kubelet import FakeKubelet
+from tokenplace_cluster.fixtures import Eventually
+from tokenplace_cluster.operator_process import OperatorProcess
+from tokenplace_cluster.relays import DIGEST, REPOSITORY, Relays
+
+Object = dict[str, Any]
+Plugin = Callable[..., subprocess.CompletedProcess[str]]
+
+HELM = {
+    "app.kubernetes.io/managed-by": "Helm",
+    "app.kubernetes.io/instance": "relay",
+    "app.kubernetes.io/name": "tokenplace",
+    "helm.sh/chart": "tokenplace-0.1.4",
+}
+SECONDS = 60
+"""What waits for a name looks again after seconds, then less and less often."""
+
+
+@pytest.fixture
+def operator(cluster_operator: OperatorProcess, kubelet: FakeKubelet) -> OperatorProcess:
+    del kubelet
+    return cluster_operator
+
+
+@pytest.fixture
+def taken(relays: Relays) -> Object:
+    """A Service of Helm's that has the name that the relay needs."""
+    relays.write(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "relay", "labels": HELM},
+            "spec": {"ports": [{"name": "http", "port": 80}], "selector": {"app": "theirs"}},
+        }
+    )
+    return relays.read("relay", "service")
+
+
+def owner(relays: Relays) -> Object:
+    return {
+        "apiVersion": "token.place/v1alpha1",
+        "kind": "TokenplaceRelay",
+        "name": "relay",
+        "uid": relays.read()["metadata"]["uid"],
+        "controller": True,
+    }
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_name_stays_refused_until_its_object_has_the_relay_as_its_owner(
+    taken: Object, relays: Relays, eventually: Eventually
+) -> None:
+    relays.apply()
+    eventually(lambda: relays.when(Ready="NameTaken", Stalled="True"), seconds=SECONDS)
+    ours = {"app.kubernetes.io/managed-by": "tokenplace-operator"}
+    for opt_in in (
+        {"labels": ours},
+        {"annotations": {"token.place/applied-hash": "0" * 32}},
+        {"ownerReferences": [{**owner(relays), "controller": False}]},
+    ):
+        relays.patch({"metadata": opt_in}, "relay", "service")
+        # Whatever else the operator does next, it has seen that.
+        relays.patch({"spec": {"drain": {"timeoutSeconds": 21 + len(str(opt_in))}}})
+        eventually(lambda: relays.when(Ready="NameTaken"), seconds=SECONDS)
+        assert relays.read("relay", "service")["spec"] == taken["spec"]
+
+    relays.patch({"metadata": {"ownerReferences": [owner(relays)]}}, "relay", "service")
+    eventually(lambda: relays.when(Ready="True"), seconds=SECONDS)
+    after = relays.read("relay", "service")
+    assert after["metadata"]["uid"] == taken["metadata"]["uid"]
+    assert after["spec"]["clusterIP"] == taken["spec"]["clusterIP"]
+    assert after["spec"]["selector"]["app.kubernetes.io/name"] == "tokenplace-relay"
+    assert after["metadata"]["labels"].items() >= ours.items()
+
+
+@pytest.mark.usefixtures("operator", "taken")
+def test_a_name_that_gets_free_is_taken_without_anybodys_help(
+    relays: Relays, eventually: Eventually
+) -> None:
+    relays.apply()
+    eventually(lambda: relays.when(Ready="NameTaken"), seconds=SECONDS)
+    relays.delete("relay", "service")
+    eventually(lambda: relays.when(Ready="True"), seconds=SECONDS)
+
+
+def manifest(**spec: object) -> str:
+    return yaml.safe_dump(
+        {
+            "apiVersion": "token.place/v1alpha1",
+            "kind": "TokenplaceRelay",
+            "metadata": {"name": "relay"},
+            "spec": {"image": {"digest": DIGEST}, "gpu": {"mode": "None"}, **spec},
+        }
+    )
+
+
+def test_adopt_shows_what_it_would_do_and_touches_nothing(
+    plugin: Plugin, relays: Relays, taken: Object, namespace: str
+) -> None:
+    shown = plugin("adopt", "-f-", "--dry-run", given=manifest())
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith(f"relay in namespace {namespace}, from Helm release relay:\n")
+    assert "give Service relay to the operator\n" in shown.stdout
+    asked = plugin("adopt", "-f-", given=manifest())
+    assert asked.returncode == 2
+    assert asked.stderr == "error: this is no terminal to ask on; add --yes or --dry-run\n"
+    assert relays.read("relay", "service") == taken
+    assert relays.all("tpr") == []
+
+
+def test_adopt_refuses_what_would_refuse_requests(
+    plugin: Plugin, relays: Relays, taken: Object
+) -> None:
+    refused = plugin("adopt", "-f-", "--yes", "-ojson", given=manifest(service={"port": 81}))
+    assert refused.returncode == 1
+    found = json.loads(refused.stdout)
+    assert found["problems"] == ["spec.service.port: Service relay serves port 80"]
+    assert found["done"] == []
+    relays.patch({"metadata": {"labels": {"helm.sh/chart": "redis-1.0.0"}}}, "relay", "service")
+    stranger = plugin("adopt", "-f-", "--yes", given=manifest())
+    assert stranger.returncode == 1
+    assert "forbidden: Service relay is not of upstream's charts" in stranger.stdout
+    assert relays.read("relay", "service")["spec"] == taken["spec"]
+    assert relays.all("tpr") == []
+
+
+@pytest.mark.parametrize("name", ["tokenplace", "tokenplace-relay"])
+def test_adopt_without_an_operator_stops_before_the_switch_and_goes_on_from_there(
+    *,
+    name: str,
+    plugin: Plugin,
+    relays: Relays,
+    taken: Object,
+    kubelet: FakeKubelet,
+    eventually: Eventually,
+) -> None:
+    """With the second name the old pods have the labels of the new ones."""
+    assert kubelet
+    labels = {"app.kubernetes.io/name": name, "app.kubernetes.io/instance": "relay"}
+    relays.patch({"spec": {"selector": {**labels, "app": None}}}, "relay", "service")
+    relays.write(deployment(labels))
+    eventually(lambda: relays.read("relay", "deployment")["status"]["availableReplicas"] == 1)
+    (pod,) = relays.all("pod")
+    for _ in range(2):
+        done = plugin("adopt", "-f-", "--yes", "--timeout=5", given=manifest())
+        assert done.returncode == 1, done.stdout
+        assert "not true within 5 s: the new pods are ready" in done.stderr
+        (alive,) = relays.all("pod")
+        assert alive["metadata"]["uid"] == pod["metadata"]["uid"]
+        selector = relays.read("relay", "service")["spec"]["selector"]
+        assert selector.items() <= alive["metadata"]["labels"].items()
+        assert relays.all("deployment") == []
+        assert relays.read()["spec"]["image"]["digest"] == DIGEST
+    new = {"app.kubernetes.io/name": "tokenplace-relay", "app.kubernetes.io/instance": "relay"}
+    assert not selector.items() <= new.items()
+    assert not new.items() <= alive["metadata"]["labels"].items()
+    assert relays.read("relay", "service")["metadata"]["uid"] == taken["metadata"]["uid"]
+
+
+def deployment(labels: Object) -> Object:
+    container = {"name": "relay", "image": f"{REPOSITORY}@{DIGEST}"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "relay", "labels": {**HELM, **labels}},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+def test_adopt_has_nothing_to_do_where_nothing_runs(plugin: Plugin, relays: Relays) -> None:
+    done = plugin("adopt", "-f-", "--yes", given=manifest())
+    assert done.returncode == 0, done.stderr
+    assert "nothing of upstream's charts has its names" in done.stdout
+    assert relays.all("tpr") == []
