@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import random
 import socket
 import ssl
 import subprocess
@@ -30,6 +31,8 @@ KUBECTL: Final = str(Path(sys.executable).with_name("kubectl"))
 READY_SECONDS: Final = 60.0
 _LOOPBACK: Final = "127.0.0.1"
 _MASTERS: Final = "system:masters"
+_PORTS: Final = range(16000, 30000)
+"""Below those of NodePorts, and below those from which Linux takes for outgoing connections."""
 
 
 @dataclass(slots=True)
@@ -288,6 +291,8 @@ def _claimed(directory: Path) -> Iterator[None]:
 
 
 def _free_port(address: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    """One that no outgoing connection takes before its server does, however many there are."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((address, random.choice(_PORTS)))
+            return int(probe.getsockname()[1])
