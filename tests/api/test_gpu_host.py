@@ -11,6 +11,7 @@ from tokenplace_cluster.audit import AuditEvent
 from tokenplace_cluster.control_plane import ControlPlane
 from tokenplace_cluster.relays import Relays
 from tokenplace_operator.certificate import Certificates
+from tokenplace_operator.contests import Contests
 from tokenplace_operator.discovery import Discovery
 from tokenplace_operator.events import Recorder
 from tokenplace_operator.gpu_target import (
@@ -59,7 +60,10 @@ class Life:
             Discovery(self.kube, self.store),
         )
         reporter = Reporter(self.kube, self.store, Recorder(self.kube, utc_now), clock, metrics)
-        self.reconciler = Reconciler(self.kube, self.store, metrics, observer, reporter, utc_now)
+        contests = Contests(clock, metrics)
+        self.reconciler = Reconciler(
+            self.kube, self.store, metrics, observer, reporter, contests, utc_now
+        )
 
     async def lookup(self, _: str) -> list[str]:
         if self.answers is None:

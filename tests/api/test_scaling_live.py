@@ -1,6 +1,7 @@
 """Autoscaling and drains on the real API server: who sets replicas, and that pods can go."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from tokenplace_cluster.fixtures import Eventually, Kubectl
 from tokenplace_cluster.relays import DIGEST, REPOSITORY, Relays
 from tokenplace_operator.api import Autoscaling, Relay, parse
 from tokenplace_operator.apply import Applier, identity, plan
+from tokenplace_operator.contests import Contests
 from tokenplace_operator.desired.deployment import deployment
 from tokenplace_operator.desired.metadata import seal
 from tokenplace_operator.desired.scaling import autoscaler, disruption_budget
@@ -114,7 +116,9 @@ class Bench:
         }
         todo = replace(plan(wanted, {}, (), relay.uid), prune=())
         assert len(todo.apply) == len(wanted) >= len(live)
-        await Applier(self.kube, self.store, self.metrics, self.on_conflict).execute(todo)
+        contests = Contests(time.monotonic, self.metrics)
+        applier = Applier(self.kube, self.store, self.metrics, contests, self.on_conflict)
+        await applier.execute(todo)
 
     async def on_conflict(self, _: Object, conflicts: tuple[FieldConflict, ...]) -> None:
         self.conflicts.extend(conflicts)

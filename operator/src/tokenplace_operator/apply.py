@@ -2,9 +2,10 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from tokenplace_operator.contests import Contests, undone
 from tokenplace_operator.desired.metadata import APPLIED_HASH
 from tokenplace_operator.kinds import DEPLOYMENT, Key, Kind, Object, key_of, of
 from tokenplace_operator.kube_errors import Conflict, FieldConflict, Invalid, KubeError
@@ -44,13 +45,15 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a reconcile will do. Every desired child is in exactly one of the first four."""
+    """What a reconcile will do. Every desired child is in exactly one of the first five."""
 
     skip: tuple[Object, ...] = ()
     apply: tuple[Object, ...] = ()
     waiting: tuple[Object, ...] = ()
     """Live and on the way out: applied when it is gone, which comes as an event."""
     blocked: tuple[Blocked, ...] = ()
+    held: tuple[Object, ...] = ()
+    """To be applied when their pause is over: somebody undoes them each time."""
     prune: tuple[Object, ...] = ()
     """Live children that are no longer desired."""
     drifted: tuple[Object, ...] = ()
@@ -84,6 +87,26 @@ def plan(desired: Iterable[Object], live: Live, children: Iterable[Object], uid:
         groups[verdict].append(obj)
     prune = [one for one in children if identity(one) not in wanted and not _is_leaving(one)]
     return Plan(prune=tuple(prune), **{name: tuple(found) for name, found in groups.items()})
+
+
+def hold(todo: Plan, contests: Contests) -> Plan:
+    """The plan without the writes whose time has not come."""
+    early = {identity(obj) for obj in todo.apply if contests.is_early(identity(obj), _hash(obj))}
+
+    def among(objs: tuple[Object, ...], *, held: bool) -> tuple[Object, ...]:
+        return tuple(obj for obj in objs if (identity(obj) in early) is held)
+
+    return replace(
+        todo,
+        apply=among(todo.apply, held=False),
+        held=among(todo.apply, held=True),
+        drifted=among(todo.drifted, held=False),
+    )
+
+
+def contestable(todo: Plan) -> Iterable[tuple[Kind, Key]]:
+    """The children that are there, or should be, and that nobody else owns."""
+    return map(identity, (*todo.skip, *todo.apply, *todo.held))
 
 
 def identity(obj: Object) -> tuple[Kind, Key]:
@@ -166,11 +189,17 @@ class Applier:
     """
 
     def __init__(
-        self, kube: Writer, store: Store, metrics: Metrics, on_conflict: OnConflict
+        self,
+        kube: Writer,
+        store: Store,
+        metrics: Metrics,
+        contests: Contests,
+        on_conflict: OnConflict,
     ) -> None:
         self._kube = kube
         self._store = store
         self._metrics = metrics
+        self._contests = contests
         self._on_conflict = on_conflict
 
     async def execute(self, todo: Plan) -> None:
@@ -195,27 +224,30 @@ class Applier:
             raise
 
     async def _write(self, obj: Object) -> None:
+        before = self._store.get(*identity(obj))
         await self._hand_over(obj)
         try:
-            live = await self._applied(obj)
+            live, conflicts = await self._applied(obj)
         except Invalid as refusal:
             if await self._replaced(obj, refusal):
                 return
             raise
         self._metrics.applies.labels(obj["kind"], "applied").inc()
         self._store.put(live)
+        self._contests.wrote(identity(obj), _hash(obj), undone(obj, before, conflicts))
 
-    async def _applied(self, obj: Object) -> Object:
+    async def _applied(self, obj: Object) -> tuple[Object, tuple[FieldConflict, ...]]:
         """Unforced first: only so the server tells who holds which field."""
         try:
-            return await self._kube.apply(obj)
+            return await self._kube.apply(obj), ()
         except Conflict as conflict:
             if not conflict.causes:
                 raise
             self._metrics.applies.labels(obj["kind"], "conflict").inc()
             # Told first: killed after the force, nobody would ever know.
             await self._on_conflict(obj, conflict.causes)
-        return await self._kube.apply(obj, force=True)
+            taken = conflict.causes
+        return await self._kube.apply(obj, force=True), taken
 
     async def _hand_over(self, obj: Object) -> None:
         """Keep the number of pods of a Deployment that an autoscaler is to own from now on.

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     NAME_TAKEN = "NameTaken"
     WAITING_FOR_DELETION = "WaitingForDeletion"
     APPLY_REFUSED = "ApplyRefused"
+    CONTESTED = "Contested"
     DEPLOYMENT_MISSING = "DeploymentMissing"
     ROLLOUT_PENDING = "RolloutPending"
     ROLLOUT_DEADLINE_EXCEEDED = "RolloutDeadlineExceeded"

@@ -102,6 +102,9 @@ class Metrics:
             "result",
         )
         self.drift = self._counter("drift_total", "Children that others had changed", "kind")
+        self.contested = self._gauge(
+            "contested_children", "Children that somebody undoes each time they are written"
+        )
         self.pruned = self._counter("pruned_total", "Children deleted as no longer wanted", "kind")
         self.status_writes = self._counter(
             "status_writes_total", "Writes of a relay's status: applied, error", "result"

@@ -10,8 +10,9 @@ from typing import Protocol
 from tokenplace_operator import desired
 from tokenplace_operator import status as statuses
 from tokenplace_operator.api import GpuMode, Relay, SpecError, parse
-from tokenplace_operator.apply import Applier, Plan, Writer, identity, plan
+from tokenplace_operator.apply import Applier, Plan, Writer, contestable, hold, identity, plan
 from tokenplace_operator.certificate import Getter
+from tokenplace_operator.contests import Contests
 from tokenplace_operator.discovery import Server
 from tokenplace_operator.events import EventWriter
 from tokenplace_operator.facts import Facts
@@ -51,6 +52,7 @@ class Reconciler:
     metrics: Metrics
     observer: Observer
     reporter: Reporter
+    contests: Contests
     now: Callable[[], datetime]
     _refusals: dict[Key, int] = field(default_factory=dict)
 
@@ -83,6 +85,7 @@ class Reconciler:
             refusal=refusal,
             upstream=self.observer.upstream(relay, pods),
             certificate=await self.observer.certificate(relay),
+            contested=self.contests.standing(contestable(todo)),
             rollback=rollback,
             previous=previous,
         )
@@ -97,7 +100,8 @@ class Reconciler:
         found = await asyncio.gather(*(self._live(obj) for obj in wanted))
         pairs = zip(wanted, found, strict=True)
         live = {identity(obj): one for obj, one in pairs if one is not None}
-        return plan(wanted, live, self.store.children(relay.uid), relay.uid)
+        todo = plan(wanted, live, self.store.children(relay.uid), relay.uid)
+        return todo if relay.paused else hold(todo, self.contests)
 
     async def _live(self, obj: Object) -> Object | None:
         """What has the name of a child. Only labelled objects are watched: strangers are asked."""
@@ -114,7 +118,8 @@ class Reconciler:
         """Write what the plan says; return what the API server said against it, if it did."""
         report = partial(self.reporter.conflict, obj)
         try:
-            await Applier(self.kube, self.store, self.metrics, report).execute(todo)
+            applier = Applier(self.kube, self.store, self.metrics, self.contests, report)
+            await applier.execute(todo)
         except (Invalid, Forbidden) as refusal:  # Quota and admission refuse with 403.
             return refusal.message
         except NotFound:
@@ -142,6 +147,7 @@ class Reconciler:
             (POLL_SECONDS, rolling or self.observer.upstreams.is_asking(key)),
             (self._retry_seconds(key, seen), bool(seen.refusal or seen.plan.blocked)),
             (REFRESH_SECONDS, relay.gpu.mode is not GpuMode.NONE),
+            *((one.seconds, True) for one in seen.contested),
             (seen.certificate.seconds if seen.certificate else 0.0, seen.certificate is not None),
         )
         return min((seconds for seconds, wanted in wishes if wanted), default=None)

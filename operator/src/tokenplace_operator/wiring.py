@@ -9,6 +9,7 @@ from functools import partial
 
 from tokenplace_operator.certificate import Certificates
 from tokenplace_operator.config import Config
+from tokenplace_operator.contests import Contests
 from tokenplace_operator.controller import Controller, Reconcile
 from tokenplace_operator.discovery import Discovery
 from tokenplace_operator.dns_servers import cluster_nameservers
@@ -75,7 +76,8 @@ def reconciler(
         cluster_nameservers(),
     )
     reporter = Reporter(kube, store, Recorder(kube, utc_now), clock, metrics)
-    return Reconciler(kube, store, metrics, observer, reporter, utc_now).reconcile
+    contests = Contests(clock, metrics)
+    return Reconciler(kube, store, metrics, observer, reporter, contests, utc_now).reconcile
 
 
 def utc_now() -> datetime:

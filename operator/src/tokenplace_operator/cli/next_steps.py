@@ -90,6 +90,7 @@ _STEPS: dict[str, Steps] = {
     Reason.SPEC_INVALID: _spec,
     Reason.NAME_TAKEN: _children,
     Reason.APPLY_REFUSED: _quota,
+    Reason.CONTESTED: _children,
     Reason.PAUSED: _unpause,
     Reason.DEPLOYMENT_MISSING: _children,
     Reason.ROLLOUT_PENDING: _pods,

@@ -47,7 +47,7 @@ def _is_held_back(relay: Relay, seen: Observed) -> bool:
     """Whether the policy should have been written, and was not."""
     plan = seen.plan
     unwritten = plan.apply if relay.paused or seen.refusal else ()
-    kinds = {obj["kind"] for obj in (*unwritten, *plan.waiting)}
+    kinds = {obj["kind"] for obj in (*unwritten, *plan.waiting, *plan.held)}
     return "NetworkPolicy" in kinds or any(one.kind == "NetworkPolicy" for one in plan.blocked)
 
 

@@ -9,6 +9,7 @@ from tokenplace_operator.api import Relay
 from tokenplace_operator.apply import Plan
 from tokenplace_operator.certificate import Found
 from tokenplace_operator.conditions import Reason
+from tokenplace_operator.contests import Contest
 from tokenplace_operator.facts import Facts
 from tokenplace_operator.kinds import Object
 from tokenplace_operator.upstream import Report
@@ -30,6 +31,8 @@ class Observed:
     """Why gpu.host did not resolve just now; empty when it did or need not."""
     refusal: str = ""
     """What the API server said when it refused a child; empty when it did not."""
+    contested: tuple[Contest, ...] = ()
+    """Children that somebody undoes each time."""
     upstream: Report | None = None
     """What the relay said of its GPU upstream; None before its first answer."""
     certificate: Found | None = None

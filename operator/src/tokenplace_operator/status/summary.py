@@ -72,6 +72,17 @@ def _refused(_relay: Relay, seen: Observed) -> Finding | None:
     return Finding(Reason.APPLY_REFUSED, text, must_act=True)
 
 
+def _contested(relay: Relay, seen: Observed) -> Finding | None:
+    if relay.paused or not seen.contested:
+        return None
+    told = "; ".join(f"{one.kind} {one.name}: {one.how}" for one in seen.contested)
+    text = (
+        f"Somebody undoes what the operator writes. {told}. Stop that, or change the "
+        "TokenplaceRelay; until then it is written less and less often."
+    )
+    return Finding(Reason.CONTESTED, text, must_act=True)
+
+
 def _held_back(relay: Relay, seen: Observed) -> Finding | None:
     if not relay.paused or seen.plan.is_empty:
         return None
@@ -100,6 +111,7 @@ def _cannot_start(relay: Relay, seen: Observed) -> Finding | None:
 _CHECKS: tuple[Check, ...] = (
     _name_taken,
     _refused,
+    _contested,
     _held_back,
     _leaving,
     _missing,

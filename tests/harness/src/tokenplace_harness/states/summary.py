@@ -5,6 +5,7 @@ from typing import Any
 from tokenplace_harness.states.seen import Case, condition, make_deployment, pod, unscheduled
 from tokenplace_operator.apply import Blocked, Plan
 from tokenplace_operator.conditions import Reason, Type
+from tokenplace_operator.contests import Contest
 from tokenplace_operator.kinds import Object
 from tokenplace_operator.status.observed import Rollback
 
@@ -59,6 +60,12 @@ SUMMARIES: dict[str, Case] = {
     "refused": Case(
         seen={"refusal": "exceeded quota"},
         wanted=not_ready(Reason.APPLY_REFUSED, "exceeded quota", must_act=True),
+    ),
+    "contested": Case(
+        seen={"contested": (Contest("Service", "relay", ".spec.type is set by cleaner", 8.0),)},
+        wanted=not_ready(
+            Reason.CONTESTED, "Service relay: .spec.type is set by cleaner. Stop", must_act=True
+        ),
     ),
     "paused with changes": Case(
         {"paused": True},

@@ -1,0 +1,135 @@
+"""Whoever undoes a child each time gets longer and longer pauses, and no storm of writes."""
+
+from itertools import pairwise
+
+import pytest
+
+from tokenplace_operator.contests import (
+    FREE_WRITES,
+    LAST_PAUSE_SECONDS,
+    MAX_REMEMBERED,
+    QUIET_SECONDS,
+    Contests,
+    undone,
+)
+from tokenplace_operator.kinds import DEPLOYMENT, SERVICE
+from tokenplace_operator.kube_errors import FieldConflict
+from tokenplace_operator.metrics import Metrics
+
+CHILD = (SERVICE, ("default", "relay"))
+HOW = ".spec.type is set by cleaner"
+STEP = 0.25
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def contests(clock: Clock, metrics: Metrics) -> Contests:
+    return Contests(clock, metrics)
+
+
+def undo(contests: Contests, clock: Clock, seconds: float) -> list[float]:
+    """Somebody undoes the child at once, each time, for so long; when it was written."""
+    times = []
+    end = clock.now + seconds
+    while clock.now < end:
+        if not contests.is_early(CHILD, "a"):
+            contests.wrote(CHILD, "a", HOW)
+            times.append(clock.now)
+        clock.now += STEP
+    return times
+
+
+def test_pauses_double_up_to_a_limit(contests: Contests, clock: Clock) -> None:
+    times = undo(contests, clock, 3600)
+    pauses = [after - before for before, after in pairwise(times)]
+    assert pauses[: FREE_WRITES - 1] == [STEP] * (FREE_WRITES - 1)
+    beyond = pauses[FREE_WRITES - 1 :]
+    assert beyond[:9] == [1, 2, 4, 8, 16, 32, 64, 128, 256]
+    assert set(beyond[9:]) == {LAST_PAUSE_SECONDS}
+    assert len(times) < 32, "in an hour"
+
+
+def test_a_contest_is_told_and_counted(contests: Contests, clock: Clock, metrics: Metrics) -> None:
+    for _ in range(FREE_WRITES - 1):
+        contests.wrote(CHILD, "a", HOW)
+    assert contests.standing([CHILD]) == ()
+    contests.wrote(CHILD, "a", HOW)
+    other = (DEPLOYMENT, ("default", "relay"))
+    (told,) = contests.standing([other, CHILD])
+    assert (told.kind, told.name, told.how, told.seconds) == ("Service", "relay", HOW, 1)
+    assert metrics.registry.get_sample_value("tokenplace_operator_contested_children") == 1
+    clock.now += told.seconds
+    assert not contests.is_early(CHILD, "a")
+    (later,) = contests.standing([CHILD])
+    assert later.seconds == QUIET_SECONDS - 1
+
+
+def test_quiet_ends_a_contest(contests: Contests, clock: Clock, metrics: Metrics) -> None:
+    undo(contests, clock, 200)
+    (told,) = contests.standing([CHILD])
+    while told.seconds:
+        clock.now += told.seconds
+        found = contests.standing([CHILD])
+        if not found:
+            break
+        (told,) = found
+    assert contests.standing([CHILD]) == ()
+    assert metrics.registry.get_sample_value("tokenplace_operator_contested_children") == 0
+    assert len(undo(contests, clock, FREE_WRITES * STEP)) == FREE_WRITES
+
+
+def test_other_content_never_waits(contests: Contests, clock: Clock) -> None:
+    undo(contests, clock, 60)
+    assert contests.is_early(CHILD, "a")
+    assert not contests.is_early(CHILD, "b")
+    contests.wrote(CHILD, "b", "")
+    assert contests.standing([CHILD]) == ()
+
+
+def test_what_is_remembered_is_bounded(contests: Contests) -> None:
+    for number in range(MAX_REMEMBERED + 10):
+        for _ in range(FREE_WRITES):
+            contests.wrote((SERVICE, ("default", str(number))), "a", HOW)
+    assert contests.standing([(SERVICE, ("default", "0"))]) == ()
+    assert contests.standing([(SERVICE, ("default", str(MAX_REMEMBERED)))])
+
+
+WANTED = {"spec": {"type": "ClusterIP", "ports": [{"port": 80}, {"port": 81}], "name": ""}}
+
+
+@pytest.mark.parametrize(
+    ("live", "conflicts", "text"),
+    [
+        (None, (), "it is deleted"),
+        (WANTED, (FieldConflict(".spec.type", "cleaner"),), ".spec.type is set by cleaner"),
+        ({"spec": {**WANTED["spec"], "type": "NodePort"}}, (), ".spec.type is changed"),
+        (
+            {"spec": {**WANTED["spec"], "ports": [{"port": 80}, {}]}},
+            (),
+            ".spec.ports[1].port is changed",
+        ),
+        ({"spec": {**WANTED["spec"], "ports": []}}, (), ".spec.ports is changed"),
+        ({"spec": {**WANTED["spec"], "name": None, "more": 1}}, (), "a field is changed"),
+    ],
+)
+def test_what_was_undone_is_named_without_its_value(
+    live: dict[str, object] | None, conflicts: tuple[FieldConflict, ...], text: str
+) -> None:
+    assert undone(WANTED, live, conflicts) == text
