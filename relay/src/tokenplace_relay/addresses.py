@@ -66,6 +66,7 @@ def _parse(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+@lru_cache(maxsize=4096)
 def _household(address: Address) -> str:
     if isinstance(address, IPv4Address):
         return str(address)

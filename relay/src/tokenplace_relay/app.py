@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
-import structlog
 from aiohttp import web
 
 from tokenplace_relay import (
@@ -31,7 +30,7 @@ from tokenplace_relay.config import Config
 from tokenplace_relay.context import CONTEXT, Context
 from tokenplace_relay.http import SERVER, ApiError
 from tokenplace_relay.limits import limited
-from tokenplace_relay.logs import fingerprint, get
+from tokenplace_relay.logs import REQUEST_ID, fingerprint, get
 from tokenplace_relay.memory import Memory
 from tokenplace_relay.metrics import Metrics
 from tokenplace_relay.polls import Polls, Retrieves
@@ -91,9 +90,9 @@ async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse
     given = request.headers.get("X-Request-Id", "")
     request[_ID] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
     started = time.perf_counter()
-    with structlog.contextvars.bound_contextvars(request_id=_logged(request[_ID], given)):
-        response = await _answer(request, handler)
-        _note(request, response.status, time.perf_counter() - started)
+    REQUEST_ID.set(_logged(request[_ID], given))
+    response = await _answer(request, handler)
+    _note(request, response.status, time.perf_counter() - started)
     return response
 
 

@@ -8,9 +8,10 @@ import asyncio
 from typing import Any, Final
 
 import msgspec
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 JsonObject = dict[str, Any]
+_encoder: Final = msgspec.json.Encoder(order="sorted")
 SERVER: Final = "tokenplace-relay"
 """What the relay calls itself; its versions are nobody's business."""
 
@@ -48,7 +49,7 @@ class ApiError(Exception):
 
 def json_response(body: JsonObject, status: int = 200) -> web.Response:
     """Return compact JSON with sorted keys and a final newline."""
-    payload = msgspec.json.encode(body, order="sorted") + b"\n"
+    payload = _encoder.encode(body) + b"\n"
     return web.Response(body=payload, status=status, content_type="application/json")
 
 
@@ -66,6 +67,21 @@ class Reading:
         if self.held > self._limit and whole > self._small:
             text = "This relay is receiving too much at once"
             raise ApiError(503, text, "relay_full", retry_after=5, close=True)
+
+    async def receive(self, content: StreamReader, limit: int, seconds: float) -> bytes:
+        """Return the whole body; raises ApiError 413 past `limit` bytes, 503, and TimeoutError."""
+        parts, size = [], 0
+        try:
+            async with asyncio.timeout(seconds):
+                async for part in content.iter_any():
+                    size += len(part)
+                    self.add(len(part), size)
+                    if size > limit:
+                        raise too_large(limit)
+                    parts.append(part)
+        finally:
+            self.held -= size
+        return b"".join(parts)
 
 
 async def read_object(
@@ -93,24 +109,18 @@ async def read_body(request: web.Request, limit: int, seconds: float, reading: R
         raise ApiError(415, "Content-Type must be application/json")
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise ApiError(415, "Content-Encoding must be identity")
-    if (request.content_length or 0) > limit:
+    size = request.content_length
+    if (size or 0) > limit:
         raise too_large(limit)
-    parts, size = [], 0
     try:
-        async with asyncio.timeout(seconds):
-            async for part in request.content.iter_any():
-                size += len(part)
-                reading.add(len(part), size)
-                if size > limit:
-                    raise too_large(limit)
-                parts.append(part)
+        if request.content.is_eof() and size is not None:
+            # All of it came with the head: there is nothing to wait for, nor to count.
+            return request.content.read_nowait()
+        return await reading.receive(request.content, limit, seconds)
     except TimeoutError:
         raise ApiError(408, "Request body took too long", close=True) from None
     except web.RequestPayloadError:
         raise ApiError(400, "Request body is broken", close=True) from None
-    finally:
-        reading.held -= size
-    return b"".join(parts)
 
 
 def too_large(limit: int) -> ApiError:

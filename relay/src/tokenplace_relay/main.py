@@ -16,7 +16,7 @@ from tokenplace_relay.config import Config, about, load
 from tokenplace_relay.connections import Runner
 from tokenplace_relay.context import CONTEXT
 from tokenplace_relay.drain import drain
-from tokenplace_relay.logs import configure, get
+from tokenplace_relay.logs import configure, flush, get
 from tokenplace_relay.settings import About, ConfigError
 
 cli = typer.Typer(
@@ -115,6 +115,7 @@ def _signals() -> asyncio.Event:
 
     def received(number: signal.Signals) -> None:
         if stop.is_set():
+            flush()
             os._exit(128 + number)
         stop.set()
 
