@@ -172,7 +172,7 @@ async def test_held_polls_of_a_node_and_in_all() -> None:
         await relay.submit("r2", "other")
         await until(lambda: relay.context.polls.held == 1)
         relay.context.refusing = True
-        await relay.context.polls.release()
+        relay.context.polls.release()
         answers = [(await poll).body for poll in polls]
         assert sorted(body.get("request_id", "") for body in answers) == ["", "r1", "r2"]
 

@@ -127,7 +127,7 @@ async def test_drain_ends_the_hold_and_no_new_one_begins() -> None:
         await at_work(relay)
         task = await held(relay)
         relay.context.refusing = True
-        await relay.context.retrieves.release()
+        relay.context.retrieves.release()
         assert (await task).status == 202
         answer = await relay.retrieve(**LONG)
         assert answer.status == 202

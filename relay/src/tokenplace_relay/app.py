@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
+import random
 import re
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
@@ -27,8 +27,8 @@ from tokenplace_relay import (
 )
 from tokenplace_relay.collectors import StateCollector
 from tokenplace_relay.config import Config
-from tokenplace_relay.context import CONTEXT, Context
-from tokenplace_relay.http import SERVER, ApiError
+from tokenplace_relay.context import CONTEXT, Context, attach, of
+from tokenplace_relay.http import SERVER, ApiError, route_of
 from tokenplace_relay.limits import limited
 from tokenplace_relay.logs import REQUEST_ID, fingerprint, get
 from tokenplace_relay.memory import Memory
@@ -79,21 +79,26 @@ def make_app(config: Config, clock: Callable[[], float] = time.monotonic) -> web
     return app
 
 
-def _logged(name: str, given: str) -> str:
-    """An id as the log has it: one that a peer chose could be anything, a secret too."""
-    return fingerprint(name) if name == given else name
-
-
 @web.middleware
 async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id, turn every failure into JSON, log and count the outcome."""
-    given = request.headers.get("X-Request-Id", "")
-    request[_ID] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
     started = time.perf_counter()
-    REQUEST_ID.set(_logged(request[_ID], given))
+    attach(request)
+    request[_ID] = _name(request.headers.get("X-Request-Id", ""))
     response = await _answer(request, handler)
     _note(request, response.status, time.perf_counter() - started)
     return response
+
+
+def _name(given: str) -> str:
+    """The id of a request: the peer's own, or a new one, which need not be hard to guess."""
+    if given and _REQUEST_ID.fullmatch(given):
+        # One that a peer chose could be anything, a secret too.
+        REQUEST_ID.set(fingerprint(given))
+        return given
+    name = f"{random.getrandbits(64):016x}"
+    REQUEST_ID.set(name)
+    return name
 
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -141,9 +146,7 @@ def _place(error: BaseException) -> str:
 
 
 def _note(request: web.Request, status: int, seconds: float) -> None:
-    resource = request.match_info.route.resource
-    route = resource.canonical if resource is not None else "other"
-    context = request.app[CONTEXT]
+    context, route = of(request), route_of(request) or "other"
     if status == 429 and route == _SUBMIT:
         context.state.counters.add(context.state.counters.outcomes, "rate_limited")
     context.metrics.observe(request.method, route, status, seconds)

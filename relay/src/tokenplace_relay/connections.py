@@ -122,11 +122,11 @@ class Connection(RequestHandler):
         super().data_received(data)
         self._break_body()
         is_between_requests = self._waiter is not None and not self._waiter.done()
-        if not is_between_requests:
-            _cancel(self._head_late)
-            self._head_late = None
-        elif self._head_late is None:
+        if is_between_requests and self._head_late is None:
             self._head_late = self._in(self._gate.config.header_timeout)
+        elif self._head_late is not None and not is_between_requests:
+            self._head_late.cancel()
+            self._head_late = None
 
     def _break_body(self) -> None:
         """End the wait for a body whose next part is not HTTP: aiohttp would let it time out."""

@@ -41,9 +41,18 @@ class Context:
 CONTEXT = web.AppKey("context", Context)
 
 
+_OF_REQUEST = web.RequestKey("context", Context)
+
+
+def attach(request: web.Request) -> Context:
+    """Put the context of its application on a request; every part of its handling asks for it."""
+    context = request[_OF_REQUEST] = request.app[CONTEXT]
+    return context
+
+
 def of(request: web.Request) -> Context:
-    """The context of a request's application."""
-    return request.app[CONTEXT]
+    """The context of a request."""
+    return request[_OF_REQUEST]
 
 
 async def small_body(request: web.Request) -> JsonObject:

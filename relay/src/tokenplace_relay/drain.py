@@ -20,11 +20,16 @@ async def drain(
     log.info("drain: readiness is red", seconds=config.drain_delay)
     await sleep(config.drain_delay)
     context.refusing = True
-    await context.polls.release()
-    await context.retrieves.release()
+    context.polls.release()
+    context.retrieves.release()
     log.info("drain: nothing new is taken", live=sum(1 for _ in context.state.live()))
     ends = context.state.now() + config.drain_timeout
-    while not context.state.is_idle and context.state.now() < ends:
+    while not _is_over(context) and context.state.now() < ends:
         await sleep(_LOOK_SECONDS)
     log.info("drain: closing", complete=context.state.is_idle)
     return context.state.is_idle
+
+
+def _is_over(context: Context) -> bool:
+    """Whether everything accepted was answered and read, and every held call has returned."""
+    return context.state.is_idle and not context.polls.held and not context.retrieves.held

@@ -6,8 +6,8 @@ from aiohttp import web
 
 from tokenplace_relay import tokens
 from tokenplace_relay.context import of
-from tokenplace_relay.http import ApiError
-from tokenplace_relay.quota import told, too_often
+from tokenplace_relay.http import ApiError, route_of
+from tokenplace_relay.quota import Quota, told, too_often
 from tokenplace_relay.rates import Charge
 from tokenplace_relay.tokens import Handler
 
@@ -16,16 +16,16 @@ _CHARGED: Final = web.RequestKey("charged", list[Charge])
 
 async def limited(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer a call, or raise ApiError 429 when its caller asks too often."""
-    quota = of(request).quota
-    resource = request.match_info.route.resource
-    route = resource.canonical if resource is not None else ""
+    quota, route = of(request).quota, route_of(request)
+    if not quota.counts(route):
+        return await handler(request)
     address = quota.address(request.remote, request.headers.getall("X-Forwarded-For", ()))
     if quota.is_for_nodes(route) and tokens.registration_token(request) is not None:
         request[_CHARGED] = quota.of_node(route, address)
-        _take(request, request[_CHARGED])
+        _take(quota, request[_CHARGED])
         return await handler(request)
     charges = quota.of_client(route, address)
-    _take(request, charges)
+    _take(quota, charges)
     try:
         response = await handler(request)
     except (ApiError, web.HTTPException) as error:
@@ -41,15 +41,13 @@ async def limited(request: web.Request, handler: Handler) -> web.StreamResponse:
 def count_node(request: web.Request, identity: str) -> None:
     """Count a call by the node that makes it; raises ApiError 429, then nothing was counted."""
     quota = of(request).quota
-    route = request.match_info.route.resource
-    assert route is not None
-    refusal = quota.limiter.take(quota.of_identity(route.canonical, identity))
+    refusal = quota.limiter.take(quota.of_identity(route_of(request), identity))
     if refusal is not None:
         quota.limiter.give_back(request.get(_CHARGED, ()))
         raise too_often(refusal)
 
 
-def _take(request: web.Request, charges: list[Charge]) -> None:
-    refusal = of(request).quota.limiter.take(charges)
+def _take(quota: Quota, charges: list[Charge]) -> None:
+    refusal = quota.limiter.take(charges)
     if refusal is not None:
         raise too_often(refusal)

@@ -9,36 +9,36 @@ from tokenplace_relay.state import Key
 
 K = TypeVar("K", bound=Hashable)
 
-_AT_A_TIME: Final = 100
+AT_A_TIME: Final = 20
 """Held calls that end in one turn of the event loop, so that others get theirs in between."""
 
 
 class Held(Generic[K]):
-    """Held calls by what they wait for."""
+    """Held calls by what they wait for; True comes to those that should look again."""
 
     def __init__(self) -> None:
-        self._waiting: dict[K, deque[asyncio.Future[None]]] = {}
+        self._waiting: dict[K, deque[asyncio.Future[bool]]] = {}
+        self._ending: deque[tuple[asyncio.Future[bool], bool]] = deque()
         self.held = 0
 
     def wake_one(self, key: K) -> None:
         """Let the call that has waited longest look again."""
         for future in self._waiting.get(key, ()):
             if not future.done():
-                future.set_result(None)
+                future.set_result(True)
                 return
 
     def wake_all_of(self, key: K) -> None:
         """Let all calls that wait for this look again."""
         for future in self._waiting.get(key, ()):
             if not future.done():
-                future.set_result(None)
+                future.set_result(True)
 
-    async def release(self) -> None:
+    def release(self) -> None:
         """Let every call look again, some at a time."""
-        for number, key in enumerate(list(self._waiting), 1):
-            self.wake_all_of(key)
-            if number % _AT_A_TIME == 0:
-                await asyncio.sleep(0)
+        for futures in self._waiting.values():
+            for future in futures:
+                self._end_in_turn(future, is_woken=True)
 
     def count(self, key: K) -> int:
         """Calls that wait for this."""
@@ -46,26 +46,39 @@ class Held(Generic[K]):
 
     async def wait(self, key: K, seconds: float) -> bool:
         """Hold until woken; False when the time is over."""
-        future = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bool] = loop.create_future()
         waiting = self._waiting.setdefault(key, deque())
         waiting.append(future)
         self.held += 1
+        over = loop.call_later(seconds, self._end_in_turn, future)
         try:
-            async with asyncio.timeout(seconds):
-                await future
-        except TimeoutError:
-            return False
+            return await future
         except asyncio.CancelledError:
             # The caller left; what woke it is for the next one.
-            if future.done() and not future.cancelled():
+            if future.done() and not future.cancelled() and future.result():
                 self.wake_one(key)
             raise
         finally:
+            over.cancel()
             self.held -= 1
             waiting.remove(future)
             if not waiting:
                 self._waiting.pop(key, None)
-        return True
+
+    def _end_in_turn(self, future: asyncio.Future[bool], is_woken: bool = False) -> None:
+        """End a call soon: thousands that end in one instant would keep all others waiting."""
+        self._ending.append((future, is_woken))
+        if len(self._ending) == 1:
+            asyncio.get_running_loop().call_soon(self._end_some)
+
+    def _end_some(self) -> None:
+        for _ in range(min(AT_A_TIME, len(self._ending))):
+            future, is_woken = self._ending.popleft()
+            if not future.done():
+                future.set_result(is_woken)
+        if self._ending:
+            asyncio.get_running_loop().call_soon(self._end_some)
 
 
 class Polls(Held[str]):

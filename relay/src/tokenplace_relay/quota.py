@@ -50,6 +50,12 @@ class Quota:
         """The client's address behind the trusted proxies."""
         return self._proxies.client(peer, forwarded)
 
+    def counts(self, route: str) -> bool:
+        """Whether calls of this route are counted by address at all."""
+        if route in _NODE_RATES:
+            return bool(self._address or self._public)
+        return bool(self._public) and route not in _FREE and route.startswith(_PUBLIC)
+
     @staticmethod
     def is_for_nodes(route: str) -> bool:
         """Whether compute nodes call this route."""
@@ -57,7 +63,7 @@ class Quota:
 
     def of_client(self, route: str, address: str) -> list[Charge]:
         """What a call of a client is counted against, also one of a node with a wrong token."""
-        if route in _FREE or not (route.startswith(_PUBLIC) or self.is_for_nodes(route)):
+        if not self.counts(route):
             return []
         bucket = f"client {route.removeprefix('/api')} {address}"
         return [(bucket, rate) for rate in self._public]
