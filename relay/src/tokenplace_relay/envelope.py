@@ -8,23 +8,16 @@ Source: token.place encrypt.py and api/v1 relay envelopes.
 
 import base64
 import binascii
-import os
 from dataclasses import dataclass
-from typing import Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import msgspec
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, padding, serialization
-from cryptography.hazmat.primitives.asymmetric import padding as rsa_padding
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
 PROTOCOL = "tokenplace_api_v1_relay_e2ee"
 VERSION = 1
-_AES_BITS = 128
-_OAEP = rsa_padding.OAEP(
-    mgf=rsa_padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None
-)
 
 Padding = Literal["oaep", "pkcs1v15"]
 Inner = dict[str, Any]
@@ -48,17 +41,15 @@ class Sealed:
 class Identity:
     """A key pair; `public` is what the peer is called on the wire."""
 
-    _private: rsa.RSAPrivateKey
+    _private: "RSAPrivateKey"
     public: str
 
     @classmethod
     def create(cls) -> Self:
         """Make a new 2048-bit key pair; takes some 100 ms of CPU, so not in an event loop."""
-        private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        pem = private.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        return cls(private, base64.b64encode(pem).decode())
+        from tokenplace_relay import ciphers  # noqa: PLC0415 (see there)
+
+        return cls(*ciphers.new_pair())
 
     def open(self, sealed: Sealed) -> Inner:
         """Decrypt to the inner envelope; accepts both paddings of the key, OAEP first."""
@@ -66,23 +57,23 @@ class Identity:
 
     def open_as(self, sealed: Sealed, kind: type[T]) -> T:
         """Decrypt to JSON of another kind, such as a list."""
+        from tokenplace_relay import ciphers  # noqa: PLC0415
+
         wrapped, iv, body = (_decoded(sealed, name) for name in ("cipherkey", "iv", "ciphertext"))
-        for choice in (_OAEP, rsa_padding.PKCS1v15()):
+        for plain in ciphers.candidates(self._private, wrapped, iv, body):
             try:
-                key = base64.b64decode(self._private.decrypt(wrapped, choice), validate=True)
-                return msgspec.json.decode(_decrypt(key, iv, body), type=kind)
-            # A wrong v1.5 padding may yield random bytes instead of an error.
-            except (ValueError, msgspec.DecodeError, RecursionError):
+                return msgspec.json.decode(plain, type=kind)
+            except (msgspec.DecodeError, ValueError, RecursionError):
                 continue
         raise EnvelopeError("the envelope is not for this key, or was changed on the way")
 
 
 def seal(inner: Inner, recipient: str, padding: Padding = "oaep") -> Sealed:
     """Encrypt an inner envelope to the public key of a peer, as it appears on the wire."""
-    key, iv = os.urandom(32), os.urandom(16)
-    choice = _OAEP if padding == "oaep" else rsa_padding.PKCS1v15()
-    wrapped = public_key(recipient).encrypt(base64.b64encode(key), choice)
-    body = _encrypt(key, iv, msgspec.json.encode(inner))
+    from tokenplace_relay import ciphers  # noqa: PLC0415
+
+    plain = msgspec.json.encode(inner)
+    wrapped, iv, body = ciphers.seal(plain, public_key(recipient), oaep=padding == "oaep")
     texts = (base64.b64encode(part).decode() for part in (body, wrapped, iv))
     return Sealed(*texts)
 
@@ -127,15 +118,14 @@ def _header(request_id: str, client: str) -> Inner:
     }
 
 
-def public_key(text: str) -> rsa.RSAPublicKey:
+def public_key(text: str) -> "RSAPublicKey":
     """The key that a peer is called by on the wire; raises EnvelopeError."""
+    from tokenplace_relay import ciphers  # noqa: PLC0415
+
     try:
-        key = serialization.load_pem_public_key(base64.b64decode(text, validate=True))
-    except (ValueError, binascii.Error, UnsupportedAlgorithm):
-        raise EnvelopeError("the public key is not base64 of a PEM text") from None
-    if not isinstance(key, rsa.RSAPublicKey):
-        raise EnvelopeError("the public key is not an RSA key")
-    return key
+        return ciphers.public_key(text)
+    except ValueError as error:
+        raise EnvelopeError(str(error)) from None
 
 
 def _decoded(sealed: Sealed, name: str) -> bytes:
@@ -143,16 +133,3 @@ def _decoded(sealed: Sealed, name: str) -> bytes:
         return base64.b64decode(getattr(sealed, name), validate=True)
     except (ValueError, binascii.Error):
         raise EnvelopeError(f"{name} is not base64") from None
-
-
-def _encrypt(key: bytes, iv: bytes, plain: bytes) -> bytes:
-    padder = padding.PKCS7(_AES_BITS).padder()
-    encryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor()
-    return encryptor.update(padder.update(plain) + padder.finalize()) + encryptor.finalize()
-
-
-def _decrypt(key: bytes, iv: bytes, body: bytes) -> bytes:
-    decryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor()
-    unpadder = padding.PKCS7(_AES_BITS).unpadder()
-    padded = decryptor.update(body) + decryptor.finalize()
-    return unpadder.update(padded) + unpadder.finalize()

@@ -17,7 +17,7 @@ from aiohttp import web
 from tokenplace_relay import envelope
 from tokenplace_relay.capabilities import TIERS
 from tokenplace_relay.completions import Asked, failure
-from tokenplace_relay.context import CONTEXT, Context
+from tokenplace_relay.context import Context
 from tokenplace_relay.envelope import EnvelopeError, Identity, Inner, Sealed
 from tokenplace_relay.facade_keys import Keys
 from tokenplace_relay.http import JsonObject
@@ -73,7 +73,7 @@ class Facade:
     busy: int = 0
 
     async def public_identity(self) -> Identity:
-        """The key pair of this process; waits for it right after the start."""
+        """The key pair of this process; waits for it the first time."""
         if self.identity is None:
             await self.rotate()
         assert self.identity is not None
@@ -196,12 +196,9 @@ FACADE = web.AppKey("facade", Facade)
 
 
 async def serving(app: web.Application) -> AsyncIterator[None]:
-    """Make key pairs for as long as the application runs, unless the facade is off."""
-    facade = app[FACADE]
-    if app[CONTEXT].config.facade:
-        facade.keys.start()
+    """End the threads of the facade with the application."""
     yield
-    await facade.keys.close()
+    await app[FACADE].keys.close()
 
 
 def make(context: Context) -> Facade:

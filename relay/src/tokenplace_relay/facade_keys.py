@@ -1,4 +1,8 @@
-"""RSA for the facade: in threads, and with key pairs that were made before they are needed."""
+"""RSA for the facade: in threads, and with key pairs that were made before they are needed.
+
+The first request waits for its pair, because a relay whose facade nobody uses needs neither keys
+nor the library that makes them.
+"""
 
 import asyncio
 import contextlib
@@ -24,10 +28,6 @@ class Keys:
         self._users = ThreadPoolExecutor(2, "rsa-use")
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin to fill up; needs the running loop."""
-        self._task = asyncio.create_task(self._fill(), name="facade keys")
-
     async def close(self) -> None:
         """Make no more; a pair under way is waited for by nobody."""
         if self._task is not None:
@@ -39,6 +39,8 @@ class Keys:
 
     async def take(self) -> Identity:
         """A key pair that nobody else has; waits when none is spare."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._fill(), name="facade keys")
         return await self._pairs.get()
 
     async def run(self, call: Callable[[], T]) -> T:

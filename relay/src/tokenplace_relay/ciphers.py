@@ -1,0 +1,76 @@
+"""RSA and AES, through the cryptography library, as token.place's peers use them.
+
+Imported where it is used first: the library takes 9 MB, and time that the event loop must not
+spend. So whoever calls these is in a thread, or is no server.
+"""
+
+import base64
+import binascii
+import os
+from collections.abc import Iterator
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, padding, serialization
+from cryptography.hazmat.primitives.asymmetric import padding as rsa_padding
+from cryptography.hazmat.primitives.asymmetric.rsa import (
+    RSAPrivateKey,
+    RSAPublicKey,
+    generate_private_key,
+)
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+_AES_BITS = 128
+_OAEP = rsa_padding.OAEP(
+    mgf=rsa_padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None
+)
+_OLD = rsa_padding.PKCS1v15()
+
+
+def new_pair() -> tuple[RSAPrivateKey, str]:
+    """Make a 2048-bit key pair; the public half as base64 of its PEM text."""
+    private = generate_private_key(public_exponent=65537, key_size=2048)
+    pem = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return private, base64.b64encode(pem).decode()
+
+
+def public_key(text: str) -> RSAPublicKey:
+    """The key in base64 of a PEM text; raises ValueError."""
+    try:
+        key = serialization.load_pem_public_key(base64.b64decode(text, validate=True))
+    except (ValueError, binascii.Error, UnsupportedAlgorithm):
+        raise ValueError("the public key is not base64 of a PEM text") from None
+    if not isinstance(key, RSAPublicKey):
+        raise ValueError("the public key is not an RSA key")  # noqa: TRY004 (it came as text)
+    return key
+
+
+def seal(plain: bytes, recipient: RSAPublicKey, *, oaep: bool) -> tuple[bytes, bytes, bytes]:
+    """Encrypt; returns the wrapped key, the IV and the body."""
+    key, iv = os.urandom(32), os.urandom(16)
+    wrapped = recipient.encrypt(base64.b64encode(key), _OAEP if oaep else _OLD)
+    padder = padding.PKCS7(_AES_BITS).padder()
+    encryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor()
+    body = encryptor.update(padder.update(plain) + padder.finalize()) + encryptor.finalize()
+    return wrapped, iv, body
+
+
+def candidates(private: RSAPrivateKey, wrapped: bytes, iv: bytes, body: bytes) -> Iterator[bytes]:
+    """What a body may say, by one padding of the key and the other, OAEP first.
+
+    A wrong v1.5 padding may yield random bytes instead of an error.
+    """
+    for choice in (_OAEP, _OLD):
+        try:
+            key = base64.b64decode(private.decrypt(wrapped, choice), validate=True)
+            yield _decrypt(key, iv, body)
+        except ValueError:
+            continue
+
+
+def _decrypt(key: bytes, iv: bytes, body: bytes) -> bytes:
+    decryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor()
+    unpadder = padding.PKCS7(_AES_BITS).unpadder()
+    padded = decryptor.update(body) + decryptor.finalize()
+    return unpadder.update(padded) + unpadder.finalize()
