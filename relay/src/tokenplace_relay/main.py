@@ -11,6 +11,7 @@ import typer
 import uvloop
 from aiohttp import web
 
+from tokenplace_relay import garbage
 from tokenplace_relay.app import make_app
 from tokenplace_relay.config import Config, about, load
 from tokenplace_relay.connections import Runner
@@ -102,8 +103,11 @@ async def _serve(config: Config) -> int:
         return 1
     port = runner.addresses[0][1]
     log.info("relay.startup", port=port)
+    garbage.settle()
+    looking = asyncio.create_task(garbage.Looks(lambda: app[CONTEXT].polls.held).forever())
     await stop.wait()
     await drain(app[CONTEXT])
+    looking.cancel()
     await runner.cleanup()
     log.info("relay.shutdown")
     return 0
