@@ -27,8 +27,8 @@ from tokenplace_relay import (
 )
 from tokenplace_relay.collectors import StateCollector
 from tokenplace_relay.config import Config
-from tokenplace_relay.context import CONTEXT, Context, attach, of
-from tokenplace_relay.http import SERVER, ApiError, route_of
+from tokenplace_relay.context import CONTEXT, Context, attach, of, route_of
+from tokenplace_relay.http import SERVER, ApiError
 from tokenplace_relay.limits import limited
 from tokenplace_relay.logs import REQUEST_ID, fingerprint, get
 from tokenplace_relay.memory import Memory

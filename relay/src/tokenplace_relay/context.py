@@ -42,10 +42,13 @@ CONTEXT = web.AppKey("context", Context)
 
 
 _OF_REQUEST = web.RequestKey("context", Context)
+_ROUTE = web.RequestKey("route", str)
 
 
 def attach(request: web.Request) -> Context:
-    """Put the context of its application on a request; every part of its handling asks for it."""
+    """Look up once what every part of a request's handling asks for: its context and its route."""
+    resource = request.match_info.route.resource
+    request[_ROUTE] = resource.canonical if resource is not None else ""
     context = request[_OF_REQUEST] = request.app[CONTEXT]
     return context
 
@@ -53,6 +56,11 @@ def attach(request: web.Request) -> Context:
 def of(request: web.Request) -> Context:
     """The context of a request."""
     return request[_OF_REQUEST]
+
+
+def route_of(request: web.Request) -> str:
+    """The pattern of the router that a path fits, such as `/v1/models/{model}`; else ''."""
+    return request[_ROUTE]
 
 
 async def small_body(request: web.Request) -> JsonObject:

@@ -53,12 +53,6 @@ def json_response(body: JsonObject, status: int = 200) -> web.Response:
     return web.Response(body=payload, status=status, content_type="application/json")
 
 
-def route_of(request: web.Request) -> str:
-    """The pattern of the router that a path fits, such as `/v1/models/{model}`; else ''."""
-    resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else ""
-
-
 class Reading:
     """Bodies being received at one time, all together; small ones are always let in."""
 

@@ -5,8 +5,8 @@ from typing import Final
 from aiohttp import web
 
 from tokenplace_relay import tokens
-from tokenplace_relay.context import of
-from tokenplace_relay.http import ApiError, route_of
+from tokenplace_relay.context import of, route_of
+from tokenplace_relay.http import ApiError
 from tokenplace_relay.quota import Quota, told, too_often
 from tokenplace_relay.rates import Charge
 from tokenplace_relay.tokens import Handler

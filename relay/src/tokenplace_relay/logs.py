@@ -21,6 +21,8 @@ import msgspec
 REQUEST_ID: Final[ContextVar[str]] = ContextVar("request_id", default="")
 """In each line that a request causes. Its task has a context of its own, so nothing resets it."""
 
+_LEVELS: Final = logging.getLevelNamesMapping()
+_NAMES: Final = {number: logging.getLevelName(number).lower() for number in _LEVELS.values()}
 _encoder: Final = msgspec.json.Encoder(enc_hook=repr)
 
 
@@ -39,7 +41,7 @@ class Lines:
         """Say an event now, or at the end of this turn where a loop runs."""
         line: dict[str, object] = {
             "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
-            "level": logging.getLevelName(level).lower(),
+            "level": _NAMES.get(level, "info"),
             "logger": component,
             "message": event,
         }
@@ -110,7 +112,7 @@ _process: Final = _Process()
 
 def configure(level: str, stream: BinaryIO | None = None) -> None:
     """Send every log line of the process, from `level` on, as JSON to `stream` (stdout)."""
-    _process.lines = Lines(stream or sys.stdout.buffer, logging.getLevelNamesMapping()[level])
+    _process.lines = Lines(stream or sys.stdout.buffer, _LEVELS[level])
     logging.basicConfig(handlers=[_Bridge()], level=level, force=True)
 
 

@@ -94,9 +94,8 @@ class NodeMoves(Ledger):
     def control(self, key: str, request_id: str, credential: str, *, acknowledge: bool) -> Control:
         """Renew the lease of claimed work, or tell what became of it."""
         node = self.nodes.get(key)
-        if not self.is_owner(key, request_id, credential):
-            raise WrongProof
-        if node is not None and proves(credential, node.credential_digest):
+        is_node = node is not None and proves(credential, node.credential_digest)
+        if node is not None and is_node:
             node.last_seen = self.now()
             request = self._at_work(node, request_id)
             if request is not None:
@@ -104,6 +103,8 @@ class NodeMoves(Ledger):
                 self.counters.lease_renewals += 1
                 return self._counted(Control("active", request.deadline - self.now()))
         stone = self._tombstone(key, request_id, credential)
+        if stone is None and not is_node:
+            raise WrongProof
         if stone is None:
             return self._counted(Control("completed/unavailable"))
         if acknowledge:

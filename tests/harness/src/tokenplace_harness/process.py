@@ -23,6 +23,12 @@ def memory_of(pid: int) -> int:
     return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @dataclass
 class RelayProcess:
     """A running relay; stdout and stderr are kept, line by line, until the end."""
@@ -60,6 +66,10 @@ class RelayProcess:
     def memory(self) -> int:
         """Resident bytes."""
         return memory_of(self.process.pid)
+
+    def cpu(self) -> float:
+        """Seconds of CPU."""
+        return cpu_of(self.process.pid)
 
     def follow(self) -> None:
         """Read both streams in threads; returns when the relay listens."""

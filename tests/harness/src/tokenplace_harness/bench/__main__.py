@@ -11,7 +11,7 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tokenplace_harness.process import PROGRAM, memory_of, relay_process
+from tokenplace_harness.process import PROGRAM, cpu_of, memory_of, relay_process
 
 Result = dict[str, Any]
 # What a benchmark does from one address, a relay would rightly refuse.
@@ -40,14 +40,14 @@ def main(arguments: list[str]) -> None:
     result: Result = {"throughput": [], "held": []}
     result["start"] = starts(asked.program, asked.starts)
     with bare_server() as bare, relay_process(program=asked.program, **UNLIMITED) as relay:
+        contenders = [
+            Contender("bare aiohttp", bare.url, "echoes", bare.cpu),
+            Contender("this relay", relay.url, "trips", relay.cpu),
+            *(Contender(url, url, "trips") for url in asked.url),
+        ]
         for nodes, clients in product(asked.nodes, asked.clients):
             size: Result = {"clients": clients, "nodes": nodes, "seconds": asked.seconds}
-            rows = [("bare aiohttp", bare.url, "echoes"), ("this relay", relay.url, "trips")]
-            rows += [(one, one, "trips") for one in asked.url]
-            for name, place, kind in rows:
-                figures = load(place, kind, size)
-                result["throughput"].append({"server": name, **size, **figures})
-                show(f"{name}: {clients} clients, {nodes} nodes", figures)
+            result["throughput"] += side_by_side(contenders, size, asked.rounds)
     for count in asked.polls:
         size = {"polls": count, "per_node": PER_NODE, "seconds": asked.hold}
         result["held"] += [held_by_bare(size), held_by_relay(asked.program, size)]
@@ -59,12 +59,41 @@ def main(arguments: list[str]) -> None:
         asked.output.write_text(f"{text}\n")
 
 
+@dataclass(frozen=True)
+class Contender:
+    """A server that is measured; `cpu` tells the seconds of CPU it has used, where known."""
+
+    name: str
+    url: str
+    kind: str
+    cpu: Callable[[], float] = field(default=lambda: 0.0)
+
+    def measure(self, size: Result) -> Result:
+        """One run of the load, and the CPU that it took here, in microseconds per exchange."""
+        before = self.cpu()
+        figures = load(self.url, self.kind, size)
+        exchanges = figures["exchanges_per_second"] * figures["seconds"]
+        each = (self.cpu() - before) / exchanges * 1e6 if exchanges else 0.0
+        show(f"{self.name}: {size['clients']} clients, {size['nodes']} nodes", figures)
+        return {"server": self.name, **size, **figures, "cpu_us": round(each, 1)}
+
+
+def side_by_side(contenders: list[Contender], size: Result, rounds: int) -> Iterator[Result]:
+    """The median run of each; they take turns, as what else the machine does changes."""
+    runs = [[one.measure(size) for one in contenders] for _ in range(rounds)]
+    for mine in zip(*runs, strict=True):
+        by_rate = sorted(mine, key=lambda run: run["exchanges_per_second"])
+        cpu = median(run["cpu_us"] for run in mine)
+        yield {**by_rate[len(by_rate) // 2], "cpu_us": cpu}
+
+
 def _parser() -> ArgumentParser:
     parser = ArgumentParser("bench-relay", description=__doc__)
     add = parser.add_argument
     add("--url", action="append", default=[], help="another relay; may be repeated")
     add("--program", default=PROGRAM, help="our relay's program")
     add("--seconds", type=float, default=5.0, help="seconds per figure")
+    add("--rounds", type=int, default=3, help="runs per figure, of which the median counts")
     add("--clients", type=int, nargs="+", default=[1, 8, 32], help="clients at a time")
     add("--nodes", type=int, nargs="+", default=[2, 8], help="compute nodes")
     add("--polls", type=int, nargs="*", default=[1000, 5000, 10_000], help="held polls")
@@ -140,6 +169,10 @@ class Bare:
         """Resident bytes."""
         return memory_of(self.pid)
 
+    def cpu(self) -> float:
+        """Seconds of CPU."""
+        return cpu_of(self.pid)
+
 
 @contextmanager
 def bare_server() -> Iterator[Bare]:
@@ -180,8 +213,10 @@ def show(what: str, figures: Result) -> None:
 
 def tables(result: Result) -> Iterator[Table]:
     """What a person looks at."""
-    names = ["server", "clients", "nodes", "trips/s", "exchanges/s", "of bare", "trip p50", "p99"]
-    yield _table("round trips (times in ms)", [*names, "dispatch p50", "p99"], _trips(result))
+    names = ["server", "clients", "nodes", "trips/s", "exchanges/s", "of bare"]
+    names += ["CPU us", "of bare", "load busy"]
+    times = ["trip p50", "p99", "dispatch p50", "p99"]
+    yield _table("round trips (times in ms)", [*names, *times], _trips(result))
     names = ["server", "polls", "KB per poll", "RSS MB", "livez p99", "dispatch p50", "p99"]
     ending = ["livez p99 while all end", "most"]
     yield _table("held polls (times in ms)", [*names, *ending], _holds(result))
@@ -198,15 +233,17 @@ def _table(title: str, names: list[str], rows: Iterable[list[object]]) -> Table:
 
 
 def _trips(result: Result) -> Iterator[list[object]]:
-    limit = 0.0
+    bare: Result = {}
     for row in result["throughput"]:
         if row["server"] == "bare aiohttp":
-            limit = row["exchanges_per_second"]
-        share = row["exchanges_per_second"] / limit if limit else 0.0
+            bare = row
+        rate = row["exchanges_per_second"] / (bare["exchanges_per_second"] or 1.0)
+        cost = bare["cpu_us"] / (row["cpu_us"] or 1.0)
         figures = [round(row["trips_per_second"]), round(row["exchanges_per_second"])]
+        shares = [f"{rate:.2f}", row["cpu_us"], f"{cost:.2f}", row["load_busy"]]
         trip, dispatch = row["trip_ms"], row["dispatch_ms"]
         times = [trip["p50"], trip["p99"], dispatch["p50"], dispatch["p99"]]
-        yield [row["server"], row["clients"], row["nodes"], *figures, f"{share:.2f}", *times]
+        yield [row["server"], row["clients"], row["nodes"], *figures, *shares, *times]
 
 
 def _holds(result: Result) -> Iterator[list[object]]:

@@ -1,4 +1,4 @@
-"""The limit: bare aiohttp on uvloop that parses what comes and returns as much.
+"""The limit: bare aiohttp on uvloop that parses what comes and returns as much as the relay.
 
 Usage: python -m tokenplace_harness.bench.bare PORT-FILE
 """
@@ -12,11 +12,14 @@ import msgspec
 import uvloop
 from aiohttp import web
 
+from tokenplace_harness.bench.calls import ANSWERS
 
-async def echo(request: web.Request) -> web.Response:
-    """Parse the body and return it."""
+
+async def answer(request: web.Request) -> web.Response:
+    """Parse the body, and make JSON of an answer like the relay's."""
     body: dict[str, Any] = msgspec.json.decode(await request.read() or b"{}")
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json")
+    content = msgspec.json.encode(ANSWERS.get(request.path, body))
+    return web.Response(body=content, content_type="application/json")
 
 
 async def hold(request: web.Request) -> web.Response:
@@ -29,9 +32,10 @@ async def hold(request: web.Request) -> web.Response:
 async def serve(place: Path) -> None:
     """Serve until killed; writes the port to a file."""
     app = web.Application(client_max_size=4 * 1024 * 1024)
-    app.add_routes(
-        [web.post("/hold", hold), web.get("/{path:.*}", echo), web.post("/{path:.*}", echo)]
-    )
+    routes = [web.post("/hold", hold), web.get("/livez", answer)]
+    # Routes of their own, as the relay has: a pattern for all would cost a match.
+    routes += [make(path, answer) for path in ANSWERS for make in (web.get, web.post)]
+    app.add_routes(routes)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()

@@ -15,15 +15,12 @@ from urllib.parse import urlsplit
 import msgspec
 import uvloop
 
+from tokenplace_harness.bench import calls
+from tokenplace_harness.bench.calls import RELAY, key
 from tokenplace_harness.bench.wire import Wire, get, post
 
-RELAY = "/api/v1/relay"
 # Of its own, so that no node of an earlier load is selected.
 MODEL = f"bench-{secrets.token_hex(4)}"
-# Sizes of the real peers: keys of 604 characters, a short chat of 1,240.
-PARTS = {"cipherkey": "k" * 344, "iv": "i" * 24}
-HEADER = {"protocol": "tokenplace_api_v1_relay_e2ee", "version": 1}
-TEXT = "c" * 1240
 NAP_SECONDS = 0.005
 """Between two looks at a relay that does not hold a retrieve."""
 
@@ -81,11 +78,6 @@ class Woken:
         self._expected[request_id].set_result(time.perf_counter())
 
 
-def key(name: str) -> str:
-    """A key as long as a real one."""
-    return f"{name}-".ljust(604, "k")
-
-
 def spread(values: list[float]) -> dict[str, float]:
     """p50, p99 and the most, in milliseconds."""
     if not values:
@@ -140,16 +132,15 @@ async def serve(wire: Wire, name: str, credential: str, tally: Tally) -> None:
         request_id = work["request_id"]
         if (since := tally.sent.pop(request_id, None)) is not None:
             tally.dispatches.append(time.perf_counter() - since)
-        mine = {"server_public_key": name, "request_id": request_id}
-        await wire.post(f"{RELAY}/servers/control", {**mine, "control_credential": credential})
-        answer = {"client_public_key": work["client_public_key"], "request_id": request_id}
-        await wire.post(f"{RELAY}/responses", {**answer, **PARTS, **HEADER, "chat_history": TEXT})
+        await wire.post(f"{RELAY}/servers/control", calls.control(name, request_id, credential))
+        client = {"client_public_key": work["client_public_key"], "request_id": request_id}
+        await wire.post(f"{RELAY}/responses", calls.response(client))
         tally.exchanges += 2
 
 
 async def _client(place: Place, number: int, tally: Tally, ends: float) -> None:
     wire, name = await place.wire(), key(f"client-{secrets.token_hex(4)}-{number}")
-    select = get(f"{RELAY}/servers/next?model={MODEL}&context_tier=8k-fast")
+    select = get(calls.select(MODEL))
     while (started := time.perf_counter()) < ends:
         status, raw = await wire.send(select)
         tally.exchanges += 1
@@ -159,8 +150,7 @@ async def _client(place: Place, number: int, tally: Tally, ends: float) -> None:
             continue
         request_id = secrets.token_hex(16)
         names = {"client_public_key": name, "request_id": request_id}
-        node = {"server_public_key": msgspec.json.decode(raw)["server_public_key"]}
-        body = {**names, **node, **PARTS, **HEADER, "ciphertext": TEXT, "cancel_token": "t" * 32}
+        body = calls.request(names, msgspec.json.decode(raw)["server_public_key"])
         tally.sent[request_id] = time.perf_counter()
         status, _ = await wire.send(post(f"{RELAY}/requests", body))
         tally.exchanges += 1
@@ -182,27 +172,25 @@ async def _read(wire: Wire, names: dict[str, str], tally: Tally) -> bool:
 
 
 async def echoes(place: Place, *, clients: int, nodes: int, seconds: float) -> dict[str, Any]:
-    """The same calls with the same payloads, answered by a server that does nothing with them."""
-    names = {"client_public_key": key("client"), "request_id": "r" * 32}
-    node = {"server_public_key": key("node")}
-    mine = {**node, "request_id": "r" * 32, "control_credential": "c" * 43}
-    envelope = {**names, **PARTS, **HEADER, "ciphertext": TEXT}
-    calls = [
-        post(f"{RELAY}/servers/next", node),
-        post(f"{RELAY}/requests", {**envelope, **node}),
-        post(f"{RELAY}/servers/poll", {**envelope, "chat_history": TEXT}),
-        post(f"{RELAY}/servers/control", mine),
-        post(f"{RELAY}/responses", envelope),
-        post(f"{RELAY}/responses/retrieve", {**envelope, "chat_history": TEXT}),
+    """The same calls, to a server that parses them and does nothing else."""
+    client = {"client_public_key": key("client"), "request_id": "r" * 32}
+    node = key("node")
+    raws = [
+        get(calls.select(MODEL)),
+        post(f"{RELAY}/requests", calls.request(client, node)),
+        post(f"{RELAY}/servers/poll", {"server_public_key": node}),
+        post(f"{RELAY}/servers/control", calls.control(node, "r" * 32, calls.CREDENTIAL)),
+        post(f"{RELAY}/responses", calls.response(client)),
+        post(f"{RELAY}/responses/retrieve", client, "wait=20"),
     ]
     tally, ends = Tally(), time.perf_counter() + seconds
 
     async def loop() -> None:
         wire = await place.wire()
         while (started := time.perf_counter()) < ends:
-            for raw in calls:
+            for raw in raws:
                 await wire.send(raw)
-            tally.exchanges += len(calls)
+            tally.exchanges += len(raws)
             tally.trips.append(time.perf_counter() - started)
 
     started = time.perf_counter()
@@ -265,7 +253,7 @@ async def _wake_ups(wire: Wire, keys: list[str], woken: Woken) -> list[float]:
         request_id = secrets.token_hex(16)
         # Clients have a bound; each has a few requests.
         names = {"client_public_key": key(f"waker-{number // 32}"), "request_id": request_id}
-        body = {**names, "server_public_key": keys[number], **PARTS, **HEADER, "ciphertext": TEXT}
+        body = calls.request(names, keys[number])
         arrived = woken.expect(request_id)
         started = time.perf_counter()
         status, answer = await wire.post(f"{RELAY}/requests", body)
@@ -300,7 +288,10 @@ def main() -> None:
     parts = urlsplit(asked.pop("url"))
     place = Place(parts.hostname or "127.0.0.1", parts.port or 80)
     run = KINDS[asked.pop("kind")]
+    started, busy = time.perf_counter(), time.process_time()
     result = uvloop.run(run(place, **asked))
+    used = (time.process_time() - busy) / (time.perf_counter() - started)
+    result["load_busy"] = round(used, 2)
     report(msgspec.json.encode(result).decode())
 
 
