@@ -63,6 +63,19 @@ def test_lists_are_split_at_commas_and_lines() -> None:
     assert load({"TOKEN_PLACE_RELAY_SERVER_TOKEN": "d"}, {}).server_tokens == ("d",)
 
 
+def test_list_has_what_both_of_its_variables_say() -> None:
+    """A host may have the list of its relay and the token of its own node."""
+    both = {"TOKEN_PLACE_RELAY_SERVER_TOKENS": "a,b", "TOKEN_PLACE_RELAY_SERVER_TOKEN": "b\n c"}
+    assert load(both, {}).server_tokens == ("a", "b", "c")
+    assert load({**both, "TOKEN_PLACE_RELAY_SERVER_TOKENS": " "}, {}).server_tokens == ("b", "c")
+
+
+def test_flag_replaces_a_list() -> None:
+    environment = {"RELAY_TRUSTED_PROXIES": "10.0.0.0/8"}
+    found = load(environment, {"trusted_proxies": "192.0.2.0/24"}).trusted_proxies
+    assert found == ("192.0.2.0/24",)
+
+
 def test_metrics_token_set_to_nothing_is_not_unset() -> None:
     assert load({}, {}).metrics_token is None
     assert load({"TOKENPLACE_METRICS_TOKEN": ""}, {}).metrics_token == ""

@@ -8,7 +8,7 @@ Times are seconds, sizes are bytes. Bounds on what strangers can send or make us
 
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 from tokenplace_relay.bounds import Bounds
 from tokenplace_relay.settings import (
@@ -182,7 +182,7 @@ class Config(Bounds):
     server_tokens: tuple[str, ...] = setting(
         (),
         "TOKEN_PLACE_RELAY_SERVER_TOKENS",
-        "registration tokens of nodes, by comma or line; none: open to all",
+        "registration tokens of nodes, by comma or line, of both variables; none: open to all",
         secret=True,
         also=("TOKEN_PLACE_RELAY_SERVER_TOKEN",),
     )
@@ -217,10 +217,10 @@ def load(environ: Mapping[str, str], overrides: Mapping[str, str | None]) -> Con
     """
     values: dict[str, Any] = {}
     for spec in fields(Config):
-        for name, text in _given(spec, environ, overrides):
-            if text.strip() or isinstance(spec.default, str | None):
-                values[spec.name] = parse(spec, name, text.strip())
-                break
+        may_be_empty = isinstance(spec.default, str | None)
+        found = [one for one in _given(spec, environ, overrides) if one[1] or may_be_empty]
+        if found:
+            values[spec.name] = _value(spec, found)
     return Config(**values)
 
 
@@ -229,13 +229,22 @@ def about() -> list[About]:
     return [describe(spec) for spec in fields(Config)]
 
 
+def _value(spec: "Field[object]", given: list[tuple[str, str]]) -> object:
+    """What the strongest says; a list has what each of its variables says, as with upstream."""
+    first = parse(spec, *given[0])
+    if not isinstance(first, tuple) or given[0][0] == flag(spec.name):
+        return first
+    parts = [part for one in given for part in cast("tuple[str, ...]", parse(spec, *one))]
+    return tuple(dict.fromkeys(parts))
+
+
 def _given(
     spec: "Field[object]", environ: Mapping[str, str], overrides: Mapping[str, str | None]
 ) -> Iterator[tuple[str, str]]:
     """Names and texts in which a setting is given, the strongest first."""
     override = overrides.get(spec.name)
     if override is not None:
-        yield flag(spec.name), override
+        yield flag(spec.name), override.strip()
     for name in (spec.metadata["env"], *spec.metadata["also"]):
         if name in environ:
-            yield name, environ[name]
+            yield name, environ[name].strip()
