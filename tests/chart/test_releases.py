@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from typing import Protocol
 import pytest
 import yaml
 
+from tokenplace_cluster import documents
 from tokenplace_cluster.control_plane import KUBECTL, ControlPlane, KubectlError
 from tokenplace_cluster.fixtures import Eventually
 from tokenplace_cluster.helm import CHART, Helm, Object, Render
@@ -213,6 +215,22 @@ def test_the_operator_works_with_what_the_chart_grants(
     eventually(children, seconds=60)
     eventually(lambda: "status" in read(plane, place, "tokenplacerelays", RELEASE), seconds=60)
     assert operator.leads()
+
+
+@pytest.mark.usefixtures("place")
+def test_the_command_of_the_readme_installs(plane: ControlPlane, helm: Helm) -> None:
+    """The server judges it and keeps nothing; that it works is shown by the quickstart."""
+    plane.kubectl("apply", "--server-side", f"--filename={CHART / 'crds'}")
+    plane.wait_established(CRD)
+    for page in ("README.head.md", "tokenplace-relay/README.md"):
+        (block,) = documents.of(f"deploy/charts/{page}")
+        install, _ = block.commands
+        chart = "oci://ghcr.io/futuroptimist/charts/tokenplace-relay"
+        here = install.replace(chart, str(CHART)).replace("sha256:...", DIGEST)
+        done = helm(*shlex.split(here)[1:], "--dry-run=server")
+        assert done.returncode == 0, done.stderr
+        assert DIGEST in done.stdout
+        assert "domain: example.com" in done.stdout
 
 
 @pytest.fixture

@@ -1,0 +1,146 @@
+"""Each command of the documents is run by a test, or the one list here says why not."""
+
+import re
+from dataclasses import dataclass
+
+import pytest
+
+from tokenplace_cluster.documents import ROOT, Block, blocks
+
+HERE = "tests/house/test_commands_run.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of commands that begin like this, on one page or in one language.
+
+    test: file::function that runs them, or checks of them what can be checked here.
+    reason: why they cannot be run here as they stand; empty when they are.
+    """
+
+    page: str
+    begins: str
+    test: str
+    reason: str = ""
+    language: str = ""
+
+    def covers(self, block: Block, command: str) -> bool:
+        """Whether it speaks of this command."""
+        same_page = self.page in {block.page, "*"}
+        return same_page and self.language == block.language and command.startswith(self.begins)
+
+
+DOCUMENTS = "tests/node/test_documents.py::test_every_command_of_the_documents_works"
+RELEASE = f"{HERE}::test_the_commands_of_a_release"
+WINDOWS = "there is no Windows here, nor a PowerShell: its syntax is checked by a grammar"
+CHART_PAGES = ("deploy/charts/README.head.md", "deploy/charts/tokenplace-relay/README.md")
+FATES = (
+    Fate("*", "", DOCUMENTS, language="sh"),
+    Fate(
+        "docs/upgrade.md",
+        "kubectl delete",
+        "tests/chart/test_releases.py::test_the_last_commands_of_the_documents_remove_everything",
+        language="bash",
+    ),
+    Fate(
+        "docs/relay-deploy.md",
+        "",
+        f"{HERE}::test_powershell_has_the_right_syntax",
+        WINDOWS,
+        language="powershell",
+    ),
+    Fate(
+        "docs/relay-deploy.md",
+        "curl -sfL https://get.k3s.io",
+        f"{HERE}::test_every_command_of_a_shell_has_the_right_syntax",
+        "it installs k3s from the network over the machine that runs the tests",
+        language="text",
+    ),
+    Fate(
+        "docs/relay-deploy.md",
+        "export KUBECONFIG=",
+        f"{HERE}::test_every_command_of_a_shell_has_the_right_syntax",
+        "the file is there only where k3s is",
+        language="text",
+    ),
+    Fate(
+        "docs/conditions.md",
+        "kubectl ",
+        "tests/api/test_documents.py::test_the_commands_that_show_conditions",
+        language="console",
+    ),
+    Fate(
+        "README.md",
+        "export ",
+        "tests/node/test_demo.py::test_demo_plays_on_a_given_cluster",
+        "the names stand for the reader's images; the test sets its own",
+    ),
+    Fate(
+        "README.md",
+        "make demo CONTEXT=",
+        "tests/node/test_demo.py::test_demo_plays_on_a_given_cluster",
+        "there is no kind here; the test names the context of its own cluster",
+    ),
+    Fate(
+        "README.md",
+        "make e2e CONTEXT=",
+        "tests/node/test_demo.py::test_the_tests_run_on_a_given_cluster",
+        "there is no kind here; the test names the context of its own cluster",
+    ),
+    Fate("docs/contributing.md", "make ", f"{HERE}::test_make_knows_what_contributors_type"),
+    Fate("docs/cli.md", "pip install", f"{HERE}::test_the_package_brings_the_plugin"),
+    Fate(
+        "docs/cli.md",
+        "kubectl tokenplace status -A",
+        "tests/api/test_cli.py::test_status_of_a_ready_relay",
+    ),
+    Fate("docs/page.md", "base64 ", f"{HERE}::test_the_fingerprint_of_a_key"),
+    Fate("docs/release.md", "uv run towncrier", RELEASE),
+    Fate("docs/release.md", "git ", RELEASE),
+    Fate(
+        "SECURITY.md",
+        "cosign verify",
+        f"{HERE}::test_cosign_knows_the_flags_that_we_name",
+        "no registry and no transparency log can be reached: its flags are looked up in its source",
+    ),
+    *(
+        Fate(page, begins, test)
+        for page in CHART_PAGES
+        for begins, test in (
+            (
+                "helm install",
+                "tests/chart/test_releases.py::test_the_command_of_the_readme_installs",
+            ),
+            ("helm test", DOCUMENTS),
+        )
+    ),
+)
+COMMANDS = [(block, command) for block in blocks() for command in block.commands]
+
+
+def test_there_are_commands() -> None:
+    assert len(COMMANDS) > 40
+    assert {block.page for block, _ in COMMANDS} >= {"README.md", "SECURITY.md", "docs/release.md"}
+
+
+@pytest.mark.parametrize(
+    ("block", "command"), COMMANDS, ids=[f"{block.page}: {text[:50]}" for block, text in COMMANDS]
+)
+def test_each_command_has_one_fate(block: Block, command: str) -> None:
+    found = [fate for fate in FATES if fate.covers(block, command)]
+    assert len(found) == 1, "run it by a test, and name the test in FATES"
+
+
+@pytest.mark.parametrize("fate", FATES, ids=[f"{one.page}: {one.begins}" for one in FATES])
+def test_each_fate_names_a_test_that_exists_and_a_command_that_is_there(fate: Fate) -> None:
+    path, _, function = fate.test.partition("::")
+    assert re.search(rf"^(async )?def {function}\(", (ROOT / path).read_text(), re.MULTILINE)
+    assert any(fate.covers(block, command) for block, command in COMMANDS)
+
+
+def test_the_blocks_that_are_run_in_the_order_of_reading_are_on_pages_that_are_read() -> None:
+    """What is marked `sh` is run as a whole, by a test which names its pages."""
+    text = (ROOT / DOCUMENTS.partition("::")[0]).read_text()
+    (names,) = re.findall(r"^PAGES = \((.*?)\)$", text, re.MULTILINE | re.DOTALL)
+    marked = {block.page for block in blocks() if block.language == "sh"}
+    assert marked == {f"docs/{name}" for name in re.findall(r'"([\w-]+\.md)"', names)}

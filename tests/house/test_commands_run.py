@@ -1,0 +1,131 @@
+"""Commands of the documents that need no cluster: run, or checked as far as this machine allows."""
+
+import base64
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tree_sitter_powershell
+from tree_sitter import Language, Parser
+
+from tokenplace_cluster.build import module_folder
+from tokenplace_cluster.documents import ROOT, blocks, of
+
+SHELLS = {"", "sh", "bash", "console", "text"}
+POWERSHELL = Parser(Language(tree_sitter_powershell.language()))
+
+
+def run(command: str, folder: Path, **environment: str) -> str:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        cwd=folder,
+        env={**os.environ, "HOME": str(folder), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_command_of_a_shell_has_the_right_syntax(tmp_path: Path) -> None:
+    texts = [block.text for block in blocks() if block.language in SHELLS]
+    assert len(texts) > 20
+    for text in texts:
+        script = tmp_path / "script"
+        script.write_text(re.sub(r"^\$ ", "", text, flags=re.MULTILINE))
+        run(f"bash -n {script}", tmp_path)
+
+
+def test_powershell_has_the_right_syntax() -> None:
+    """By the grammar of tree-sitter, which is not PowerShell's own."""
+    assert POWERSHELL.parse(b"if (").root_node.has_error
+    found = of("docs/relay-deploy.md", "powershell")
+    assert len(found) == 4
+    for block in found:
+        assert not POWERSHELL.parse(block.text.encode()).root_node.has_error, block.text
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone of a repository with our changelog, by somebody who signs."""
+    origin, folder = tmp_path / "origin", tmp_path / "clone"
+    run(f"git init --quiet --bare {origin}", tmp_path)
+    run(f"git clone --quiet {origin} {folder}", tmp_path)
+    key = tmp_path / "key"
+    run(f"ssh-keygen -q -t ed25519 -N '' -f {key}", tmp_path)
+    shutil.copytree(ROOT / "changelog.d", folder / "changelog.d")
+    for name in ("pyproject.toml", "CHANGELOG.md"):
+        shutil.copy(ROOT / name, folder)
+    settings = {
+        "user.name": "Maintainer",
+        "user.email": "maintainer@example.com",
+        "gpg.format": "ssh",
+        "user.signingkey": str(key),
+    }
+    for name, value in settings.items():
+        run(f"git config {name} '{value}'", folder)
+    run("git add --all && git commit --quiet --message 'Begin'", folder)
+    return folder
+
+
+def test_the_commands_of_a_release(clone: Path) -> None:
+    changelog, tag, push = (
+        command for block in of("docs/release.md") for command in block.commands
+    )
+    # The tools are those of this environment; a release asks nobody whether fragments may go.
+    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    run(changelog.removeprefix("uv run ") + " --yes", clone, **environment)
+    assert "## 0.2.0 (" in (clone / "CHANGELOG.md").read_text()
+    assert list((clone / "changelog.d").glob("*.md")) == []
+    run("git commit --quiet --all --message 'Release'", clone)
+    run(tag, clone)
+    assert "BEGIN SSH SIGNATURE" in run("git cat-file tag v0.2.0", clone)
+    run(push, clone)
+    assert run("git ls-remote --tags origin", clone).rstrip().endswith("refs/tags/v0.2.0^{}")
+
+
+def test_make_knows_what_contributors_type(tmp_path: Path) -> None:
+    """Each of them is what CI runs; here only make is asked what it would do."""
+    wanted = {"make lint": "ruff check", "make test": "pytest"}
+    commands = [command for block in of("docs/contributing.md") for command in block.commands]
+    assert set(commands) == set(wanted)
+    for command in commands:
+        shown = run(f"{command} --dry-run --directory={ROOT}", tmp_path)
+        assert wanted[command] in shown
+    assert (ROOT / ".ci/run").read_text().rstrip().endswith("make lint test")
+
+
+def test_the_package_brings_the_plugin(tmp_path: Path) -> None:
+    """Without what it depends on, which is installed here already."""
+    (command, *_) = [one for block in of("docs/cli.md") for one in block.commands]
+    uv = shutil.which("uv") or ROOT / ".tools" / "bin" / "uv"
+    flags = f"--quiet --offline --no-deps --no-build-isolation --python={sys.executable}"
+    installed = command.replace("pip install ./", f"{uv} pip install {flags} --target=out {ROOT}/")
+    run(installed, tmp_path)
+    assert (tmp_path / "out" / "bin" / "kubectl-tokenplace").exists()
+
+
+def test_the_fingerprint_of_a_key(tmp_path: Path) -> None:
+    pem = b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n"
+    (tmp_path / "public_key.pem").write_bytes(pem)
+    ((command,),) = (block.commands for block in of("docs/page.md"))
+    shown = run(command, tmp_path)
+    assert shown.split()[0] == hashlib.sha256(base64.b64encode(pem)).hexdigest()
+
+
+def test_cosign_knows_the_flags_that_we_name() -> None:
+    """In its own source: what it checks, it gets from a registry, which is not here."""
+    options = module_folder("github.com/sigstore/cosign/v3") / "cmd" / "cosign" / "cli" / "options"
+    known = "".join(path.read_text() for path in sorted(options.glob("*.go")))
+    signing = re.findall(r"run: cosign (.*)", (ROOT / ".github/workflows/build.yml").read_text())
+    ((checking,),) = (block.commands for block in of("SECURITY.md"))
+    flags = re.findall(r" --([a-z-]+)", " ".join([checking, *signing]))
+    assert {"certificate-oidc-issuer", "certificate-identity-regexp", "yes"} <= set(flags)
+    for flag in flags:
+        assert f'"{flag}"' in known, flag
