@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Coroutine
 from typing import Any, Final, cast
 
 from aiohttp import web
@@ -164,14 +165,14 @@ class Connection(RequestHandler):
         log.info("broken request", error=type(exc).__name__, http_status=refusal.status)
         return _headed(refusal.response())
 
-    async def finish_response(
+    def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         """Write an answer; what aiohttp refused before the application saw it gets our shape."""
         if isinstance(resp, web.HTTPException):
             self._gate.count(resp.status)
             resp = _headed(ApiError(resp.status, resp.reason, close=True).response())
-        return await super().finish_response(request, resp, start_time)
+        return super().finish_response(request, resp, start_time)
 
     def _in(self, seconds: float) -> asyncio.TimerHandle:
         return self._loop.call_later(seconds, self._cut_off)
