@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from tokenplace_cluster.cluster import Cluster
 from tokenplace_cluster.control_plane import KUBECTL
 from tokenplace_cluster.helm import CHART
 
+UPSTREAM = Path(__file__).parent / "upstream"
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("quickstart.md", "relay-deploy.md", "troubleshooting.md", "upgrade.md")
+PAGES = ("quickstart.md", "relay-deploy.md", "troubleshooting.md", "upgrade.md", "migrate.md")
 EXPECTED = {
     "helm test tokenplace": "Succeeded",
     "status.image.running": "sha256:",
@@ -22,6 +24,8 @@ EXPECTED = {
     "networkpolicy tokenplace": "kubernetes.io/metadata.name: partner",
     "helm history": "deployed",
     "kubectl get tokenplacerelays --all": "tokenplace",
+    "kubectl tokenplace adopt -f relay.yaml --dry-run": "give Service tokenplace to the operator",
+    "kubectl tokenplace status tokenplace": "tokenplace in namespace relays: Ready",
 }
 """What the output of a command must hold, for a part of the command."""
 
@@ -57,12 +61,32 @@ def shell(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     home = tmp_path_factory.mktemp("home")
     programs = home / "bin"
     programs.mkdir()
-    for name, path in (("kubectl", KUBECTL), ("helm", build.program("helm"))):
+    plugin = Path(sys.executable).with_name("kubectl-tokenplace")
+    tools: dict[str, str | Path] = {"kubectl": KUBECTL, "helm": build.program("helm")}
+    tools[plugin.name] = plugin
+    for name, path in tools.items():
         (programs / name).symlink_to(path)
     search = f"{programs}{os.pathsep}{os.environ['PATH']}"
     return {"PATH": search, "HOME": str(home), "KUBECONFIG": str(cluster.kubeconfig)}
 
 
+@pytest.fixture(scope="module")
+def upstreams_release(cluster: Cluster, shell: dict[str, str]) -> None:
+    """What migrate.md begins with: a release of upstream's shape, which runs our relay."""
+    image = images.push(images.build("relay"), cluster.registry.address)
+    repository, _, digest = image.partition("@")
+    values = {"image": {"repository": repository, "digest": digest}}
+    where = ["--namespace=relays", "--create-namespace"]
+    subprocess.run(
+        ["helm", "install", "tokenplace", str(UPSTREAM), *where, "--values=-", "--wait"],
+        env=shell,
+        input=yaml.safe_dump(values),
+        text=True,
+        check=True,
+    )
+
+
+@pytest.mark.usefixtures("upstreams_release")
 def test_every_command_of_the_documents_works(
     chart: dict[str, str], shell: dict[str, str], cluster: Cluster
 ) -> None:
