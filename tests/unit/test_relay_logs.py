@@ -125,3 +125,15 @@ def test_libraries_are_heard_without_their_words() -> None:
     (line,) = stream.lines()
     assert (line["logger"], line["level"], line["error"]) == ("some.library", "error", "ValueError")
     assert b"Hush7" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(1, "debug"), (25, "info"), (35, "warning"), (70, "critical")]
+)
+def test_levels_of_a_library_of_its_own_are_heard_too(number: int, name: str) -> None:
+    stream = Stream()
+    logs.configure("DEBUG", stream)
+    logging.getLogger().setLevel(1)
+    logging.getLogger("some.library").log(number, "said")
+    (line,) = stream.lines()
+    assert line["level"] == name

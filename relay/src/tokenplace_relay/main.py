@@ -1,13 +1,11 @@
 """The program: `tokenplace-relay serve` and `tokenplace-relay probe URL`."""
 
 import asyncio
-import inspect
 import os
 import signal
 import sys
-from typing import Annotated
 
-import typer
+import click
 import uvloop
 from aiohttp import web
 
@@ -20,16 +18,12 @@ from tokenplace_relay.drain import drain
 from tokenplace_relay.logs import configure, flush, get
 from tokenplace_relay.settings import About, ConfigError
 
-cli = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    # Boxes would cut long names of variables.
-    rich_markup_mode=None,
-    # And a traceback of its kind could show values.
-    pretty_exceptions_enable=False,
-    help="The token.place relay: passes ciphertext between clients and compute nodes.",
-)
 log = get("tokenplace.relay")
+
+
+@click.group(no_args_is_help=True)
+def cli() -> None:
+    """Pass ciphertext between clients and compute nodes: the token.place relay."""
 
 
 def serve(**flags: str | None) -> None:
@@ -38,27 +32,18 @@ def serve(**flags: str | None) -> None:
         config = load(os.environ, flags)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
-        raise typer.Exit(2) from None
+        sys.exit(2)
     configure(config.log_level)
-    raise typer.Exit(uvloop.run(_serve(config)))
+    sys.exit(uvloop.run(_serve(config)))
 
 
-def _flags() -> inspect.Signature:
-    """The settings as parameters, so that --help lists them all; secrets come without a flag."""
-    return inspect.Signature(
-        [
-            inspect.Parameter(
-                one.field,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=None,
-                annotation=Annotated[
-                    str | None, typer.Option(one.flag, help=_help(one), metavar=one.variable)
-                ],
-            )
-            for one in about()
-            if not one.secret
-        ]
-    )
+def _flags() -> list[click.Parameter]:
+    """The settings, so that --help lists them all; secrets come without a flag."""
+    return [
+        click.Option([one.flag, one.field], help=_help(one), metavar=one.variable)
+        for one in about()
+        if not one.secret
+    ]
 
 
 def _help(one: About) -> str:
@@ -72,21 +57,20 @@ def _secrets() -> str:
     return "\n\n".join(["Only in the environment:", *lines])
 
 
-# Where typer looks for parameters.
-serve.__dict__["__signature__"] = _flags()
-cli.command(epilog=_secrets())(serve)
+cli.add_command(
+    click.Command("serve", callback=serve, params=_flags(), help=serve.__doc__, epilog=_secrets())
+)
 
 
 @cli.command()
-def probe(
-    url: Annotated[str, typer.Argument(help="Base URL of a relay.")],
-    timeout: Annotated[float, typer.Option(help="Seconds for the whole probe.")] = 30.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Send one encrypted request through a relay and check the answer."""
+@click.argument("url")
+@click.option("--timeout", default=30.0, show_default=True, help="Seconds for the whole probe.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def probe(url: str, timeout: float, *, as_json: bool) -> None:
+    """Send one encrypted request through the relay at URL and check the answer."""
     from tokenplace_relay import probe as probing  # noqa: PLC0415 (serving needs no RSA)
 
-    raise typer.Exit(probing.run(url, timeout=timeout, as_json=as_json))
+    sys.exit(probing.run(url, timeout=timeout, as_json=as_json))
 
 
 async def _serve(config: Config) -> int:
