@@ -114,3 +114,26 @@ def test_the_longest_names_work_for_every_child(
     assert all(names for names in made.values()), made
     (pod,) = relays.all("pod")
     assert pod["metadata"]["labels"]["app.kubernetes.io/instance"] == LONGEST
+
+
+@pytest.mark.usefixtures("operator")
+def test_hosts_and_names_of_others_may_be_as_long_as_dns_allows(
+    relays: Relays, eventually: Eventually
+) -> None:
+    """253 characters: a GPU host, the host of the Ingress, and the Secret of its certificate."""
+    labels = ["a" * 63, "b" * 63, "c" * 63]
+    host, secret = ".".join([*labels, "d" * 61]), ".".join([*labels, "e" * 61])
+    assert len(host) == len(secret) == 253
+    relays.apply(
+        LONGEST,
+        gpu={"host": host, "serviceName": "g" * 63},
+        ingress={"hosts": [host], "tls": {"secretName": secret}},
+    )
+    eventually(
+        lambda: relays.when(LONGEST, Ready="True", NetworkPolicyAccurate="GpuHostUnresolved")
+    )
+    assert relays.read("g" * 63, "service")["spec"]["externalName"] == host
+    ingress = relays.read(LONGEST, "ingress")["spec"]
+    assert ingress["tls"] == [{"hosts": [host], "secretName": secret}]
+    assert ingress["rules"][0]["host"] == host
+    assert relays.read(LONGEST)["status"]["host"] == host

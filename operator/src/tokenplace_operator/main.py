@@ -4,7 +4,6 @@ import asyncio
 import signal
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +17,7 @@ from tokenplace_operator.lease import Elector, LeaseLostError, LeaseTimes
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.server import Health, serve
 from tokenplace_operator.watch import watch
-from tokenplace_operator.wiring import MakeReconcile, Parts, assemble, reconciler
+from tokenplace_operator.wiring import MakeReconcile, Parts, assemble, reconciler, utc_now
 
 KOPF_STOP_SECONDS = 8.0
 
@@ -158,7 +157,7 @@ async def _elect(
         times=LeaseTimes.of(config.lease_seconds),
         metrics=parts.metrics,
         clock=time.monotonic,
-        now=lambda: datetime.now(UTC),
+        now=utc_now,
     )
     kube.may_write = elector.holds
     health.ready = True

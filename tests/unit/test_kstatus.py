@@ -1,0 +1,52 @@
+"""Every state as kstatus reads it, the library by which Flux, Argo CD and others wait."""
+
+import pytest
+
+from tokenplace_cluster.kstatus import verdicts
+from tokenplace_harness.states import CASES, Case, make_relay, observed
+from tokenplace_operator import status as statuses
+from tokenplace_operator.conditions import Type
+from tokenplace_operator.kinds import Object
+
+pytestmark = pytest.mark.timeout(600)  # A first run builds it.
+
+
+def in_cluster(name: str, case: Case, *, generation: int | None = None) -> Object:
+    """The relay of a case with the status that follows."""
+    relay = make_relay(**case.spec)
+    return {
+        "apiVersion": "token.place/v1alpha1",
+        "kind": "TokenplaceRelay",
+        "metadata": {
+            "name": name,
+            "namespace": "default",
+            "generation": relay.generation if generation is None else generation,
+        },
+        "status": statuses.compute(relay, observed(case)),
+    }
+
+
+def meant(case: Case) -> str:
+    """As the table of cases says; a case that says nothing of Ready is one of a relay that is."""
+    if case.wanted.get(Type.STALLED, ("False",))[0] == "True":
+        return "Failed"
+    return "Current" if case.wanted.get(Type.READY, ("True",))[0] == "True" else "InProgress"
+
+
+def test_every_state_is_read_as_it_is_meant() -> None:
+    wanted = {name: meant(case) for name, case in CASES.items()}
+    assert set(wanted.values()) == {"Current", "InProgress", "Failed"}
+    assert verdicts([in_cluster(name, case) for name, case in CASES.items()]) == wanted
+
+
+def test_no_state_is_final_for_a_spec_that_was_not_seen() -> None:
+    found = verdicts([in_cluster(name, case, generation=4) for name, case in CASES.items()])
+    assert found == dict.fromkeys(CASES, "InProgress")
+
+
+def test_a_spec_that_cannot_be_read_has_failed() -> None:
+    case = CASES["serves"]
+    relay = in_cluster("relay", case)
+    problems = ("spec.port: must be an integer",)
+    relay["status"] = statuses.of_invalid(3, problems, relay["status"], observed(case).now)
+    assert verdicts([relay]) == {"relay": "Failed"}
