@@ -189,6 +189,40 @@ def test_both_images_stand_on_one_base_that_is_named_by_digest() -> None:
     assert re.fullmatch(r"ARG BASE=\S+:3\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", base)
 
 
+def test_a_base_that_lacks_an_architecture_fails_before_the_build() -> None:
+    found = steps("build", "image")
+    check = found[position(found, ".ci/has-platforms")]["run"]
+    assert check.rstrip().endswith("| .ci/has-platforms linux/amd64 linux/arm64")
+    assert position(found, ".ci/has-platforms") < position(found, "build-push-action")
+    # What GitHub runs without `shell` has no pipefail: an empty answer must fail by itself.
+    assert has_platforms("") != 0
+
+
+def has_platforms(manifest: str) -> int:
+    command = [str(ROOT / ".ci" / "has-platforms"), "linux/amd64", "linux/arm64"]
+    done = subprocess.run(command, input=manifest, capture_output=True, text=True, check=False)
+    return done.returncode
+
+
+def index(*names: str) -> str:
+    pairs = (name.split("/") for name in names)
+    manifests = [{"platform": {"os": one, "architecture": two}} for one, two in pairs]
+    return json.dumps({"schemaVersion": 2, "manifests": manifests})
+
+
+@pytest.mark.parametrize(
+    ("manifest", "code"),
+    [
+        (index("linux/amd64", "linux/arm64", "unknown/unknown"), 0),
+        (index("linux/amd64", "linux/arm"), 1),
+        (json.dumps({"schemaVersion": 2, "config": {}, "layers": []}), 1),
+    ],
+    ids=["both", "one", "no index"],
+)
+def test_platforms_are_read_from_the_index(manifest: str, code: int) -> None:
+    assert has_platforms(manifest) == code
+
+
 def test_nothing_is_called_latest() -> None:
     text = "".join(path.read_text() for path in WORKFLOWS)
     assert re.findall(r"[:=/]latest\b", text) == []
