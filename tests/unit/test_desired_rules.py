@@ -91,6 +91,21 @@ def test_port_is_the_same_everywhere() -> None:
     assert policy["ingress"][0]["ports"] == [{"protocol": "TCP", "port": 6010}]
 
 
+def test_a_red_pod_stays_reachable_unless_its_upstream_decides() -> None:
+    assert one("Service")["spec"]["publishNotReadyAddresses"]
+    strict = {"gpu": {"host": "gpu.example.com"}, "relay": {"requireUpstreamHealth": True}}
+    services = [child for child in build(relay(**strict), Facts()) if child["kind"] == "Service"]
+    assert not any("publishNotReadyAddresses" in child["spec"] for child in services)
+
+
+def test_an_annotation_of_the_user_wins() -> None:
+    name = "traefik.ingress.kubernetes.io/service.nativelb"
+    annotations = one("Service", service={"annotations": {name: "false"}})["metadata"][
+        "annotations"
+    ]
+    assert annotations[name] == "false"
+
+
 def test_grace_period_is_longer_than_the_drain() -> None:
     spec = pod(drain={"delaySeconds": 7, "timeoutSeconds": 90})["spec"]
     assert spec["terminationGracePeriodSeconds"] == 102
