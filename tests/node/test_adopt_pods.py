@@ -34,6 +34,21 @@ Kubectl = Callable[..., str]
 Plugin = Callable[..., Done]
 Object = dict[str, Any]
 
+INSIDE = """
+import sys, urllib.request
+passed = 0
+while True:
+    try:
+        with urllib.request.urlopen(sys.argv[1], timeout=5) as answer:
+            answer.read()
+    except Exception as error:
+        print("failed after", passed, error, flush=True)
+    passed += 1
+    if passed % 10 == 0:
+        print(passed, flush=True)
+"""
+"""Asks by the name of the Service, and connects anew each time."""
+
 NEWER = {
     "ingress": {
         "enabled": True,
@@ -119,6 +134,31 @@ class Load:
                 connection.close()
             if self.passed > 2 * KEPT_REQUESTS:
                 self._enough.set()
+
+
+@contextmanager
+def asking_inside(kubectl: Kubectl, url: str, image: str, eventually: Eventually) -> Iterator[None]:
+    """The same from a pod; a failed request is a failed test."""
+    command = ["python3", "-c", INSIDE, url]
+    container: Object = {"name": "client", "image": image, "command": command}
+    container["resources"] = {"limits": {"cpu": "100m"}}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "client", "namespace": "adopt"},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+    }
+    kubectl("apply", "--filename=-", given=pod)
+
+    def asked() -> list[str]:
+        return kubectl("logs", "--namespace=adopt", "client").splitlines()
+
+    kubectl("wait", "--namespace=adopt", "--for=condition=Ready", "pod/client", "--timeout=60s")
+    before = len(eventually(asked))
+    yield
+    after = asked()
+    assert [line for line in after if line.startswith("failed")] == []
+    assert len(after) > before
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +247,8 @@ def test_a_release_becomes_a_relay_and_no_request_fails(
     before = {kind: read(kubectl, kind, relay) for kind in ("deployment", "service", "ingress")}
     address = before["service"]["spec"]["clusterIP"]
     load = Load(address)
-    with load.running():
+    inside = f"http://{relay}.adopt.svc.cluster.local/healthz"
+    with load.running(), asking_inside(kubectl, inside, relay_image, eventually):
         file = imported(helm, plugin, release, relay_image.partition("@")[2], tmp_path)
         planned = passed(plugin("adopt", f"--filename={file}", "--dry-run"))
         assert read(kubectl, "deployment", relay)["metadata"] == before["deployment"]["metadata"]
@@ -236,12 +277,34 @@ def test_a_release_becomes_a_relay_and_no_request_fails(
     assert json.loads(passed(helm("list", "--namespace=adopt", "--output=json"))) == []
 
 
+@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("operator")
+@pytest.mark.parametrize("release", [("tokenplace", "tokenplace")], indirect=True, ids="/".join)
+def test_the_way_back_before_the_switch_refuses_no_request_either(
+    *, release: Release, helm: Helm, plugin: Plugin, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    (old,) = old_pods(kubectl)
+    load = Load(read(kubectl, "service", release.objects)["spec"]["clusterIP"])
+    with load.running():
+        # No such image: its pods never get ready.
+        file = imported(helm, plugin, release, f"sha256:{'d' * 64}", tmp_path)
+        stopped = plugin("adopt", f"--filename={file}", "--yes", "--timeout=5")
+        assert stopped.returncode == 1
+        assert "not true within 5 s: the new pods are ready" in stopped.stderr
+        kubectl("delete", "--namespace=adopt", "tpr", release.objects)
+        where = (release.name, str(release.folder), "--namespace=adopt")
+        passed(helm("upgrade", *where, "--wait", "--timeout=90s", values=release.values))
+    assert load.failures == []
+    assert old_pods(kubectl) == [old]
+
+
 def old_pods(kubectl: Kubectl) -> list[str]:
     """Pods that are not those of the relay's own Deployment."""
     pods = json.loads(kubectl("get", "--namespace=adopt", "pods", "--output=json"))["items"]
-    new = {"app.kubernetes.io/managed-by": "tokenplace-operator"}
+    labels = {one["metadata"]["name"]: one["metadata"].get("labels", {}) for one in pods}
     return [
-        one["metadata"]["name"]
-        for one in pods
-        if not new.items() <= one["metadata"]["labels"].items()
+        name
+        for name, found in labels.items()
+        if "pod-template-hash" in found
+        and found.get("app.kubernetes.io/managed-by") != "tokenplace-operator"
     ]
