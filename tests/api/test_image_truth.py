@@ -160,6 +160,12 @@ class Mortal:
         self._die(after=True)
         return done
 
+    async def apply_new(self, obj: Object) -> Object:
+        self._die(after=False)
+        done = await self._kube.apply_new(obj)
+        self._die(after=True)
+        return done
+
     async def hand_over(self, obj: Object) -> Object:
         return await self._kube.hand_over(obj)
 

@@ -1,5 +1,6 @@
 """The client on the real API server: answers, errors by class, and comparable versions."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -91,6 +92,33 @@ async def test_a_conflict_names_field_and_manager_and_force_wins(
     assert all(isinstance(cause, FieldConflict) and cause.field for cause in caught.value.causes)
     forced = await kube.apply(mine, force=True)
     assert forced["spec"]["sessionAffinity"] == "ClientIP"
+
+
+async def test_a_request_needs_no_thread(
+    kube: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it would when aiohttp looked for proxies and in ~/.netrc: half of a request's work."""
+    await kube.list(SERVICE, namespace)
+    monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", None)
+    await kube.apply(service(namespace, 80))
+    await kube.list(SERVICE, namespace)
+
+
+async def test_what_must_be_new_is_made_once_and_never_merged_into_what_exists(
+    kube: Kube, control_plane: ControlPlane, namespace: str
+) -> None:
+    """Not documented by Kubernetes for an object that is missing, so held by this test."""
+    made = await kube.apply_new(account(namespace, "new"))
+    managers = [(one["manager"], one["operation"]) for one in made["metadata"]["managedFields"]]
+    assert managers == [("tokenplace-operator", "Apply")]
+    with pytest.raises(Conflict) as caught:
+        await kube.apply_new(account(namespace, "new", automountServiceAccountToken=False))
+    assert caught.value.causes == ()
+    control_plane.kubectl("create", "serviceaccount", "strange", f"-n={namespace}")
+    with pytest.raises(Conflict):
+        await kube.apply_new(account(namespace, "strange"))
+    found = await kube.get(SERVICE_ACCOUNT, namespace, "strange")
+    assert "labels" not in found["metadata"]
 
 
 async def test_an_invalid_object_is_refused_with_its_field(kube: Kube, namespace: str) -> None:

@@ -114,7 +114,7 @@ class Bench:
             for child in wanted
             if (found := self.store.get(*identity(child))) is not None
         }
-        todo = replace(plan(wanted, {}, (), relay.uid), prune=())
+        todo = replace(plan(wanted, {}, (), relay.uid), new=())
         assert len(todo.apply) == len(wanted) >= len(live)
         contests = Contests(time.monotonic, self.metrics)
         applier = Applier(self.kube, self.store, self.metrics, contests, self.on_conflict)

@@ -25,6 +25,10 @@ class Writer(Protocol):
         """Server-side apply."""
         ...
 
+    async def apply_new(self, obj: Object) -> Object:
+        """Server-side apply of what must not exist yet."""
+        ...
+
     async def hand_over(self, obj: Object) -> Object:
         """Server-side apply under another name of ours."""
         ...
@@ -32,6 +36,10 @@ class Writer(Protocol):
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
         """Delete the object with this uid."""
         ...
+
+
+class TakenError(Conflict):
+    """A child was to be made, and an object that is not known has its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,8 @@ class Plan:
     """Live children that are no longer desired."""
     drifted: tuple[Object, ...] = ()
     """Those of `apply` that somebody else changed."""
+    new: tuple[Object, ...] = ()
+    """Those of `apply` whose names are free, as far as is known."""
 
     @property
     def is_empty(self) -> bool:
@@ -73,7 +83,7 @@ def plan(desired: Iterable[Object], live: Live, children: Iterable[Object], uid:
     """
     wanted = {identity(obj): obj for obj in desired}
     groups: dict[str, list[Any]] = {
-        name: [] for name in ("skip", "apply", "waiting", "blocked", "drifted")
+        name: [] for name in ("skip", "apply", "waiting", "blocked", "drifted", "new")
     }
     for where, obj in wanted.items():
         found = live.get(where)
@@ -84,6 +94,8 @@ def plan(desired: Iterable[Object], live: Live, children: Iterable[Object], uid:
         if verdict == "drifted":
             groups["drifted"].append(obj)
             verdict = "apply"
+        if found is None:
+            groups["new"].append(obj)
         groups[verdict].append(obj)
     prune = [one for one in children if identity(one) not in wanted and not _is_leaving(one)]
     return Plan(prune=tuple(prune), **{name: tuple(found) for name, found in groups.items()})
@@ -205,8 +217,9 @@ class Applier:
     async def execute(self, todo: Plan) -> None:
         """Apply in order, then prune."""
         self._count(todo)
+        new = {identity(obj) for obj in todo.new}
         for obj in todo.apply:
-            await self._apply(obj)
+            await self._apply(obj, is_new=identity(obj) in new)
         for obj in todo.prune:
             await self._prune(obj)
 
@@ -216,12 +229,21 @@ class Applier:
         for obj in todo.drifted:
             self._metrics.drift.labels(obj["kind"]).inc()
 
-    async def _apply(self, obj: Object) -> None:
+    async def _apply(self, obj: Object, *, is_new: bool) -> None:
         try:
-            await self._write(obj)
+            await (self._create(obj) if is_new else self._write(obj))
+        except TakenError:
+            raise
         except KubeError:
             self._metrics.applies.labels(obj["kind"], "error").inc()
             raise
+
+    async def _create(self, obj: Object) -> None:
+        try:
+            live = await self._kube.apply_new(obj)
+        except Conflict as conflict:
+            raise TakenError(conflict.code, conflict.reason, conflict.message) from None
+        self._written(obj, live, undone(obj, None, ()))
 
     async def _write(self, obj: Object) -> None:
         before = self._store.get(*identity(obj))
@@ -232,9 +254,12 @@ class Applier:
             if await self._replaced(obj, refusal):
                 return
             raise
+        self._written(obj, live, undone(obj, before, conflicts))
+
+    def _written(self, obj: Object, live: Object, how: str) -> None:
         self._metrics.applies.labels(obj["kind"], "applied").inc()
         self._store.put(live)
-        self._contests.wrote(identity(obj), _hash(obj), undone(obj, before, conflicts))
+        self._contests.wrote(identity(obj), _hash(obj), how)
 
     async def _applied(self, obj: Object) -> tuple[Object, tuple[FieldConflict, ...]]:
         """Unforced first: only so the server tells who holds which field."""

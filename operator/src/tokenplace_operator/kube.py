@@ -7,6 +7,7 @@ Every call has a deadline and raises KubeError only.
 import asyncio
 import json
 import os
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -30,6 +31,9 @@ PAGE_SIZE = 100
 """Objects of a page of a list: a page is held as text and as objects before it is cut down."""
 APPLY = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
+
+NEVER_STORED = "1"
+"""A resourceVersion that no object has."""
 
 Objects = list[Object]
 
@@ -60,6 +64,7 @@ class Kube:
             raise Unavailable(0, "Config", f"kubeconfig: {error}") from None
         configuration.trace_configs = [trace_requests(metrics)]
         try:
+            configuration.client_session_kwargs = {"trust_env": _has_proxy()}
             async with ApiClient(configuration) as api:
                 yield cls(api, metrics)
         finally:
@@ -89,7 +94,7 @@ class Kube:
             trace_configs=[trace_requests(self._metrics)],
             middlewares=(*middlewares, authenticate),
             read_bufsize=2**21,
-            trust_env=True,
+            trust_env=_has_proxy(),
         )
 
     async def serves(self, kind: Kind) -> bool:
@@ -118,6 +123,14 @@ class Kube:
             force_conflicts="true" if force else "false",
             dry_run="All" if dry_run else None,
         )
+
+    async def apply_new(self, obj: Object) -> Object:
+        """Server-side apply of an object that does not exist; Conflict when it does.
+
+        The server takes a version as a condition on what is there, and creates what is not.
+        """
+        metadata = {**obj["metadata"], "resourceVersion": NEVER_STORED}
+        return await self.apply({**obj, "metadata": metadata})
 
     async def apply_crd(self, crd: Object) -> Object:
         """Server-side apply of a CustomResourceDefinition as `helm`, which made it, forced."""
@@ -292,6 +305,14 @@ class Kube:
 def _path_of(obj: Object, subresource: str | None = None) -> str:
     metadata = obj["metadata"]
     return of(obj).path(metadata["namespace"], metadata["name"], subresource)
+
+
+def _has_proxy() -> bool:
+    """Whether the environment names a proxy.
+
+    Only then aiohttp may look there: it reads ~/.netrc as well, for each request, in a thread.
+    """
+    return any(scheme != "no" for scheme in urllib.request.getproxies())
 
 
 async def _login(

@@ -10,12 +10,20 @@ from typing import Protocol
 from tokenplace_operator import desired
 from tokenplace_operator import status as statuses
 from tokenplace_operator.api import GpuMode, Relay, SpecError, parse
-from tokenplace_operator.apply import Applier, Plan, Writer, contestable, hold, identity, plan
+from tokenplace_operator.apply import (
+    Applier,
+    Plan,
+    TakenError,
+    Writer,
+    contestable,
+    hold,
+    identity,
+    plan,
+)
 from tokenplace_operator.certificate import Getter
 from tokenplace_operator.contests import Contests
 from tokenplace_operator.discovery import Server
 from tokenplace_operator.events import EventWriter
-from tokenplace_operator.facts import Facts
 from tokenplace_operator.gpu_target import REFRESH_SECONDS
 from tokenplace_operator.kinds import DEPLOYMENT, HTTP_ROUTE, RELAY, Key, Object
 from tokenplace_operator.kube_errors import Forbidden, Invalid, NotFound
@@ -71,8 +79,8 @@ class Reconciler:
         previous = obj.get("status", {})
         facts, gpu_error = await self.observer.facts(relay, previous)
         rollback = statuses.standing(relay, previous)
-        todo = await self._plan(statuses.apply_to(relay, rollback), facts)
-        refusal = "" if relay.paused else await self._execute(obj, todo)
+        wanted = desired.build(statuses.apply_to(relay, rollback), facts)
+        todo, refusal = await self._make(obj, relay, wanted)
         pods = await self.observer.pods(relay, previous)
         seen = statuses.Observed(
             plan=todo,
@@ -95,19 +103,33 @@ class Reconciler:
         await self.reporter.status(obj, statuses.compute(relay, seen))
         return Result(self._next_look(relay, seen, begins=beginning is not None))
 
-    async def _plan(self, relay: Relay, facts: Facts) -> Plan:
-        wanted = desired.build(relay, facts)
-        found = await asyncio.gather(*(self._live(obj) for obj in wanted))
+    async def _make(self, obj: Object, relay: Relay, wanted: list[Object]) -> tuple[Plan, str]:
+        """Plan and write; return also what the API server said against it, if it did.
+
+        Names of a relay without conditions are taken to be free, and whether they are is looked
+        at when the server says that one is not.
+        """
+        if relay.paused:
+            return await self._plan(relay, wanted, look=True), ""
+        todo = await self._plan(relay, wanted, look="conditions" in obj.get("status", {}))
+        try:
+            return todo, await self._execute(obj, todo)
+        except TakenError:
+            todo = await self._plan(relay, wanted, look=True)
+            return todo, await self._execute(obj, todo)
+
+    async def _plan(self, relay: Relay, wanted: list[Object], *, look: bool) -> Plan:
+        found = await asyncio.gather(*(self._live(obj, look=look) for obj in wanted))
         pairs = zip(wanted, found, strict=True)
         live = {identity(obj): one for obj, one in pairs if one is not None}
         todo = plan(wanted, live, self.store.children(relay.uid), relay.uid)
         return todo if relay.paused else hold(todo, self.contests)
 
-    async def _live(self, obj: Object) -> Object | None:
-        """What has the name of a child. Only labelled objects are watched: strangers are asked."""
+    async def _live(self, obj: Object, *, look: bool) -> Object | None:
+        """What has the name of a child; look: also what is not labelled, and so not watched."""
         kind, key = identity(obj)
         known = self.store.get(kind, key)
-        if known is not None:
+        if known is not None or not look:
             return known
         try:
             return await self.kube.get(kind, *key)
@@ -115,7 +137,6 @@ class Reconciler:
             return None
 
     async def _execute(self, obj: Object, todo: Plan) -> str:
-        """Write what the plan says; return what the API server said against it, if it did."""
         report = partial(self.reporter.conflict, obj)
         try:
             applier = Applier(self.kube, self.store, self.metrics, self.contests, report)
