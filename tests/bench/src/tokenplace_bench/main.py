@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import platform
+import sys
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +43,9 @@ def bench_operator(
     only: Annotated[str, typer.Option(help="ours, bare and plain, or some of them.")] = (
         "bare,plain,ours"
     ),
+    python: Annotated[
+        str, typer.Option(help="The Python that runs the operator, in an environment of its own.")
+    ] = sys.executable,
     profile: Annotated[Path | None, typer.Option(help="Profile the operator into files.")] = None,
     output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path(
         "bench-operator.json"
@@ -51,7 +55,7 @@ def bench_operator(
     console = Console()
     repeats = {int(one): rounds(int(one)) for one in counts.split(",")}
     results: Object = {"machine": machine()}
-    settings = ours.Settings(workers, idle, repairs, profile)
+    settings = ours.Settings(workers, idle, repairs, python, profile)
     contenders: dict[str, Callable[[], Coroutine[Any, Any, Object]]] = {
         "bare": lambda: rivals.measure_bare(repeats, workers),
         "plain": lambda: rivals.measure_plain(repeats),

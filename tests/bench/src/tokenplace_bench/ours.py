@@ -29,6 +29,7 @@ class Settings:
     workers: int
     idle_seconds: float
     repairs: int
+    python: str
     profile: Path | None = None
 
 
@@ -166,7 +167,7 @@ def _counted(stage: Stage, since: str) -> dict[str, int]:
 
 
 def _start(stage: Stage, settings: Settings, number: int) -> OperatorProcess:
-    command = list(RUN)
+    command = [settings.python, *RUN[1:]]
     if settings.profile is not None:
         path = settings.profile.with_name(f"{number}-{settings.profile.name}")
         code = PROFILED.format(program=PROGRAM, path=str(path))
