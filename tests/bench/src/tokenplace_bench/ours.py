@@ -1,6 +1,7 @@
 """The operator itself: creation, restart, idle, repair, memory and CPU at each number of relays."""
 
 import asyncio
+import itertools
 import random
 import signal
 import statistics
@@ -14,11 +15,12 @@ from tokenplace_bench.processes import Usage
 from tokenplace_bench.relays import create
 from tokenplace_bench.stage import Stage, audit_now, times, until
 from tokenplace_cluster.operator_process import PROGRAM, RUN, OperatorProcess
-from tokenplace_operator.kinds import RELAY, Kind, Object
+from tokenplace_operator.kinds import RELAY, Key, Kind, Object
 
 PREFIX = "tokenplace_operator"
 SETTLE_SECONDS = 600.0
 QUIET_SECONDS = 2.0
+MOST_REPAIRS = 8
 PROFILED = "import cProfile; cProfile.run({program!r}, {path!r})"
 
 
@@ -129,7 +131,14 @@ async def _at_rest(running: Running, arrivals: Arrivals) -> Object:
     asked = audit_now()
     await asyncio.sleep(settings.idle_seconds)
     idle_writes, idle = _counted(stage, asked), running.usage()
-    repairs = [await _repair(stage, arrivals) for _ in range(settings.repairs)]
+    children = [(kind, key) for kind, found in arrivals.uids.items() for key in found]
+    random.shuffle(children)
+    # More of one child in a row would be a contest, which the operator answers with pauses.
+    number = min(settings.repairs, MOST_REPAIRS * len(children))
+    repairs = [
+        await _repair(stage, arrivals, *child)
+        for child in itertools.islice(itertools.cycle(children), number)
+    ]
     await running.settled(count)
     return {
         "relays": count,
@@ -148,10 +157,9 @@ async def _at_rest(running: Running, arrivals: Arrivals) -> Object:
     }
 
 
-async def _repair(stage: Stage, arrivals: Arrivals) -> float:
+async def _repair(stage: Stage, arrivals: Arrivals, kind: Kind, key: Key) -> float:
     """Delete a child; seconds from the answer to the delete to the sight of the new one."""
-    kind: Kind = random.choice(list(arrivals.uids))
-    key, uid = random.choice(list(arrivals.uids[kind].items()))
+    uid = arrivals.uids[kind][key]
     await stage.kube.delete(kind, *key, uid=uid)
     started = time.monotonic()
     return max(0.0, await arrivals.replaced(kind, key, uid) - started)

@@ -151,9 +151,12 @@ class FaultProxy:
 
 
 def _place(request: web.Request) -> Place | None:
-    if request.method == "GET":
-        return Place.WATCH if request.query.get("watch") == "true" else Place.READ
-    return Place.LEASE if "/leases/" in request.path else Place.WRITE
+    reads, of_lease = request.method == "GET", "/leases/" in request.path
+    if of_lease:
+        return None if reads else Place.LEASE
+    if not reads:
+        return Place.WRITE
+    return Place.WATCH if request.query.get("watch") == "true" else Place.READ
 
 
 def _is_bookmark(line: bytes) -> bool:
