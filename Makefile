@@ -7,7 +7,7 @@ RUN := $(UV) run --locked
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: help demo test bench-operator bench-relay e2e lint format docs page sync
+.PHONY: help demo test bench-operator bench-relay e2e lint format docs page pictures sync
 
 help: ## list what can be typed
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ docs: sync ## write the generated pages anew
 	$(RUN) python deploy/charts/generate.py
 	$(RUN) python docs/generate_relay_settings.py
 	$(RUN) python docs/generate_reasons.py
+
+pictures: sync ## draw the pictures of a terminal anew, from what the program prints
+	PICTURES=1 $(RUN) pytest tests/api/test_pictures.py
 
 sync: $(if $(filter $(TOOLS)/bin/uv,$(UV)),$(TOOLS)/bin/uv)
 	@$(UV) sync --locked --quiet
