@@ -32,6 +32,8 @@ UNLIMITED = {
     "TOKENPLACE_LOG_LEVEL": "INFO",
 }
 PER_NODE = 50
+SOAK_SECONDS = 20.0
+"""Of load between two looks at the memory."""
 
 
 def main(arguments: list[str]) -> None:
@@ -150,7 +152,11 @@ def soaked(program: str, exchanges: int) -> Result:
     done, samples = 0, []
     with relay_process(program=program, **UNLIMITED, **shortly) as relay:
         while done < exchanges:
-            figures = load(relay.url, "trips", {"clients": 8, "nodes": 2, "seconds": 10.0})
+            figures = load(
+                relay.url,
+                "trips",
+                {"clients": 8, "nodes": 2, "seconds": min(SOAK_SECONDS, exchanges / 1000)},
+            )
             done += round(figures["exchanges_per_second"] * figures["seconds"])
             time.sleep(4)
             samples.append({"exchanges": done, "rss_mb": round(relay.memory() / 1e6, 1)})
