@@ -1,37 +1,53 @@
 """The relay's log: one JSON object a line, and one write for all lines of a turn of the loop."""
 
 import asyncio
-import io
 import json
 import logging
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from tokenplace_harness.wait import until
 from tokenplace_relay import logs
 
 
-class Stream(io.BytesIO):
-    """A stream that counts the writes."""
+class Pipe:
+    """A real pipe, as a container has one, with a reader that reads when it is asked."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.writes = 0
+        self._source, self.target = os.pipe()
+        os.set_blocking(self._source, False)
 
-    def flush(self) -> None:
-        self.writes += 1
+    def read(self) -> bytes:
+        """What has come."""
+        found = b""
+        with suppress(BlockingIOError):
+            while part := os.read(self._source, 65536):
+                found += part
+        return found
 
     def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.getvalue().splitlines()]
+        """The same, line by line."""
+        return [json.loads(line) for line in self.read().splitlines()]
+
+    def leave(self) -> None:
+        """Read no more."""
+        os.close(self._source)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self.leave()
+        os.close(self.target)
 
 
-class Closed(Stream):
-    """A stream that nobody reads any more."""
-
-    def flush(self) -> None:
-        super().flush()
-        raise BrokenPipeError
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    found = Pipe()
+    yield found
+    found.close()
 
 
 @pytest.fixture(autouse=True)
@@ -44,57 +60,50 @@ def _root_logger() -> Iterator[None]:
     root.setLevel(level)
 
 
-def test_a_line_names_time_level_component_event_and_fields() -> None:
-    stream = Stream()
-    logs.configure("INFO", stream)
+def test_a_line_names_time_level_component_event_and_fields(pipe: Pipe) -> None:
+    logs.configure("INFO", pipe.target)
     logs.get("relay.test").warning("something", count=3, name="x")
-    (line,) = stream.lines()
+    (line,) = pipe.lines()
     assert line.pop("timestamp").endswith("Z")
     assert line == {
         "level": "warning", "logger": "relay.test", "message": "something", "count": 3, "name": "x",
     }  # fmt: skip
 
 
-def test_lower_levels_are_left_out() -> None:
-    stream = Stream()
-    logs.configure("WARNING", stream)
+def test_lower_levels_are_left_out(pipe: Pipe) -> None:
+    logs.configure("WARNING", pipe.target)
     log = logs.get("relay.test")
     log.debug("a")
     log.info("b")
     log.error("c")
-    assert [line["message"] for line in stream.lines()] == ["c"]
+    assert [line["message"] for line in pipe.lines()] == ["c"]
 
 
-async def test_lines_of_one_turn_leave_in_one_write() -> None:
-    stream = Stream()
-    logs.configure("INFO", stream)
+async def test_lines_of_one_turn_leave_in_one_write(pipe: Pipe) -> None:
+    logs.configure("INFO", pipe.target)
     log = logs.get("relay.test")
     for number in range(5):
         log.info("said", number=number)
-    assert stream.writes == 0
+    assert pipe.read() == b""
     await asyncio.sleep(0)
-    assert stream.writes == 1
-    assert [line["number"] for line in stream.lines()] == [0, 1, 2, 3, 4]
+    assert [line["number"] for line in pipe.lines()] == [0, 1, 2, 3, 4]
 
 
-async def test_a_thread_beside_the_loop_writes_at_once() -> None:
-    stream = Stream()
-    logs.configure("INFO", stream)
+async def test_a_thread_beside_the_loop_writes_at_once(pipe: Pipe) -> None:
+    logs.configure("INFO", pipe.target)
     await asyncio.to_thread(logs.get("relay.test").info, "from a thread")
-    assert [line["message"] for line in stream.lines()] == ["from a thread"]
+    assert [line["message"] for line in pipe.lines()] == ["from a thread"]
 
 
-async def test_what_waits_at_the_end_can_be_written_at_once() -> None:
-    stream = Stream()
-    logs.configure("INFO", stream)
+async def test_what_waits_at_the_end_can_be_written_at_once(pipe: Pipe) -> None:
+    logs.configure("INFO", pipe.target)
     logs.get("relay.test").info("last words")
     logs.flush()
-    assert [line["message"] for line in stream.lines()] == ["last words"]
+    assert [line["message"] for line in pipe.lines()] == ["last words"]
 
 
-async def test_the_request_is_named_in_its_own_task_only() -> None:
-    stream = Stream()
-    logs.configure("INFO", stream)
+async def test_the_request_is_named_in_its_own_task_only(pipe: Pipe) -> None:
+    logs.configure("INFO", pipe.target)
     log = logs.get("relay.test")
 
     async def serve(request_id: str) -> None:
@@ -105,35 +114,72 @@ async def test_the_request_is_named_in_its_own_task_only() -> None:
     await asyncio.gather(serve("one"), serve("two"))
     log.info("between")
     logs.flush()
-    assert [line.get("request_id") for line in stream.lines()] == ["one", "two", None]
+    assert [line.get("request_id") for line in pipe.lines()] == ["one", "two", None]
 
 
-def test_a_closed_stream_harms_nobody() -> None:
-    stream = Closed()
-    logs.configure("INFO", stream)
+async def test_nobody_waits_for_a_slow_reader(pipe: Pipe) -> None:
+    logs.configure("INFO", pipe.target)
+    log, sent = logs.get("relay.test"), 0
+    while 400 * sent < logs.MOST_BYTES:
+        log.info("said", number=sent, text="x" * 150)
+        await asyncio.sleep(0)
+        sent += 1
+    content = pipe.read()
+    assert 0 < content.count(b"\n") < sent, "a pipe holds 64 KiB"
+
+    def is_whole() -> bool:
+        nonlocal content
+        content += pipe.read()
+        return content.count(b"\n") == sent
+
+    await until(is_whole)
+    assert [json.loads(line)["number"] for line in content.splitlines()] == list(range(sent))
+
+
+async def test_what_is_too_much_is_dropped_and_counted(pipe: Pipe) -> None:
+    logs.configure("INFO", pipe.target)
+    log, sent, text = logs.get("relay.test"), 40, "x" * (logs.MOST_BYTES // 20)
+    for _ in range(sent):
+        log.info("said", text=text)
+        await asyncio.sleep(0)
+    content = b""
+
+    def is_told() -> bool:
+        nonlocal content
+        content += pipe.read()
+        return b"lines dropped" in content
+
+    await until(is_told)
+    *said, told = [json.loads(line) for line in content.splitlines()]
+    assert told["level"] == "warning"
+    assert told["count"] == sent - len(said) > 0
+
+
+def test_a_reader_that_is_gone_harms_nobody(pipe: Pipe) -> None:
+    logs.configure("INFO", pipe.target)
+    pipe.leave()
     logs.get("relay.test").info("to nobody")
-    assert stream.writes == 1
+    logs.flush()
 
 
-def test_libraries_are_heard_without_their_words() -> None:
-    stream = Stream()
-    logs.configure("INFO", stream)
+def test_libraries_are_heard_without_their_words(pipe: Pipe) -> None:
+    logs.configure("INFO", pipe.target)
     try:
         int("Hush7")
     except ValueError:
         logging.getLogger("some.library").exception("it said %s", "Hush7")
-    (line,) = stream.lines()
+    content = pipe.read()
+    line = json.loads(content)
     assert (line["logger"], line["level"], line["error"]) == ("some.library", "error", "ValueError")
-    assert b"Hush7" not in stream.getvalue()
+    assert b"Hush7" not in content
 
 
 @pytest.mark.parametrize(
     ("number", "name"), [(1, "debug"), (25, "info"), (35, "warning"), (70, "critical")]
 )
-def test_levels_of_a_library_of_its_own_are_heard_too(number: int, name: str) -> None:
-    stream = Stream()
-    logs.configure("DEBUG", stream)
+def test_levels_of_a_library_of_its_own_are_heard_too(pipe: Pipe, number: int, name: str) -> None:
+    logs.configure("DEBUG", pipe.target)
     logging.getLogger().setLevel(1)
     logging.getLogger("some.library").log(number, "said")
-    (line,) = stream.lines()
+    (line,) = pipe.lines()
     assert line["level"] == name

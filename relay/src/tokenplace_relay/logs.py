@@ -6,13 +6,14 @@ keys, tokens, ids chosen by strangers, or addresses.
 
 import asyncio
 import atexit
-import contextlib
 import hashlib
 import logging
-import sys
+import os
+import select
+import threading
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import BinaryIO, Final
+from typing import Final
 
 import msgspec
 import structlog
@@ -21,50 +22,87 @@ from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 REQUEST_ID: Final[ContextVar[str]] = ContextVar("request_id", default="")
 """In each line that a request causes. Its task has a context of its own, so nothing resets it."""
 
+STDOUT: Final = 1
+MOST_BYTES: Final = 1024 * 1024
+"""Of lines that wait for a slow reader."""
+PATIENCE_SECONDS: Final = 1.0
+"""How long a process that ends, or a thread without a loop, waits for the reader."""
+_PAUSE_SECONDS: Final = 0.02
 _encoder: Final = msgspec.json.Encoder(enc_hook=repr)
 
 
 class Lines:
     """Where lines go: those of one turn of the event loop leave in one write.
 
-    A system call for each line would cost more than all the rest of it.
+    A system call for each line would cost more than all the rest of it. Nothing waits for a reader
+    that is slow: lines are kept meanwhile, up to a bound, then dropped and counted.
     """
 
     def __init__(self) -> None:
-        self.stream: BinaryIO | None = None
-        self._waiting: list[bytes] = []
+        self.dropped = 0
+        self._waiting = bytearray()
+        self._lock = threading.Lock()
+        self.to(STDOUT)
+
+    def to(self, target: int) -> None:
+        """Write to this file descriptor from now on."""
+        self._target = target
+        self._poller = select.poll()
+        self._poller.register(target, select.POLLOUT)
+        self._is_due = False
 
     def msg(self, line: bytes) -> None:
         """Write a line at the end of this turn, or now where no loop runs."""
-        self._waiting.append(line)
-        if len(self._waiting) > 1:
+        if len(self._waiting) > MOST_BYTES:
+            self.dropped += 1
             return
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self.flush()
-        else:
-            loop.call_soon(self.flush)
+        self._waiting += line + b"\n"
+        if not self._is_due:
+            self._flush_soon()
 
     # What structlog calls on the logger that it wraps, by the level of the line.
     debug = info = warning = error = critical = msg
 
-    def flush(self) -> None:
-        """Write what waits; where nobody reads any more, nobody can be told of it."""
-        waiting, self._waiting = self._waiting, []
-        if waiting:
-            stream = self.stream or sys.stdout.buffer
-            with contextlib.suppress(OSError):
-                stream.write(b"\n".join(waiting) + b"\n")
-                stream.flush()
+    def flush(self, patience: float = 0.0) -> None:
+        """Write what the reader has room for; wait for it at most so many seconds each time."""
+        self._is_due = False
+        with self._lock:
+            while self._waiting and self._poller.poll(patience * 1000):
+                self._write_some()
+        if self._waiting and not patience:
+            self._flush_soon(_PAUSE_SECONDS)
+        elif self.dropped:
+            dropped, self.dropped = self.dropped, 0
+            get("tokenplace.relay.logs").warning("lines dropped", count=dropped)
+
+    def _write_some(self) -> None:
+        try:
+            # A pipe that is ready has room for so much, at least.
+            written = os.write(self._target, self._waiting[: select.PIPE_BUF])
+        except OSError:
+            # Where nobody reads any more, nobody can be told of it.
+            written = len(self._waiting)
+        del self._waiting[:written]
+
+    def _flush_soon(self, seconds: float = 0.0) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.flush(PATIENCE_SECONDS)
+            return
+        self._is_due = True
+        if seconds:
+            loop.call_later(seconds, self.flush)
+        else:
+            loop.call_soon(self.flush)
 
 
 _lines: Final = Lines()
 
 
-def configure(level: str, stream: BinaryIO | None = None) -> None:
-    """Send every log line of the process, from `level` on, as JSON to `stream` (stdout)."""
-    _lines.stream = stream
+def configure(level: str, target: int = STDOUT) -> None:
+    """Send every log line of the process, from `level` on, as JSON to a file descriptor."""
+    _lines.to(target)
     structlog.configure(
         processors=[structlog.processors.add_log_level, _render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -77,7 +115,7 @@ def configure(level: str, stream: BinaryIO | None = None) -> None:
 @atexit.register
 def flush() -> None:
     """Write what waits for the end of its turn: there may be no other one."""
-    _lines.flush()
+    _lines.flush(PATIENCE_SECONDS)
 
 
 def get(name: str) -> FilteringBoundLogger:
