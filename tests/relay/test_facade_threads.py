@@ -108,4 +108,4 @@ def test_a_relay_starts_without_the_library() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout))
     assert "tokenplace_relay.facade" in loaded
-    assert not [name for name in loaded if name.startswith(("cryptography", "rich", "structlog"))]
+    assert not [name for name in loaded if name.startswith("cryptography")]
