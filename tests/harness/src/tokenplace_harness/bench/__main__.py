@@ -155,7 +155,7 @@ def soaked(program: str, exchanges: int) -> Result:
             figures = load(
                 relay.url,
                 "trips",
-                {"clients": 8, "nodes": 2, "seconds": min(SOAK_SECONDS, exchanges / 1000)},
+                {"clients": 8, "nodes": 2, "seconds": min(SOAK_SECONDS, 5 + exchanges / 10_000)},
             )
             done += round(figures["exchanges_per_second"] * figures["seconds"])
             time.sleep(4)
