@@ -23,6 +23,7 @@ Right = tuple[str, str]
 """A verb and a resource with its subresource."""
 
 LEFT_BEHIND = "relay-of-another-version"
+STRANGER: Object = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "relay"}}
 EVERYTHING: Object = {
     "gpu": {"mode": "Headless", "addresses": ["192.0.2.1"]},
     "ingress": {"domain": "example.com"},
@@ -112,7 +113,12 @@ def test_roles_of_two_namespaces_are_enough_and_every_right_is_used(
             "--look-seconds=2", kubeconfig=login, namespaces=(namespace, second)
         )
         eventually(operator.leads, seconds=60)
+        # A stranger has a name that the relay needs: every name is looked at.
+        relays.create(STRANGER)
         relays.apply(**EVERYTHING)
+        eventually(lambda: relays.when(Ready="NameTaken"), seconds=60)
+        relays.delete("relay", "serviceaccount")
+        relays.patch({"metadata": {"labels": {"name": "free"}}})
         elsewhere.apply()
         eventually(lambda: relays.when(Ready="True"), seconds=60)
         eventually(lambda: elsewhere.when(Reconciling="True"))
