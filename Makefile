@@ -7,7 +7,7 @@ RUN := $(UV) run --locked
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: help demo test bench-operator bench-relay e2e lint format docs page pictures sync
+.PHONY: help demo test acceptance bench-operator bench-relay e2e lint format docs page pictures sync
 
 help: ## list what can be typed
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -18,6 +18,10 @@ demo: sync ## a relay made by the operator, on a real cluster (ONCE=1: check and
 test: sync ## every test, on real parts (PYTEST_ARGS="tests/unit" for some of them)
 	@$(RUN) tokenplace-cluster build
 	$(RUN) pytest $(PYTEST_ARGS)
+
+acceptance: sync ## the list of what was asked for, on real parts; writes docs/acceptance.md (root)
+	@$(RUN) tokenplace-cluster build
+	TOKENPLACE_ACCEPTANCE_PAGE=docs/acceptance.md $(RUN) pytest tests/acceptance $(PYTEST_ARGS)
 
 e2e: sync ## the tests of a relay in real pods, on your cluster (CONTEXT=name RELAY_IMAGE=... OPERATOR_IMAGE=...)
 	TOKENPLACE_TEST_CONTEXT=$(CONTEXT) $(RUN) pytest tests/node/test_relay_pods.py

@@ -1,11 +1,9 @@
 """The whole path on real pods: a TokenplaceRelay becomes a relay that people can rely on."""
 
 import asyncio
-import http.server
 import json
 import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -21,6 +19,10 @@ from tokenplace_cluster.cluster import Cluster
 from tokenplace_cluster.control_plane import KUBECTL
 from tokenplace_cluster.fixtures import Eventually
 from tokenplace_cluster.forward import forwarded
+from tokenplace_cluster.gpu_server import ANSWER as GPU_ANSWER
+from tokenplace_cluster.gpu_server import HOST as GPU_HOST
+from tokenplace_cluster.gpu_server import PORT as GPU_PORT
+from tokenplace_cluster.gpu_server import gpu_server as serving_gpu
 from tokenplace_relay.client import Client
 from tokenplace_relay.compute_node import ComputeNode
 from tokenplace_relay.envelope import Identity
@@ -28,8 +30,6 @@ from tokenplace_relay.peer import Connection
 
 ROOT = Path(__file__).parents[2]
 MODEL = "qwen3-8b-instruct"
-GPU_HOST = "gpu-box.example.test"
-GPU_PORT = 5015
 READY_SECONDS = 60
 
 Kubectl = Callable[..., str]
@@ -38,23 +38,8 @@ Object = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def gpu_server(cluster: Cluster) -> Iterator[str]:
-    """A stand-in for `server.py` outside the cluster; returns its address."""
-    address = cluster.add_test_address(50)
-    cluster.dns.set_hosts({GPU_HOST: address})
-
-    class Health(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/health" else 404)
-            self.end_headers()
-            self.wfile.write(b"gpu is well")
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer((address, GPU_PORT), Health) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving_gpu(cluster) as address:
         yield address
-        server.shutdown()
 
 
 @pytest.fixture
@@ -109,7 +94,7 @@ def test_gpu_traffic_arrives(
     target = {"host": GPU_HOST} if mode == "ExternalName" else {"addresses": [gpu_server]}
     change(kubectl, {"gpu": {"mode": mode, "port": GPU_PORT, **target}})
     wait_until_ready(kubectl, eventually)
-    assert eventually(lambda: in_pod(kubectl, ASK_GPU)) == "gpu is well"
+    assert eventually(lambda: in_pod(kubectl, ASK_GPU)) == GPU_ANSWER
     environment = json.loads(in_pod(kubectl, ENVIRONMENT))
     named = {"TOKENPLACE_GPU_HOST", "TOKENPLACE_GPU_PORT"} & environment.keys()
     assert named == (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[4]
-NO_COMMANDS = {"yaml", "mermaid", "json"}
+NO_COMMANDS = {"yaml", "mermaid", "json", "output"}
 _FENCE = re.compile(r"^ *```(\w*)$")
 
 

@@ -153,6 +153,6 @@ def eventually() -> Eventually:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give the tests on a cluster the time that a first build takes."""
     for item in items:
-        on_cluster = {"api", "chart", "node"} & set(item.path.parts)
+        on_cluster = {"acceptance", "api", "chart", "node"} & set(item.path.parts)
         if on_cluster and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(FIRST_TIME_SECONDS))

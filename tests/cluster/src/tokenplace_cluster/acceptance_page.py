@@ -1,0 +1,80 @@
+"""docs/acceptance.md: each item of the list, the test that shows it, and what it last saw."""
+
+import datetime as dt
+import os
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tokenplace_cluster.build import GO, HELM_VERSION, KUBERNETES_VERSION
+
+_MODULES: Final = {
+    "Traefik": ("traefik", "github.com/traefik/traefik/v3"),
+    "prometheus-operator": (
+        "prometheus-operator",
+        "github.com/prometheus-operator/prometheus-operator",
+    ),
+    "Prometheus": ("prometheus", "github.com/prometheus/prometheus"),
+}
+"""The folder of tests/cluster/go that builds a part, and the module whose version it has."""
+_HEAD: Final = """\
+# What was asked for, shown on real parts
+
+Written by `make acceptance`. Do not edit.
+
+Each item of the [request](prompts/codex/tokenplace-relay.md), the test that shows it, and what
+that test saw when this page was last written. CI runs the same tests on every change.
+
+The parts are real: a Kubernetes control plane, a node with containerd, Helm, and as pods on it
+Traefik, prometheus-operator and Prometheus. Two things differ from a cluster of yours:
+
+- The certificate is signed by an authority that the test makes, for want of a way out to Let's
+  Encrypt. cert-manager is not run: a Secret with the certificate is there from the start.
+- The network of this node enforces no NetworkPolicy. What the live policies mean is judged by
+  Cyclonus, an evaluator of its own; `.ci/e2e` counts real packets, allowed and denied, on kind.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A test that was run; its docstring is a title, and then what it shows."""
+
+    node_id: str
+    docstring: str
+    seen: str
+
+    @property
+    def title(self) -> str:
+        """The item of the list."""
+        return self.docstring.strip().partition("\n")[0].removesuffix(".")
+
+    @property
+    def about(self) -> str:
+        """What is shown, beyond the title."""
+        return textwrap.dedent(self.docstring.strip().partition("\n")[2]).strip()
+
+
+def render(items: Sequence[Item]) -> str:
+    """The whole page."""
+    return "\n".join([_HEAD, _when(), *map(_section, items)])
+
+
+def _when() -> str:
+    today = dt.datetime.now(dt.UTC).date()
+    parts = [f"Kubernetes {KUBERNETES_VERSION}", f"Helm {HELM_VERSION}"]
+    parts += [f"{name} {_version(*where)}" for name, where in _MODULES.items()]
+    return f"Written on {today}, on {os.cpu_count()} cores, with {', '.join(parts)}.\n"
+
+
+def _version(folder: str, module: str) -> str:
+    found = re.search(rf"\b{re.escape(module)} v(\S+)", (GO / folder / "go.mod").read_text())
+    assert found is not None
+    return found[1]
+
+
+def _section(item: Item) -> str:
+    about = f"{item.about}\n\n" if item.about else ""
+    shown = f"Shown by `{item.node_id}`:"
+    return f"## {item.title}\n\n{about}{shown}\n\n```output\n{item.seen.rstrip()}\n```\n"

@@ -1,0 +1,34 @@
+"""A stand-in for `server.py` outside the cluster, as far as the relay asks it: is it well?"""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from tokenplace_cluster.cluster import Cluster
+
+HOST: Final = "gpu-box.example.test"
+PORT: Final = 5015
+ANSWER: Final = "gpu is well"
+
+
+@contextmanager
+def gpu_server(cluster: Cluster) -> Iterator[str]:
+    """Serve on an address of this machine that pods reach and find as HOST; yields it."""
+    address = cluster.add_test_address(50)
+    cluster.dns.set_hosts({HOST: address})
+    with http.server.ThreadingHTTPServer((address, PORT), _Health) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield address
+        server.shutdown()
+
+
+class _Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/health" else 404)
+        self.end_headers()
+        self.wfile.write(ANSWER.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
