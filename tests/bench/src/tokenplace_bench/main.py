@@ -62,8 +62,8 @@ def bench_operator(
         "ours": lambda: ours.measure(repeats, settings),
     }
     for name in only.split(","):
-        console.print(f"{datetime.now(UTC):%H:%M:%S} measuring: {name}")
-        results["machine"]["load_before"][name] = round(os.getloadavg()[0], 2)
+        load = results["machine"]["load_before"][name] = round(os.getloadavg()[0], 2)
+        console.print(f"{datetime.now(UTC):%H:%M:%S} measuring: {name}, at a load of {load}")
         results[name] = asyncio.run(contenders[name]())
     output.write_text(json.dumps(results, indent=2) + "\n")
     console.print(table(results))
