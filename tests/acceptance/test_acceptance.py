@@ -172,9 +172,9 @@ def test_metrics(stage: Stage, eventually: Eventually, show: Show) -> None:
 
     def scraped() -> Object:
         active = stage.ask_prometheus("targets?state=active")["activeTargets"]
-        (target,) = [one for one in active if one["labels"].get("job") == NAME]
-        assert target["health"] == "up", target["lastError"]
-        return dict(target)
+        found = [one for one in active if one["labels"].get("job") == NAME]
+        assert [one["health"] for one in found] == ["up"], found
+        return dict(found[0])
 
     target = eventually(scraped, seconds=110)
     assert target["scrapePool"] == f"serviceMonitor/{NAME}/{NAME}/0"
@@ -330,8 +330,8 @@ def watch_it_go(stage: Stage, pod: Object) -> tuple[float, float, tuple[int, str
     while (health := ask(f"{address_of(pod)}/healthz")) == (200, "ok"):
         time.sleep(0.05)
     red, name = time.monotonic(), pod["metadata"]["name"]
-    stage.kubectl("wait", "--for=condition=Ready=false", f"pod/{name}", "--timeout=30s")
     assert ask(f"{address_of(pod)}/livez") == (200, "alive")
+    stage.kubectl("wait", "--for=condition=Ready=false", f"pod/{name}", "--timeout=30s")
     stage.kubectl("wait", "--for=delete", f"pod/{name}", "--timeout=60s")
     return red, time.monotonic(), health
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 from tokenplace_cluster import build, images
 from tokenplace_cluster.certificates import Authority
 from tokenplace_cluster.cluster import Cluster
+from tokenplace_cluster.control_plane import KubectlError
 from tokenplace_cluster.helm import CHART, Helm, Object, helm_for
 
 MANIFESTS: Final = Path(__file__).parents[4] / "tests" / "acceptance"
@@ -67,9 +68,15 @@ class Stage:
             yield stage
 
     def kubectl(self, *arguments: str, given: str | None = None) -> str:
-        """Run kubectl as the administrator in the namespace of the release."""
+        """Run kubectl as the administrator in the namespace of the release.
+
+        A failure is a failed assertion, so that it can be waited out.
+        """
         plane = self.cluster.control_plane
-        return plane.kubectl(f"--namespace={NAME}", *arguments, given=given).strip()
+        try:
+            return plane.kubectl(f"--namespace={NAME}", *arguments, given=given).strip()
+        except KubectlError as error:
+            raise AssertionError(str(error)) from error
 
     def read(self, kind: str, name: str = NAME) -> Object:
         """One object of the namespace."""
@@ -111,12 +118,15 @@ class Stage:
         return self.kubectl(*query, "--output=jsonpath={.spec.clusterIP}")
 
     def ask_prometheus(self, path: str) -> Any:  # noqa: ANN401 (JSON)
-        """The data in an answer of Prometheus' HTTP API."""
+        """The data in an answer of Prometheus' HTTP API; none is a failed assertion."""
         query = ("get", "service", "prometheus", f"--namespace={MONITORING}")
         address = self.kubectl(*query, "--output=jsonpath={.spec.clusterIP}")
         url = f"http://{address}:9090/api/v1/{path}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            return json.load(answer)["data"]
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return json.load(answer)["data"]
+        except OSError as error:
+            raise AssertionError(f"Prometheus does not answer: {error}") from error
 
     def _install(self) -> None:
         pair = self.authority.issue("relay", HOST, names=[HOST])
@@ -150,6 +160,8 @@ def _values(relay: str, operator: str) -> Object:
         },
         "serviceMonitor": {"enabled": True, "intervalSeconds": 2, "timeoutSeconds": 2},
         "monitoring": {"prometheusRule": {"enabled": True}},
+        # Longer than the kubelet and we take to see that it is red, on a machine that is busy.
+        "drain": {"delaySeconds": 8},
         "podTemplate": {"env": [{"name": one, "value": "off"} for one in _NO_LIMITS]},
     }
 
