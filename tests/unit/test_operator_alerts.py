@@ -49,7 +49,7 @@ DEPTH = series("workqueue_depth")
 QUICK = series("workqueue_queue_duration_seconds_bucket", 'le="1.0"')
 SLOW = series("workqueue_queue_duration_seconds_bucket", 'le="10.0"')
 ALL = series("workqueue_queue_duration_seconds_bucket", 'le="+Inf"')
-DRIFT = series("drift_total", 'kind="Deployment"')
+CONTESTED = series("contested_children")
 CONFLICTS = series("apply_total", 'kind="Deployment"', 'result="conflict"')
 ANSWERED = series("kube_requests_total", 'method="GET"', 'code="200"')
 BUSY = series("kube_requests_total", 'method="PATCH"', 'code="429"')
@@ -79,7 +79,7 @@ HEALTHY: Given = {
     QUICK: growing(10),
     SLOW: growing(10),
     ALL: growing(10),
-    DRIFT: growing(0),
+    CONTESTED: steady(0),
     CONFLICTS: growing(0),
     ANSWERED: growing(100),
     BUSY: growing(1),
@@ -126,7 +126,7 @@ TROUBLES = {
     "a stalled queue": Trouble(
         "QueueStalled", "critical", 5.5, {OK: growing(0), FAILED: growing(0)}
     ),
-    "drift": Trouble("ChildrenContested", "warning", 16.5, {DRIFT: growing(2)}),
+    "a contest": Trouble("ChildrenContested", "warning", 15, {CONTESTED: steady(1)}),
     "conflicts": Trouble("FieldConflicts", "warning", 16.5, {CONFLICTS: growing(1)}),
     "a busy API server": Trouble("ApiErrors", "warning", 15.5, {BUSY: growing(10)}),
     "a broken API server": Trouble("ApiErrors", "critical", 10.5, {BROKEN: growing(200)}),

@@ -108,9 +108,9 @@ WORK = (
         "TokenplaceOperatorChildrenContested",
         "warning",
         "15m",
-        "sum by (kind) (increase(tokenplace_operator_drift_total$SELECT[15m])) > 5",
+        "max(tokenplace_operator_contested_children$SELECT) > 0",
         "Somebody keeps changing what the operator owns.",
-        "{{ $labels.kind }}: {{ $value | humanize }} times within 15 minutes.",
+        "{{ $value }} children are undone each time they are written.",
     ),
     Alert(
         "TokenplaceOperatorFieldConflicts",

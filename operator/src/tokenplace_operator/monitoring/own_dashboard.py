@@ -91,6 +91,7 @@ PANELS = (
         "short",
         (
             (_increase("drift_total", "kind"), "changed {{kind}}"),
+            (f"max({_P}_contested_children$SELECT)", "contested now"),
             (_increase("pruned_total", "kind"), "pruned {{kind}}"),
             (_increase("resync_missed_deletes_total", "kind"), "missed {{kind}}"),
         ),
