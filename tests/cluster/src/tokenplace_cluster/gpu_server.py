@@ -18,10 +18,21 @@ def gpu_server(cluster: Cluster) -> Iterator[str]:
     """Serve on an address of this machine that pods reach and find as HOST; yields it."""
     address = cluster.add_test_address(50)
     cluster.dns.set_hosts({HOST: address})
-    with http.server.ThreadingHTTPServer((address, PORT), _Health) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with answering(address, PORT):
         yield address
-        server.shutdown()
+
+
+@contextmanager
+def answering(address: str, port: int) -> Iterator[None]:
+    """Listen there until the end of the block; after that, connections are refused."""
+    with http.server.ThreadingHTTPServer((address, port), _Health) as server:
+        serving = threading.Thread(target=server.serve_forever, daemon=True)
+        serving.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            serving.join()
 
 
 class _Health(http.server.BaseHTTPRequestHandler):
