@@ -18,7 +18,7 @@ import yaml
 from tokenplace_cluster import documents
 from tokenplace_cluster.control_plane import KUBECTL, ControlPlane, KubectlError
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.helm import CHART, Helm, Object, Render
+from tokenplace_cluster.helm import CHART, Helm, Object, Render, helm_for
 from tokenplace_cluster.operator_process import OperatorProcess
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -254,6 +254,42 @@ def test_the_addresses_of_the_dns_service_are_open_for_a_cache_that_answers_unde
     blocks = {peer["ipBlock"]["cidr"] for peer in dns["to"] if "ipBlock" in peer}
     assert dns_service
     assert blocks == {"169.254.20.10/32", *(f"{address}/32" for address in dns_service)}
+
+
+@pytest.fixture
+def tenant(plane: ControlPlane, place: str, tmp_path: Path) -> Helm:
+    """Helm as somebody who may do everything in one namespace and nothing elsewhere."""
+    plane.kubectl("apply", "--server-side", f"--filename={CHART / 'crds'}")
+    plane.wait_established(CRD)
+    every_right = ("--verb=*", "--resource=*.*")
+    plane.kubectl("create", "role", "tenant", f"--namespace={place}", *every_right)
+    bound = ("--role=tenant", "--user=tenant")
+    plane.kubectl("create", "rolebinding", "tenant", f"--namespace={place}", *bound)
+    return helm_for(tmp_path, plane.user_kubeconfig("tenant"))
+
+
+@pytest.mark.usefixtures("dns_service")
+def test_a_second_relay_takes_rights_in_its_namespace_only(
+    tenant: Helm, plane: ControlPlane, place: str
+) -> None:
+    arguments = (RELEASE, str(CHART), f"--namespace={place}", "--skip-crds")
+    for verb in ("install", "upgrade"):
+        age(plane)
+        done = tenant(verb, *arguments, values={"operator": {"create": False}})
+        assert done.returncode == 0, done.stderr
+    assert every(plane, place, "jobs") == []
+    assert read(plane, place, "tokenplacerelays", RELEASE)
+
+
+def test_who_may_not_look_for_dns_names_an_address(tenant: Helm, place: str) -> None:
+    arguments = ("install", RELEASE, str(CHART), f"--namespace={place}", "--skip-crds")
+    values: Object = {"operator": {"watchNamespaces": [place]}, "crdUpgrade": {"enabled": False}}
+    done = tenant(*arguments, values=values)
+    assert done.returncode != 0
+    assert 'cannot list resource "services"' in done.stderr
+    values["operator"]["networkPolicy"] = {"dns": {"addresses": ["169.254.20.10"]}}
+    done = tenant(*arguments, values=values)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_upgrade_changes_the_relay_and_runs_no_job_without_need(
