@@ -180,6 +180,11 @@ def test_a_condition_is_good_when_it_tells_of_no_trouble(kind: str, value: str, 
     assert is_good(condition(kind, value, "X", "")) is good
 
 
+def test_what_nobody_asked_for_is_no_trouble() -> None:
+    assert is_good(condition("MonitoringReady", "False", "MonitoringOff", ""))
+    assert not is_good(condition("MonitoringReady", "False", "MonitoringApiMissing", ""))
+
+
 def test_the_table_has_a_line_a_relay_and_no_trailing_space() -> None:
     relays = [summary(relay(READY)), summary(relay(PULLS))]
     lines = written(status.table(relays, NOW, everywhere=True)).splitlines()
@@ -195,7 +200,7 @@ def test_explain_says_whose_turn_it_is_and_what_to_run() -> None:
     found = explain.explanation(relay(PULLS, TAG))
     text = written(explain.text(found))
     assert text.startswith("relay in namespace shop is not Ready\n  ImagePullFailed: Pod relay-x")
-    assert "the operator goes on by itself" in text
+    assert "The operator waits, and goes on by itself" in text
     assert "Next step\n  Check spec.image, pullSecrets" in text
     assert "kubectl -n shop describe pods -l app.kubernetes.io/instance=relay" in text
     assert "ImagePinned is False, TagOnly: Set spec.image.digest." in text

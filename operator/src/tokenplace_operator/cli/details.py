@@ -2,7 +2,7 @@
 
 from tokenplace_operator.cli.observe import Snapshot, last_seen
 from tokenplace_operator.cli.output import pick
-from tokenplace_operator.conditions import Type
+from tokenplace_operator.conditions import Reason, Type
 from tokenplace_operator.kinds import Object
 
 MAX_EVENTS = 6
@@ -51,7 +51,9 @@ def details(snapshot: Snapshot) -> Object:
 
 
 def is_good(condition: Object) -> bool:
-    """Whether a condition tells of no trouble."""
+    """Whether a condition tells of no trouble: as it should be, or about what nobody asked for."""
+    if condition.get("reason") == Reason.MONITORING_OFF:
+        return True
     wanted = "False" if condition["type"] in GOOD_WHEN_FALSE else "True"
     return bool(condition.get("status") == wanted)
 

@@ -100,7 +100,7 @@ def text(found: Object) -> list[Line]:
 _TURNS = {
     "you": "It is your turn: nothing changes until you change something.",
     "operator": "It is the operator's turn: it has not looked at the newest spec.",
-    "cluster": "Nothing to do yet: the operator goes on by itself as soon as the cluster does.",
+    "cluster": "The operator waits, and goes on by itself as soon as the cause is gone.",
 }
 
 

@@ -25,8 +25,8 @@ _CHANGING = (
 
 def draw(command: str, printed: str) -> str:
     """An SVG of a terminal in which somebody typed the command; colours are those of the output."""
-    text = Text("$ ", style="green") + Text(command, style="bold") + Text("\n")
-    text += Text.from_ansi(printed.rstrip("\n"))
+    prompt = Text.assemble(("$ ", "green"), (command, "bold"), "\n")
+    text = prompt + Text.from_ansi(printed.rstrip("\n"))
     width = min(WIDTH, max(line.cell_len for line in text.split()))
     console = Console(
         record=True, width=width, file=StringIO(), force_terminal=True, color_system="truecolor"
