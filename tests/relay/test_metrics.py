@@ -186,3 +186,26 @@ async def test_who_may_scrape(settings: dict[str, str], header: str | None, stat
             assert response.headers["Cache-Control"] == "no-store"
             text = await response.text()
     assert (text == "unauthorized") is (status == 401)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"X-Forwarded-For": "203.0.113.1"},
+        {"X-Forwarded-Host": "relay.example.com"},
+        {"Forwarded": "for=203.0.113.1"},
+        {"X-Forwarded-For": ""},
+    ],
+)
+async def test_without_a_token_nobody_scrapes_through_an_ingress(header: dict[str, str]) -> None:
+    with relay_process() as relay:
+        async with aiohttp.ClientSession(relay.url) as http:
+            await scrape(http)
+            async with http.get("/metrics", headers=header) as response:
+                assert response.status == 401
+
+
+async def test_with_its_token_one_scrapes_through_an_ingress() -> None:
+    with relay_process(TOKENPLACE_METRICS_TOKEN="right") as relay:
+        async with aiohttp.ClientSession(relay.url) as http:
+            await scrape(http, Authorization="Bearer right", **{"X-Forwarded-For": "203.0.113.1"})

@@ -196,7 +196,7 @@ class Config(Bounds):
     metrics_token: str | None = setting(
         None,
         "TOKENPLACE_METRICS_TOKEN",
-        "bearer token of /metrics; unset: open to all; set but empty: closed to all",
+        "bearer token of /metrics; unset: open, but not through an ingress; set but empty: closed",
         secret=True,
     )
     metrics_disabled: bool = setting(False, "TOKENPLACE_METRICS_DISABLED", "refuse /metrics")

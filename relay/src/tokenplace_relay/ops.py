@@ -15,6 +15,8 @@ from tokenplace_relay.upstream import UPSTREAM, Upstream, Verdict
 log = get("tokenplace.relay.ops")
 
 NO_STORE: Final = {"Cache-Control": "no-store"}
+FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host")
+"""What an ingress adds to each request, and nobody outside can take away again."""
 
 
 def routes() -> list[web.RouteDef]:
@@ -105,8 +107,11 @@ def _red(status: str, details: JsonObject) -> web.Response:
 
 
 def _may_scrape(request: web.Request, token: str | None) -> bool:
-    """Open without a token; closed with an empty one, which nobody can have meant as open."""
+    """Without a token open, but not to the world behind an ingress.
+
+    Closed with an empty token, which nobody can have meant as open.
+    """
     if token is None:
-        return True
+        return not any(name in request.headers for name in FORWARDED)
     given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
     return bool(token) and hmac.compare_digest(given, f"Bearer {token}".encode())

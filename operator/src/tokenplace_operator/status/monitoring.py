@@ -6,7 +6,7 @@ from tokenplace_operator.kinds import HTTP_ROUTE, PROMETHEUS_RULE, SERVICE_MONIT
 from tokenplace_operator.status.observed import Observed, Verdict
 
 _OPEN = (
-    " Whoever reaches the relay can read /metrics: "
+    " /metrics is open to whoever reaches the pods past the Ingress: "
     "set monitoring.tokenSecretRef to ask for a token."
 )
 
