@@ -12,6 +12,7 @@ from aiohttp import StreamReader, web
 
 JsonObject = dict[str, Any]
 _encoder: Final = msgspec.json.Encoder(order="sorted")
+_JSON: Final = {"Content-Type": "application/json"}
 SERVER: Final = "tokenplace-relay"
 """What the relay calls itself; its versions are nobody's business."""
 
@@ -50,7 +51,7 @@ class ApiError(Exception):
 def json_response(body: JsonObject, status: int = 200) -> web.Response:
     """Return compact JSON with sorted keys and a final newline."""
     payload = _encoder.encode(body) + b"\n"
-    return web.Response(body=payload, status=status, content_type="application/json")
+    return web.Response(body=payload, status=status, headers=_JSON)
 
 
 class Reading:

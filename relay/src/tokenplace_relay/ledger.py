@@ -64,7 +64,8 @@ class Ledger:
 
     def now(self) -> float:
         """The time on the state's clock, which never goes back."""
-        self._last = max(self._last, self._clock())
+        if (now := self._clock()) > self._last:
+            self._last = now
         return self._last
 
     def live(self) -> Iterator[Request]:

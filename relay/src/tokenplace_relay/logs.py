@@ -11,8 +11,10 @@ import logging
 import os
 import select
 import threading
+import time
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -104,7 +106,7 @@ def configure(level: str, target: int = STDOUT) -> None:
     """Send every log line of the process, from `level` on, as JSON to a file descriptor."""
     _lines.to(target)
     structlog.configure(
-        processors=[structlog.processors.add_log_level, _render],
+        processors=[_render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda: _lines,
         cache_logger_on_first_use=True,
@@ -129,10 +131,10 @@ def fingerprint(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def _render(_logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
+def _render(_logger: WrappedLogger, level: str, event: EventDict) -> bytes:
     line: dict[str, object] = {
-        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
-        "level": event.pop("level"),
+        "timestamp": _timestamp(time.time_ns()),
+        "level": level,
         # structlog has the names `logger` and `event` for itself.
         "logger": event.pop("logger_name"),
         "message": event.pop("event"),
@@ -141,6 +143,18 @@ def _render(_logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
         line["request_id"] = request_id
     line.update(event)
     return _encoder.encode(line)
+
+
+def _timestamp(nanoseconds: int) -> str:
+    """UTC in ISO 8601 to the millisecond."""
+    milliseconds = nanoseconds // 1_000_000
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(number: int) -> str:
+    """What all lines of one second have in common."""
+    return datetime.fromtimestamp(number, UTC).isoformat()[: -len("+00:00")]
 
 
 class _Bridge(logging.Handler):
