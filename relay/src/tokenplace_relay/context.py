@@ -41,26 +41,38 @@ class Context:
 CONTEXT = web.AppKey("context", Context)
 
 
-_OF_REQUEST = web.RequestKey("context", Context)
-_ROUTE = web.RequestKey("route", str)
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the relay a request arrives; the same for all requests of a route."""
+
+    context: Context
+    route: str
+    """The pattern of the router that the path fits, such as `/v1/models/{model}`; else ''."""
+    is_open: bool
+    """Whether scripts of other origins may call it."""
 
 
-def attach(request: web.Request) -> Context:
-    """Look up once what every part of a request's handling asks for: its context and its route."""
-    resource = request.match_info.route.resource
-    request[_ROUTE] = resource.canonical if resource is not None else ""
-    context = request[_OF_REQUEST] = request.app[CONTEXT]
-    return context
+_PLACE = web.RequestKey("place", Place)
+
+
+def attach(request: web.Request, place: Place) -> None:
+    """Tell a request where it arrived, for all that handles it."""
+    request[_PLACE] = place
+
+
+def place_of(request: web.Request) -> Place:
+    """Where a request arrived."""
+    return request[_PLACE]
 
 
 def of(request: web.Request) -> Context:
     """The context of a request."""
-    return request[_OF_REQUEST]
+    return request[_PLACE].context
 
 
 def route_of(request: web.Request) -> str:
-    """The pattern of the router that a path fits, such as `/v1/models/{model}`; else ''."""
-    return request[_ROUTE]
+    """The route of a request."""
+    return request[_PLACE].route
 
 
 async def small_body(request: web.Request) -> JsonObject:

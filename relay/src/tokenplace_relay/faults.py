@@ -39,18 +39,20 @@ class Faults:
             raise ApiError(500, "This failure was asked for by a drill", "injected_fault")
 
 
-def middlewares(config: Config) -> list[Callable[..., Awaitable[web.StreamResponse]]]:
-    """None without a fault; else one, and a warning in the log."""
+def switch(config: Config) -> Callable[[Handler], Handler]:
+    """What goes around each handler: nothing without a fault, else a strike before it."""
     if config.fault_unready:
         log.warning("fault switch is on: /healthz answers 503")
     if not (config.fault_delay or config.fault_error_rate):
-        return []
+        return lambda handler: handler
     faults = Faults(config.fault_delay, config.fault_error_rate)
     log.warning("fault switch is on", delay=faults.delay, error_rate=faults.error_rate)
 
-    @web.middleware
-    async def faulty(request: web.Request, handler: Handler) -> web.StreamResponse:
-        await faults.strike(request.path)
-        return await handler(request)
+    def struck(handler: Handler) -> Handler:
+        async def faulty(request: web.Request) -> web.StreamResponse:
+            await faults.strike(request.path)
+            return await handler(request)
 
-    return [faulty]
+        return faulty
+
+    return struck

@@ -1,0 +1,35 @@
+"""What no other route fits: unknown paths, methods that a path does not know, and OPTIONS."""
+
+from typing import Final
+
+from aiohttp import web
+
+from tokenplace_relay import cors
+
+REST: Final = "/{rest:.*}"
+
+
+def routes() -> list[web.RouteDef]:
+    """Every path and method; it must be added last."""
+    return [web.route("*", REST, unknown)]
+
+
+async def unknown(request: web.Request) -> web.StreamResponse:
+    """Say what may be sent to a path, or that there is nothing."""
+    if request.method == "OPTIONS" and cors.is_open(request.path):
+        return web.Response(status=204, headers=cors.PREFLIGHT)
+    allowed = await _allowed(request)
+    if not allowed:
+        raise web.HTTPNotFound
+    if request.method != "OPTIONS":
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+    return web.Response(headers={"Allow": ", ".join(sorted({*allowed, "OPTIONS"}))})
+
+
+async def _allowed(request: web.Request) -> set[str]:
+    """The methods of the other routes that fit the path."""
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        if resource is not request.match_info.route.resource:
+            allowed |= (await resource.resolve(request))[1]
+    return allowed
