@@ -1,0 +1,37 @@
+"""Every link from one page of this repository to a file of it leads somewhere."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = subprocess.run(
+    ["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
+).stdout.split()
+LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
+
+
+def targets(page: str) -> list[str]:
+    found = [match[1] for match in LINK.finditer((ROOT / page).read_text())]
+    return [one for one in found if "://" not in one and not one.startswith("mailto:")]
+
+
+def test_there_are_links() -> None:
+    assert len(targets("README.md")) > 20
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_to_a_file(page: str) -> None:
+    # This one becomes deploy/charts/tokenplace-relay/README.md.
+    folder = (ROOT / page.replace("charts/README.head", "charts/tokenplace-relay/README")).parent
+    assert [one for one in targets(page) if not (folder / one).exists()] == []
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    """To those of docs/ itself; folders below have a page that leads to them."""
+    text = (ROOT / "README.md").read_text()
+    pages = [one for one in PAGES if re.fullmatch(r"docs/[^/]+\.md", one)]
+    assert len(pages) > 15
+    assert [one for one in pages if f"({one})" not in text] == []
