@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 NODE_PROGRAMS: Final[Mapping[str, str]] = {
@@ -21,10 +22,15 @@ NODE_PROGRAMS: Final[Mapping[str, str]] = {
     "mount": "mount",
     "/usr/lib/cni/bridge": "containernetworking-plugins",
 }
-"""The program (a name on PATH, or a path) -> the package that brings it."""
+"""The program (a name on PATH, or the path of a file) -> the package that brings it."""
 
 PUBLISH_PROGRAMS: Final[Mapping[str, str]] = {"skopeo": "skopeo"}
-IMAGE_PROGRAMS: Final[Mapping[str, str]] = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+IMAGE_PROGRAMS: Final[Mapping[str, str]] = {
+    "buildah": "buildah",
+    "mmdebstrap": "mmdebstrap",
+    # What is signed by Debian is checked with this; Ubuntu does not have it from the start.
+    "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
+}
 
 # A root shell without the sbin directories would miss what is there.
 SEARCH_PATH: Final = os.pathsep.join(
@@ -38,13 +44,13 @@ class MissingPackagesError(RuntimeError):
 
 def missing_packages(programs: Mapping[str, str]) -> list[str]:
     """The packages whose programs are not on this machine, each once, in a stable order."""
-    return sorted(
-        {
-            package
-            for program, package in programs.items()
-            if shutil.which(program, path=SEARCH_PATH) is None
-        }
-    )
+    return sorted({package for program, package in programs.items() if not _is_there(program)})
+
+
+def _is_there(program: str) -> bool:
+    if program.startswith("/"):
+        return Path(program).exists()
+    return shutil.which(program, path=SEARCH_PATH) is not None
 
 
 def require_packages(programs: Mapping[str, str]) -> list[str]:
