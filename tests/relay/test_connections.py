@@ -298,6 +298,19 @@ async def test_pipelined_calls_are_answered_in_order() -> None:
         assert found.index(b"404 Not Found") > found.rindex(b"200 OK")
 
 
+@pytest.mark.parametrize("size", [10, 2_000, 300_000])
+async def test_more_pipelined_bodies_than_wait_in_a_row_are_all_read(size: int) -> None:
+    body = {"client_public_key": "client", "server_public_key": "nobody", "cipherkey": "k"}
+    call = http("requests", {**body, "ciphertext": "c" * size, "iv": "i"})
+    last = b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    async with inside(real_time=True) as relay, connected(relay) as eager:
+        sending = asyncio.create_task(send(eager, call * 100 + last))
+        found = await read_all(eager)
+        await sending
+    assert found.count(b"HTTP/1.1 404 Not Found") == 100
+    assert found.count(b"HTTP/1.1 200 OK") == 1
+
+
 async def test_connection_beyond_the_bound_is_told_so() -> None:
     async with inside(real_time=True, max_connections=8) as relay:
         assert (await relay.call("GET", "/livez")).status == 200

@@ -129,6 +129,11 @@ class Connection(RequestHandler):
             self._head_late.cancel()
             self._head_late = None
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on where reading was paused; aiohttp asks for it after each body, paused or not."""
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
+
     def _break_body(self) -> None:
         """End the wait for a body whose next part is not HTTP: aiohttp would let it time out."""
         reading = self._current_request

@@ -12,7 +12,8 @@ from aiohttp import StreamReader, web
 
 JsonObject = dict[str, Any]
 _encoder: Final = msgspec.json.Encoder(order="sorted")
-_JSON: Final = {"Content-Type": "application/json"}
+_TYPE: Final = "application/json"
+_JSON: Final = {"Content-Type": _TYPE}
 SERVER: Final = "tokenplace-relay"
 """What the relay calls itself; its versions are nobody's business."""
 
@@ -106,9 +107,11 @@ async def read_object(
 
 async def read_body(request: web.Request, limit: int, seconds: float, reading: Reading) -> bytes:
     """Return the body of a call with JSON; raises ApiError as read_object does."""
-    if request.content_type != "application/json":
+    headers = request.headers
+    # Most send the bare type, which needs no parser.
+    if headers.get("Content-Type") != _TYPE and request.content_type != _TYPE:
         raise ApiError(415, "Content-Type must be application/json")
-    if request.headers.get("Content-Encoding", "identity") != "identity":
+    if headers.get("Content-Encoding", "identity") != "identity":
         raise ApiError(415, "Content-Encoding must be identity")
     size = request.content_length
     if (size or 0) > limit:
