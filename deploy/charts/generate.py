@@ -193,7 +193,7 @@ def readme() -> str:
 
 
 def value_rows() -> list[tuple[str, str, str]]:
-    """Dotted name, default and comment of every value that is set in values.yaml."""
+    """Dotted name, default and comment of every value that has one; it stands for all below."""
     text = (CHART / "values.yaml").read_text()
     defaults = yaml.safe_load(text)
     rows: list[tuple[str, str, str]] = []
@@ -208,7 +208,7 @@ def value_rows() -> list[tuple[str, str, str]]:
             default = defaults
             for name in path:
                 default = default[name]
-            if not isinstance(default, dict) or not default or comment:
+            if comment:
                 rows.append((".".join(path), f"`{json.dumps(default)}`", comment))
             comment = ""
     return rows

@@ -289,9 +289,22 @@ def test_the_schema_knows_every_field_of_the_kind() -> None:
 
 
 def test_the_readme_lists_every_value() -> None:
-    text = (CHART / "README.md").read_text()
-    for name in ("image.digest", "gpuExternalName.mode", "operator.watchNamespaces", "autoscaling"):
-        assert f"| `{name}` |" in text
+    """By itself, or by the one that it is part of."""
+    rows = re.findall(
+        r"^\| `([\w.]+)` \| `.+` \| \S.* \|$", (CHART / "README.md").read_text(), re.MULTILINE
+    )
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    names = list(leaves(values))
+    assert "operator.resources.limits.cpu" in names
+    assert [one for one in names if not any(f"{one}.".startswith(f"{row}.") for row in rows)] == []
+
+
+def leaves(values: Object, above: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{above}{name}.")
+        else:
+            yield above + name
 
 
 def test_artifact_hub_is_told_what_is_in_it() -> None:
