@@ -186,6 +186,17 @@ def test_every_object_is_taken_by_the_api_server(
             )  # fmt: skip
 
 
+def test_the_examples_that_artifact_hub_shows_are_taken(plane: ControlPlane, place: str) -> None:
+    plane.kubectl("apply", "--server-side", f"--filename={CHART / 'crds'}")
+    plane.wait_established(CRD)
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    examples = yaml.safe_load(chart["annotations"]["artifacthub.io/crdsExamples"])
+    assert examples
+    for one in examples:
+        strict = ("create", "--dry-run=server", "--validate=strict", f"--namespace={place}")
+        plane.kubectl(*strict, "--filename=-", given=json.dumps(one))
+
+
 @pytest.fixture(params=["everywhere", "one namespace"])
 def operator(
     request: pytest.FixtureRequest, plane: ControlPlane, place: str, run: Run, tmp_path: Path

@@ -1,4 +1,4 @@
-"""Every link from one page of this repository to a file of it leads somewhere."""
+"""Every link from one page to a file of this repository, and every file named, leads somewhere."""
 
 import re
 import subprocess
@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = subprocess.run(
     ["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
 ).stdout.split()
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 
@@ -35,3 +36,9 @@ def test_the_readme_leads_to_every_page() -> None:
     pages = [one for one in PAGES if re.fullmatch(r"docs/[^/]+\.md", one)]
     assert len(pages) > 15
     assert [one for one in pages if f"({one})" not in text] == []
+
+
+def test_every_file_that_the_architecture_names_is_there() -> None:
+    named = re.findall(r"`((?:operator|relay|tests|deploy|docs)/[\w./-]+)`", ARCHITECTURE)
+    assert len(named) > 40
+    assert [one for one in named if not (ROOT / one).exists()] == []
