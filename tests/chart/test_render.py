@@ -96,6 +96,27 @@ def test_a_domain_asks_for_an_ingress_with_a_certificate(render: Render) -> None
     assert one(render({"ingress": ingress}), "TokenplaceRelay")["spec"]["ingress"] == ingress
 
 
+@pytest.mark.parametrize(
+    ("ingress", "wanted"),
+    [
+        ({"domain": "example.com"}, "https://relay.example.com"),
+        ({"hosts": ["a.example.com"], "tls": {"secretName": "own"}}, "https://a.example.com"),
+        ({"domain": "example.com", "tls": {"enabled": False}}, "http://relay.example.com"),
+        ({"domain": "example.com", "enabled": False}, "port-forward"),
+        ({}, "port-forward"),
+    ],
+)
+def test_the_notes_tell_where_the_relay_will_be(
+    ingress: Object, wanted: str, offline: Helm
+) -> None:
+    release = ("install", "tokenplace", str(CHART), "--dry-run=client")
+    done = offline(*release, values={"ingress": ingress})
+    assert done.returncode == 0, done.stderr
+    notes = done.stdout.partition("\nNOTES:\n")[2]
+    assert wanted in notes
+    assert ("Point the DNS name" in notes) == ("://" in wanted)
+
+
 def test_monitoring_is_off_until_it_is_asked_for(render: Render) -> None:
     assert "ServiceMonitor" not in kinds(render())
     assert "monitoring" not in one(render(), "TokenplaceRelay")["spec"]
