@@ -71,7 +71,8 @@ def _when() -> str:
 def _version(folder: str, module: str) -> str:
     found = re.search(rf"\b{re.escape(module)} v(\S+)", (GO / folder / "go.mod").read_text())
     assert found is not None
-    return found[1]
+    # Prometheus is a module of version 0.316.0 where it is 3.16.0.
+    return re.sub(r"^0\.3(\d\d)\.", lambda zero: f"3.{int(zero[1])}.", found[1])
 
 
 def _section(item: Item) -> str:
