@@ -233,6 +233,15 @@ def test_ci_is_what_anyone_can_run() -> None:
     assert run.endswith("bash .ci/run")
 
 
+def test_ci_keeps_the_programs_and_not_the_images() -> None:
+    found = steps("ci", "test")
+    kept = found[position(found, "actions/cache")]["with"]["path"].splitlines()
+    folder = "${{ github.workspace }}/.cache/tokenplace"
+    assert kept == [folder + "/*", "!" + folder + "/images"]
+    (run,) = [one["run"] for one in found if ".ci/run" in one.get("run", "")]
+    assert 'TOKENPLACE_CACHE_DIR="$GITHUB_WORKSPACE/.cache/tokenplace"' in run
+
+
 def test_e2e_runs_on_the_oldest_and_the_newest_kubernetes() -> None:
     matrix = workflow("e2e")["jobs"]["kind"]["strategy"]["matrix"]["include"]
     assert [one["kubernetes"] for one in matrix] == supported()
