@@ -30,14 +30,16 @@ MOST_BYTES: Final = 1024 * 1024
 PATIENCE_SECONDS: Final = 1.0
 """How long a process that ends, or a thread without a loop, waits for the reader."""
 _PAUSE_SECONDS: Final = 0.02
+_GATHER_SECONDS: Final = 0.005
 _encoder: Final = msgspec.json.Encoder(enc_hook=repr)
 
 
 class Lines:
-    """Where lines go: those of one turn of the event loop leave in one write.
+    """Where lines go: those of 5 ms leave together.
 
-    A system call for each line would cost more than all the rest of it. Nothing waits for a reader
-    that is slow: lines are kept meanwhile, up to a bound, then dropped and counted.
+    A system call for each line would cost more than all the rest of it, and wake the reader.
+    Nothing waits for a reader that is slow: lines are kept meanwhile, up to a bound, then dropped
+    and counted.
     """
 
     def __init__(self) -> None:
@@ -51,23 +53,24 @@ class Lines:
         self._target = target
         self._poller = select.poll()
         self._poller.register(target, select.POLLOUT)
-        self._is_due = False
+        self._due_in: asyncio.AbstractEventLoop | None = None
+        """The loop that will write what waits."""
 
     def msg(self, line: bytes) -> None:
-        """Write a line at the end of this turn, or now where no loop runs."""
+        """Write a line soon, or now where no loop runs."""
         if len(self._waiting) > MOST_BYTES:
             self.dropped += 1
             return
         self._waiting += line + b"\n"
-        if not self._is_due:
-            self._flush_soon()
+        if self._due_in is None or self._due_in.is_closed():
+            self._flush_soon(_GATHER_SECONDS)
 
     # What structlog calls on the logger that it wraps, by the level of the line.
     debug = info = warning = error = critical = msg
 
     def flush(self, patience: float = 0.0) -> None:
         """Write what the reader has room for; wait for it at most so many seconds each time."""
-        self._is_due = False
+        self._due_in = None
         with self._lock:
             while self._waiting and self._poller.poll(patience * 1000):
                 self._write_some()
@@ -86,17 +89,14 @@ class Lines:
             written = len(self._waiting)
         del self._waiting[:written]
 
-    def _flush_soon(self, seconds: float = 0.0) -> None:
+    def _flush_soon(self, seconds: float) -> None:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             self.flush(PATIENCE_SECONDS)
             return
-        self._is_due = True
-        if seconds:
-            loop.call_later(seconds, self.flush)
-        else:
-            loop.call_soon(self.flush)
+        self._due_in = loop
+        loop.call_later(seconds, self.flush)
 
 
 _lines: Final = Lines()
@@ -116,7 +116,7 @@ def configure(level: str, target: int = STDOUT) -> None:
 
 @atexit.register
 def flush() -> None:
-    """Write what waits for the end of its turn: there may be no other one."""
+    """Write what waits for its time: it may never come."""
     _lines.flush(PATIENCE_SECONDS)
 
 
