@@ -86,7 +86,13 @@ async def test_lines_of_a_moment_leave_in_one_write(pipe: Pipe) -> None:
         log.info("said", number=number)
     assert pipe.read() == b""
     found: list[dict[str, Any]] = []
-    await until(lambda: bool(found.extend(pipe.lines()) or found))
+
+    def have_come() -> bool:
+        nonlocal found
+        found = pipe.lines()
+        return bool(found)
+
+    await until(have_come)
     assert [line["number"] for line in found] == [0, 1, 2, 3, 4]
 
 
