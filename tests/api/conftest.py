@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 import yaml
@@ -16,6 +16,7 @@ from tokenplace_cluster.control_plane import KUBECTL, ControlPlane
 from tokenplace_cluster.fake_kubelet import FakeKubelet
 from tokenplace_cluster.fixtures import Eventually
 from tokenplace_cluster.operator_process import OperatorProcess, Operators
+from tokenplace_cluster.relays import Relays
 
 BIN = Path(sys.executable).parent
 
@@ -93,3 +94,23 @@ def plugin(control_plane: ControlPlane, namespace: str, crd: str, tmp_path: Path
         )
 
     return run
+
+
+@pytest.fixture
+def taken(relays: Relays) -> dict[str, Any]:
+    """A Service of a release of upstream's chart, with the name that the relay needs."""
+    labels = {
+        "app.kubernetes.io/managed-by": "Helm",
+        "app.kubernetes.io/instance": "relay",
+        "app.kubernetes.io/name": "tokenplace",
+        "helm.sh/chart": "tokenplace-0.1.4",
+    }
+    relays.write(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "relay", "labels": labels},
+            "spec": {"ports": [{"name": "http", "port": 80}], "selector": {"app": "theirs"}},
+        }
+    )
+    return relays.read("relay", "service")

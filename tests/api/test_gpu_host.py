@@ -25,6 +25,7 @@ from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.observe import Observer
 from tokenplace_operator.reconcile import Reconciler
 from tokenplace_operator.report import Reporter
+from tokenplace_operator.retries import Retries
 from tokenplace_operator.store import Store
 from tokenplace_operator.upstream import UpstreamProbe
 from tokenplace_operator.wiring import utc_now
@@ -62,7 +63,7 @@ class Life:
         reporter = Reporter(self.kube, self.store, Recorder(self.kube, utc_now), clock, metrics)
         contests = Contests(clock, metrics)
         self.reconciler = Reconciler(
-            self.kube, self.store, metrics, observer, reporter, contests, utc_now
+            self.kube, self.store, metrics, observer, reporter, contests, Retries(clock), utc_now
         )
 
     async def lookup(self, _: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -30,14 +30,11 @@ from tokenplace_operator.kube_errors import Forbidden, Invalid, NotFound
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.observe import Observer, Reader
 from tokenplace_operator.report import Reporter, StatusWriter
+from tokenplace_operator.retries import Retries
 from tokenplace_operator.store import Store
 
 POLL_SECONDS = 5.0
 """Pods are not watched; while a rollout goes on their state is read this often."""
-FIRST_RETRY_SECONDS = 5.0
-LAST_RETRY_SECONDS = 300.0
-"""A quota may be lifted, and a stranger's name get free, without an event for us; each time in vain
-doubles the wait."""
 
 
 class Api(Getter, Reader, Server, Writer, StatusWriter, EventWriter, Protocol):
@@ -61,14 +58,14 @@ class Reconciler:
     observer: Observer
     reporter: Reporter
     contests: Contests
+    retries: Retries
     now: Callable[[], datetime]
-    _refusals: dict[Key, int] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> Result:
         """Bring children and status of one relay up to date; raises KubeError to be retried."""
         obj = self.store.get(RELAY, key)
         if obj is None or "deletionTimestamp" in obj["metadata"]:
-            self._refusals.pop(key, None)
+            self.retries.forget(key)
             return Result()  # The garbage collector takes the children.
         try:
             relay = parse(obj)
@@ -164,21 +161,21 @@ class Reconciler:
             return 0.0
         unsettled = not statuses.is_settled(seen.deployment, relay.replicas)
         rolling = unsettled and seen.deployment is not None
+        retry = self._retry_seconds(key, seen)
         wishes = (
             (POLL_SECONDS, rolling or self.observer.upstreams.is_asking(key)),
-            (self._retry_seconds(key, seen), bool(seen.refusal or seen.plan.blocked)),
+            (retry or 0.0, retry is not None),
             (REFRESH_SECONDS, relay.gpu.mode is not GpuMode.NONE),
             *((one.seconds, True) for one in seen.contested),
             (seen.certificate.seconds if seen.certificate else 0.0, seen.certificate is not None),
         )
         return min((seconds for seconds, wanted in wishes if wanted), default=None)
 
-    def _retry_seconds(self, key: Key, seen: statuses.Observed) -> float:
-        if not (seen.refusal or seen.plan.blocked):
-            self._refusals.pop(key, None)
-            return 0.0
-        times = self._refusals[key] = self._refusals.get(key, 0) + 1
-        return min(FIRST_RETRY_SECONDS * 2.0 ** min(times - 1, 10), LAST_RETRY_SECONDS)
+    def _retry_seconds(self, key: Key, seen: statuses.Observed) -> float | None:
+        if seen.refusal or seen.plan.blocked:
+            return self.retries.seconds(key)
+        self.retries.forget(key)
+        return None
 
     def _of_invalid(self, obj: Object, error: SpecError) -> Object:
         generation = obj["metadata"].get("generation", 0)

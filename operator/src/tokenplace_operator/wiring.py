@@ -21,6 +21,7 @@ from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.observe import Observer
 from tokenplace_operator.reconcile import Api, Reconciler
 from tokenplace_operator.report import Reporter
+from tokenplace_operator.retries import Retries
 from tokenplace_operator.store import Store
 from tokenplace_operator.upstream import UpstreamProbe
 from tokenplace_operator.watch import Intake
@@ -76,8 +77,9 @@ def reconciler(
         cluster_nameservers(),
     )
     reporter = Reporter(kube, store, Recorder(kube, utc_now), clock, metrics)
-    contests = Contests(clock, metrics)
-    return Reconciler(kube, store, metrics, observer, reporter, contests, utc_now).reconcile
+    contests, retries = Contests(clock, metrics), Retries(clock)
+    made = Reconciler(kube, store, metrics, observer, reporter, contests, retries, utc_now)
+    return made.reconcile
 
 
 def utc_now() -> datetime:
