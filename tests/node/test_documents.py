@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def chart(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 
 @pytest.fixture(scope="module")
-def shell(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def shell(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of a person's terminal: kubectl, Helm, and this cluster."""
     home = tmp_path_factory.mktemp("home")
     programs = home / "bin"
@@ -67,7 +68,11 @@ def shell(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     for name, path in tools.items():
         (programs / name).symlink_to(path)
     search = f"{programs}{os.pathsep}{os.environ['PATH']}"
-    return {"PATH": search, "HOME": str(home), "KUBECONFIG": str(cluster.kubeconfig)}
+    environment = {"PATH": search, "HOME": str(home), "KUBECONFIG": str(cluster.kubeconfig)}
+    yield environment
+    # Two operators that watch every namespace would contest each other's children.
+    leave = ["helm", "uninstall", "tokenplace", "--namespace=tokenplace", "--ignore-not-found"]
+    subprocess.run([*leave, "--wait"], env=environment, check=True)
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,7 @@ def test_nothing_is_left_after_a_stop(tmp_path: Path, eventually: Eventually) ->
         assert new_since(before)["links"], "the snapshot does not see a running cluster"
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=150) == 0
     eventually(lambda: assert_nothing_new_since(before))
 
 
@@ -123,7 +123,7 @@ def test_nothing_is_left_after_an_interrupt(
     before = traces()
     with driver(tmp_path) as process:
         process.send_signal(signal.Signals[name])
-        process.wait(timeout=60)
+        process.wait(timeout=150)
     eventually(lambda: assert_nothing_new_since(before))
 
 
