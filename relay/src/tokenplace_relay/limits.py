@@ -17,8 +17,6 @@ _CHARGED: Final = web.RequestKey("charged", list[Charge])
 async def limited(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer a call, or raise ApiError 429 when its caller asks too often."""
     quota, route = of(request).quota, route_of(request)
-    if not quota.counts(route):
-        return await handler(request)
     address = quota.address(request.remote, request.headers.getall("X-Forwarded-For", ()))
     if quota.is_for_nodes(route) and tokens.registration_token(request) is not None:
         request[_CHARGED] = quota.of_node(route, address)
