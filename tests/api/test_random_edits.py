@@ -11,8 +11,8 @@ from tokenplace_cluster.fixtures import Eventually
 from tokenplace_cluster.relays import Object, Relays
 from tokenplace_operator import desired
 from tokenplace_operator.api import parse
-from tokenplace_operator.apply import is_subset
 from tokenplace_operator.dns_servers import cluster_nameservers
+from tokenplace_operator.drift import is_subset
 from tokenplace_operator.facts import Facts
 
 KINDS = "serviceaccount,deployment,service,ingress,networkpolicy,endpointslice,configmap"

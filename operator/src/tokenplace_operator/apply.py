@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from tokenplace_operator.contests import Contests, undone
 from tokenplace_operator.desired.metadata import APPLIED_HASH
+from tokenplace_operator.drift import is_subset
 from tokenplace_operator.kinds import DEPLOYMENT, Key, Kind, Object, key_of, of
 from tokenplace_operator.kube_errors import Conflict, FieldConflict, Invalid, KubeError
 from tokenplace_operator.metrics import Metrics
@@ -160,33 +161,6 @@ def _holder(live: Object) -> str:
 
 def _hash(obj: Object) -> str:
     return str(obj["metadata"].get("annotations", {}).get(APPLIED_HASH, ""))
-
-
-def is_subset(desired: Any, live: Any) -> bool:  # noqa: ANN401 (JSON of any shape)
-    """Whether live says all that desired says; the server and others may have added more.
-
-    Lists of objects compare item by item in order, since the server keeps the order that we
-    apply; lists that belong to others as well (ownerReferences) may hold more.
-    """
-    if isinstance(desired, dict):
-        return isinstance(live, dict) and all(
-            is_subset(value, live.get(name)) for name, value in desired.items()
-        )
-    if isinstance(desired, list):
-        return _is_sublist(desired, live)
-    return bool(desired == live) or (live is None and desired in ("", False))
-
-
-def _is_sublist(desired: list[Any], live: object) -> bool:
-    if not desired:
-        return not live
-    if not isinstance(live, list):
-        return False
-    if len(live) == len(desired):
-        return all(is_subset(want, have) for want, have in zip(desired, live, strict=True))
-    # Somebody added items of their own: ours must still be there.
-    mergeable = all(isinstance(one, dict) and ("name" in one or "uid" in one) for one in desired)
-    return mergeable and all(any(is_subset(want, have) for have in live) for want in desired)
 
 
 OnConflict = Callable[[Object, tuple[FieldConflict, ...]], Awaitable[None]]

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from tokenplace_operator.drift import first_difference
 from tokenplace_operator.kinds import Key, Kind, Object
 from tokenplace_operator.kube_errors import FieldConflict
 from tokenplace_operator.metrics import Metrics
@@ -117,17 +118,4 @@ def undone(desired: Object, live: Object | None, conflicts: tuple[FieldConflict,
         return ", ".join(named)
     if live is None:
         return "it is deleted"
-    return f"{_first_difference(desired, live) or 'a field'} is changed"
-
-
-def _first_difference(desired: object, live: object, path: str = "") -> str:
-    if isinstance(desired, dict) and isinstance(live, dict):
-        parts = ((f".{name}", value, live.get(name)) for name, value in desired.items())
-    elif isinstance(desired, list) and isinstance(live, list) and len(desired) == len(live):
-        pairs = enumerate(zip(desired, live, strict=True))
-        parts = ((f"[{at}]", want, have) for at, (want, have) in pairs)
-    else:
-        same = desired == live or (live is None and desired in ("", False))
-        return "" if same else path
-    found = (_first_difference(want, have, path + part) for part, want, have in parts)
-    return next(filter(None, found), "")
+    return f"{first_difference(desired, live) or 'a field'} is changed"

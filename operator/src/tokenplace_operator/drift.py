@@ -1,0 +1,48 @@
+"""Whether a live object still says what was applied, and where it does not."""
+
+from typing import Any
+
+
+def is_subset(desired: Any, live: Any) -> bool:  # noqa: ANN401 (JSON of any shape)
+    """Whether live says all that desired says; the server and others may have added more.
+
+    Lists of objects compare item by item in order, since the server keeps the order that we
+    apply; lists that belong to others as well (ownerReferences) may hold more.
+    """
+    if isinstance(desired, dict):
+        return isinstance(live, dict) and all(
+            is_subset(value, live.get(name)) for name, value in desired.items()
+        )
+    if isinstance(desired, list):
+        return _is_sublist(desired, live)
+    return _is_same(desired, live)
+
+
+def first_difference(desired: object, live: object, path: str = "") -> str:
+    """The path of a field that is not as desired, `.spec.ports[0].port`; empty when none is."""
+    if isinstance(desired, dict) and isinstance(live, dict):
+        parts = ((f".{name}", value, live.get(name)) for name, value in desired.items())
+    elif isinstance(desired, list) and isinstance(live, list) and len(desired) == len(live):
+        pairs = enumerate(zip(desired, live, strict=True))
+        parts = ((f"[{at}]", want, have) for at, (want, have) in pairs)
+    else:
+        return "" if _is_same(desired, live) else path
+    found = (first_difference(want, have, path + part) for part, want, have in parts)
+    return next(filter(None, found), "")
+
+
+def _is_sublist(desired: list[Any], live: object) -> bool:
+    if not desired:
+        return not live
+    if not isinstance(live, list):
+        return False
+    if len(live) == len(desired):
+        return all(is_subset(want, have) for want, have in zip(desired, live, strict=True))
+    # Somebody added items of their own: ours must still be there.
+    mergeable = all(isinstance(one, dict) and ("name" in one or "uid" in one) for one in desired)
+    return mergeable and all(any(is_subset(want, have) for have in live) for want in desired)
+
+
+def _is_same(desired: object, live: object) -> bool:
+    """The server leaves out what is empty or false."""
+    return desired == live or (live is None and desired in ("", False))
