@@ -41,6 +41,11 @@ class Conflict(KubeError):  # noqa: N818 (named as the API names them)
 class NotFound(KubeError):  # noqa: N818 (named as the API names them)
     """404: no such object, or no such kind."""
 
+    @property
+    def knows_kind(self) -> bool:
+        """Whether only the object is missing: its name is in quotes, of an unknown kind nothing."""
+        return '"' in self.message
+
 
 class Invalid(KubeError):  # noqa: N818 (named as the API names them)
     """400 or 422: the object breaks a rule; a retry does not help."""

@@ -1,12 +1,12 @@
 """`kubectl tokenplace adopt`: from a Helm release of upstream's charts to the operator."""
 
-import sys
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from tokenplace_operator.api import Relay
+from tokenplace_operator.cli.asking import confirm
 from tokenplace_operator.cli.connection import (
     Cluster,
     Context,
@@ -16,8 +16,8 @@ from tokenplace_operator.cli.connection import (
     Where,
     connected,
 )
-from tokenplace_operator.cli.documents import parse_file, read_relays
-from tokenplace_operator.cli.exits import CliError, Exit, finish
+from tokenplace_operator.cli.documents import parse_file, read_relay
+from tokenplace_operator.cli.exits import Exit, finish
 from tokenplace_operator.cli.handover.found import Found, look
 from tokenplace_operator.cli.handover.plan import Plan, plan
 from tokenplace_operator.cli.handover.run import Runner
@@ -75,7 +75,7 @@ async def _adopt(
         done: list[str] = []
         if not (todo.problems or todo.is_empty or dry_run):
             if not sure:
-                _confirm(relay)
+                confirm(f"Hand all this over to {relay.name}?")
             timeout, drain = limits
             await Runner(cluster.kube, todo, _teller(done, output), timeout, drain).carry_out(
                 obj, relay
@@ -87,11 +87,8 @@ async def _adopt(
 
 
 def _read(filename: str, cluster: Cluster) -> tuple[Object, Relay]:
-    relays = read_relays(filename, cluster.namespace)
-    if len(relays) != 1:
-        raise CliError(Exit.USAGE, f"{filename} holds {len(relays)} relays; adopt takes one")
-    metadata = relays[0]["metadata"]
-    return relays[0], parse_file({**relays[0], "metadata": {"uid": UNKNOWN_UID, **metadata}})
+    obj = read_relay(filename, cluster.namespace, "adopt")
+    return obj, parse_file({**obj, "metadata": {"uid": UNKNOWN_UID, **obj["metadata"]}})
 
 
 def _teller(done: list[str], output: Format) -> Callable[[str], None]:
@@ -116,10 +113,3 @@ def text(relay: Relay, found: Found, todo: Plan) -> list[Line]:
         hint = f"kubectl -n {relay.namespace} delete secret -l owner=helm,name={found.release}"
         lines.append(plain(f"then let Helm forget the release, never uninstall it: {hint}"))
     return lines
-
-
-def _confirm(relay: Relay) -> None:
-    if not sys.stdin.isatty():
-        raise CliError(Exit.USAGE, "this is no terminal to ask on; add --yes or --dry-run")
-    if not typer.confirm(f"Hand all this over to {relay.name}?", err=True):
-        raise CliError(Exit.NO, "nothing was changed")

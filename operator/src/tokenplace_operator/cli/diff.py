@@ -17,8 +17,8 @@ from tokenplace_operator.cli.connection import (
     Where,
     connected,
 )
-from tokenplace_operator.cli.documents import parse_file, read_relays, to_yaml
-from tokenplace_operator.cli.exits import CliError, Exit, finish
+from tokenplace_operator.cli.documents import parse_file, read_relay, to_yaml
+from tokenplace_operator.cli.exits import Exit, finish
 from tokenplace_operator.cli.observe import Snapshot, observe
 from tokenplace_operator.cli.output import (
     BAD,
@@ -104,18 +104,16 @@ async def _changes(cluster: Cluster, name: str, filename: str) -> list[Change]:
     if not filename:
         live = await observe(kube, cluster.namespace, name)
         return await compare(kube, parse(live.relay), live)
-    given = read_relays(filename, cluster.namespace)
-    if len(given) != 1:
-        raise CliError(Exit.USAGE, f"{filename} holds {len(given)} relays; diff takes one")
-    metadata = given[0]["metadata"]
+    given = read_relay(filename, cluster.namespace, "diff")
+    metadata = given["metadata"]
     try:
         known = await observe(kube, metadata["namespace"], metadata["name"])
     except NotFound as error:
-        if '"' not in error.message:
+        if not error.knows_kind:
             raise
-        known = Snapshot({**given[0], "metadata": {**metadata, "uid": UNKNOWN_UID}})
+        known = Snapshot({**given, "metadata": {**metadata, "uid": UNKNOWN_UID}})
     uid = known.relay["metadata"]["uid"]
-    relay = parse_file({**given[0], "metadata": {**metadata, "uid": uid}})
+    relay = parse_file({**given, "metadata": {**metadata, "uid": uid}})
     return await compare(kube, relay, known)
 
 

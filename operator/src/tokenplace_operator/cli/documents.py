@@ -43,6 +43,14 @@ def read_relays(path: str, namespace: str) -> list[Object]:
     return [_placed(one, namespace, name) for one in relays]
 
 
+def read_relay(path: str, namespace: str, command: str) -> Object:
+    """The one relay of a file, for a command that takes no more; CliError when there are."""
+    relays = read_relays(path, namespace)
+    if len(relays) != 1:
+        raise CliError(Exit.USAGE, f"{path} holds {len(relays)} relays; {command} takes one")
+    return relays[0]
+
+
 def read_text(path: str) -> str:
     """What a file holds, or standard input for `-`; CliError says why it cannot be read."""
     try:

@@ -61,8 +61,7 @@ def explain(error: CliError | KubeError | SpecError) -> CliError:
 
 
 def _missing(error: NotFound) -> str:
-    # The name of an object that does not exist is in quotes; of an unknown kind nothing is said.
-    if '"' in error.message:
+    if error.knows_kind:
         return error.message
     return "this cluster does not know TokenplaceRelay; install the CRD first"
 

@@ -1,12 +1,12 @@
 """`kubectl tokenplace pin`: from a tag, which can be moved, to the digest that runs."""
 
-import sys
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
 
 from tokenplace_operator.api import Relay, parse
+from tokenplace_operator.cli.asking import confirm
 from tokenplace_operator.cli.connection import (
     MANAGER,
     Context,
@@ -67,7 +67,7 @@ async def _pin(where: Where, name: str, output: Format, *, sure: bool, dry_run: 
         pods, _ = await cluster.kube.list(POD, cluster.namespace, pod_selector(name))
         digest = running_digest(pods, relay.image.reference)
         if not (sure or dry_run):
-            _confirm(relay, digest)
+            confirm(f"{relay.image.reference} runs as {digest}. Pin {relay.name} to it?")
         await _patch(cluster.kube, obj, digest, dry_run=dry_run)
     done = "would be pinned" if dry_run else "pinned"
     _tell(Pin(*_key(relay), relay.image.reference, digest, done), output)
@@ -107,14 +107,6 @@ async def _patch(kube: Kube, obj: Object, digest: str, *, dry_run: bool) -> None
 def _asked_for(pod: Object) -> str:
     containers = pod.get("spec", {}).get("containers", [])
     return next((str(one["image"]) for one in containers if one["name"] == CONTAINER), "")
-
-
-def _confirm(relay: Relay, digest: str) -> None:
-    if not sys.stdin.isatty():
-        raise CliError(Exit.USAGE, "this is no terminal to ask on; add --yes or --dry-run")
-    question = f"{relay.image.reference} runs as {digest}. Pin {relay.name} to it?"
-    if not typer.confirm(question, err=True):
-        raise CliError(Exit.NO, "nothing was changed")
 
 
 def _key(relay: Relay) -> tuple[str, str]:

@@ -108,8 +108,7 @@ async def _get(kube: Kube, kind: Kind, key: tuple[str, str]) -> Object | None:
     try:
         return await kube.get(kind, *key)
     except NotFound as error:
-        # The name of an object that does not exist is in quotes; of an unknown kind nothing is.
-        if '"' not in error.message:
+        if not error.knows_kind:
             raise
         return None
 
