@@ -22,6 +22,7 @@ from tokenplace_cluster.gpu_server import ANSWER as GPU_ANSWER
 from tokenplace_cluster.gpu_server import HOST as GPU_HOST
 from tokenplace_cluster.gpu_server import PORT as GPU_PORT
 from tokenplace_cluster.gpu_server import gpu_server
+from tokenplace_cluster.pod_programs import ASK_GPU, ENVIRONMENT, TOKEN, WRITE
 from tokenplace_cluster.verdicts import outside, verdicts
 from tokenplace_harness.rollout import Tally, peers_at_work, session_at
 from tokenplace_harness.wait import until
@@ -276,24 +277,6 @@ def test_policy(stage: Stage, gpu_address: str, show: Show) -> None:
     for what, found in verdicts(policies, connections, {port: "http"}).items():
         assert found is table[what][4], what
         show(f"{'allowed' if found else 'denied '}  {what}")
-
-
-ENVIRONMENT = "import json, os; print(json.dumps(dict(os.environ)))"
-WRITE = """
-try:
-    open('/opt/file', 'w')
-except OSError as error:
-    print(error)
-"""
-TOKEN = """
-import pathlib
-print(*list(pathlib.Path('/var/run/secrets').rglob('token')) or ['none'])
-"""
-ASK_GPU = """
-import os, urllib.request
-url = os.environ['TOKENPLACE_RELAY_UPSTREAM_URL'] + '/health'
-print(urllib.request.urlopen(url, timeout=5).read().decode())
-"""
 
 
 @dataclass(frozen=True, slots=True)

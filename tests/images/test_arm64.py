@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tokenplace_cluster.debian import IMAGE_PROGRAMS, require_packages
+from tokenplace_cluster.fixtures import Eventually
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -87,7 +87,15 @@ def answers(url: str) -> int:
         return 0
 
 
-def test_the_relay_serves_on_arm64_and_stops_when_told(machine: Path) -> None:
+def is_up(relay: subprocess.Popen[str], url: str) -> bool:
+    if relay.poll() is not None:
+        pytest.fail(relay.communicate()[0])
+    return answers(url) == 200
+
+
+def test_the_relay_serves_on_arm64_and_stops_when_told(
+    machine: Path, eventually: Eventually
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     code = (
@@ -97,11 +105,7 @@ def test_the_relay_serves_on_arm64_and_stops_when_told(machine: Path) -> None:
     with emulated(machine, "-c", f"{code}; m.cli()", "serve", **settings) as relay:
         assert relay.stdout is not None
         assert relay.stdout.readline() == "aarch64\n"
-        deadline = time.monotonic() + START_SECONDS
-        while answers(f"http://127.0.0.1:{port}/livez") != 200:
-            assert relay.poll() is None, relay.stdout.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
+        eventually(lambda: is_up(relay, f"http://127.0.0.1:{port}/livez"), seconds=START_SECONDS)
         assert answers(f"http://127.0.0.1:{port}/healthz") == 200
         relay.terminate()
         assert relay.wait(timeout=120) == 0, relay.stdout.read()

@@ -23,6 +23,7 @@ from tokenplace_cluster.gpu_server import ANSWER as GPU_ANSWER
 from tokenplace_cluster.gpu_server import HOST as GPU_HOST
 from tokenplace_cluster.gpu_server import PORT as GPU_PORT
 from tokenplace_cluster.gpu_server import gpu_server as serving_gpu
+from tokenplace_cluster.pod_programs import ASK_GPU, ENVIRONMENT, STATUS, WRITE
 from tokenplace_relay.client import Client
 from tokenplace_relay.compute_node import ComputeNode
 from tokenplace_relay.envelope import Identity
@@ -153,21 +154,6 @@ def test_new_digest_rolls_out_and_a_missing_one_says_so(
     change(kubectl, {"image": {"digest": first}})
     wait_until_ready(kubectl, eventually)
     eventually(lambda: read(kubectl, relay)["status"]["image"]["running"] == first)
-
-
-STATUS = "print(open('/proc/1/status').read())"
-ENVIRONMENT = "import json, os; print(json.dumps(dict(os.environ)))"
-WRITE = """
-try:
-    open('/opt/file', 'w')
-except OSError as error:
-    print(error)
-"""
-ASK_GPU = """
-import os, urllib.request
-url = os.environ['TOKENPLACE_RELAY_UPSTREAM_URL'] + '/health'
-print(urllib.request.urlopen(url, timeout=5).read().decode())
-"""
 
 
 def probe(url: str) -> None:
