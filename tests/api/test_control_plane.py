@@ -1,5 +1,6 @@
 """The control plane of the tests is a real one: it refuses, records, restarts and goes away."""
 
+import itertools
 import json
 import socket
 import ssl
@@ -91,6 +92,25 @@ def test_audit_log_holds_a_write_and_no_read_among_writes(
     created, got = ("create", "configmaps", 201), ("get", "configmaps", 200)
     eventually(lambda: {created, got} <= verbs(audit.read(log, user="admin", namespace=namespace)))
     assert verbs(audit.writes(log, user="admin", namespace=namespace)) == {created}
+
+
+def test_audit_log_tells_a_missing_right_from_a_quota(
+    control_plane: ControlPlane, kubectl: Kubectl, namespace: str, eventually: Eventually
+) -> None:
+    kubectl("create", "quota", "full", "--hard=configmaps=0").check_returncode()
+    # Until the quota is known, one is still let in.
+    names = (f"much-{number}" for number in itertools.count())
+    eventually(lambda: "quota" in kubectl("create", "configmap", next(names)).stderr)
+    assert kubectl("create", "configmap", "nobodys", "--as=nobody").returncode != 0
+
+    def refused() -> list[bool]:
+        found = audit.read(control_plane.audit_log, namespace=namespace)
+        return [one.forbidden for one in found if one.code == 403 and one.verb == "create"]
+
+    # The last one asked without a right; each before it met the quota.
+    eventually(lambda: bool(refused()) and refused()[-1])
+    assert len(refused()) > 1
+    assert not any(refused()[:-1])
 
 
 def test_garbage_collector_takes_the_children(

@@ -33,6 +33,8 @@ class AuditEvent:
     code: int
     timestamp: str
     """When the request came in: ISO 8601 with microseconds, so it sorts as text."""
+    forbidden: bool
+    """Whether the user had no right to it; a quota or an ending namespace answers 403 as well."""
 
     @property
     def is_write(self) -> bool:
@@ -93,4 +95,5 @@ def _event(entry: dict[str, Any]) -> AuditEvent:
         uri=entry["requestURI"],
         code=entry.get("responseStatus", {}).get("code", 0),
         timestamp=entry["requestReceivedTimestamp"],
+        forbidden=entry.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid",
     )
