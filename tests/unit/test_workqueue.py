@@ -6,9 +6,9 @@ from random import Random
 import pytest
 
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.workqueue import QueueClosedError, WorkQueue
+from tokenplace_operator.workqueue import PATIENCE_SECONDS, QueueClosedError, WorkQueue
 
-A, B = ("team", "a"), ("team", "b")
+A, B, C = ("team", "a"), ("team", "b"), ("team", "c")
 
 
 class FakeClock:
@@ -51,6 +51,44 @@ def test_a_key_is_never_with_two_workers_and_comes_back(queue: WorkQueue) -> Non
     assert queue.take() == A
     queue.done(A, ok=True)
     assert queue.take() is None
+
+
+def test_urgent_keys_go_first_each_lane_in_its_order(queue: WorkQueue) -> None:
+    queue.add(A)
+    queue.add(B, urgent=True)
+    queue.add(C, urgent=True)
+    assert [queue.take() for _ in range(4)] == [B, C, A, None]
+
+
+def test_a_waiting_key_can_become_urgent_and_is_still_there_once(queue: WorkQueue) -> None:
+    queue.add(A)
+    queue.add(B)
+    queue.add(C, urgent=True)
+    queue.add(B, urgent=True)
+    queue.add(C)
+    assert [queue.take() for _ in range(4)] == [C, B, A, None]
+
+
+def test_a_key_that_a_worker_has_comes_back_as_urgent_as_it_was_added(queue: WorkQueue) -> None:
+    queue.add(A)
+    assert queue.take() == A
+    queue.add(B)
+    queue.add(A, urgent=True)
+    queue.add(A)
+    queue.done(A, ok=True)
+    assert [queue.take() for _ in range(3)] == [A, B, None]
+
+
+def test_an_ordinary_key_waits_for_urgent_ones_only_so_long(
+    queue: WorkQueue, clock: FakeClock
+) -> None:
+    queue.add(A)
+    clock.now += PATIENCE_SECONDS - 1
+    queue.add(B, urgent=True)
+    queue.add(C, urgent=True)
+    assert queue.take() == B
+    clock.now += 1
+    assert [queue.take() for _ in range(3)] == [A, C, None]
 
 
 def wait_until_ready(queue: WorkQueue, clock: FakeClock, step: float) -> float:

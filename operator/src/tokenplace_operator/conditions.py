@@ -111,3 +111,12 @@ def set_condition(
         if before is not None and unchanged
         else text_time(now),
     }
+
+
+def is_unobserved(relay: dict[str, Any]) -> bool:
+    """Whether the status of a relay does not speak of its newest spec."""
+    metadata = relay.get("metadata", {})
+    if "deletionTimestamp" in metadata:
+        return False
+    newest = metadata.get("generation", 0)
+    return bool(relay.get("status", {}).get("observedGeneration", 0) < newest)

@@ -17,7 +17,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from tokenplace_operator import __version__
-from tokenplace_operator.conditions import Type
+from tokenplace_operator.conditions import Type, is_unobserved
 from tokenplace_operator.kinds import CHILD_KINDS, OPTIONAL_CHILD_KINDS, RELAY
 
 PREFIX = "tokenplace_operator"
@@ -29,6 +29,7 @@ REASONS = (
 )
 """Reasons of failed reconciles: those of the API, those of our own, and Other for the rest."""
 STATUSES = ("True", "False", "Unknown")
+_TYPES = frozenset(Type)
 _CHILDREN = tuple(kind.kind for kind in (*CHILD_KINDS, *OPTIONAL_CHILD_KINDS))
 
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -175,7 +176,7 @@ class _Relays(Collector):
             statuses = _statuses(relay)
             ready[statuses.get(Type.READY, "Unknown")] += 1
             found.update(statuses.items())
-            unobserved += _is_unobserved(relay)
+            unobserved += is_unobserved(relay)
         yield self._family(
             "relays", "Relays by readiness", ["ready"], {(k,): ready[k] for k in ready}
         )
@@ -199,12 +200,4 @@ def _statuses(relay: dict[str, Any]) -> dict[str, str]:
     """Status by type, of the conditions that are ours: others may write into the list as well."""
     conditions = relay.get("status", {}).get("conditions", [])
     pairs = ((one["type"], one["status"]) for one in conditions)
-    return {kind: status for kind, status in pairs if kind in set(Type) and status in STATUSES}
-
-
-def _is_unobserved(relay: dict[str, Any]) -> bool:
-    metadata = relay.get("metadata", {})
-    if "deletionTimestamp" in metadata:
-        return False
-    newest = metadata.get("generation", 0)
-    return bool(relay.get("status", {}).get("observedGeneration", 0) < newest)
+    return {kind: status for kind, status in pairs if kind in _TYPES and status in STATUSES}

@@ -10,11 +10,12 @@ from typing import Any
 
 import kopf
 
+from tokenplace_operator.conditions import is_unobserved
 from tokenplace_operator.kinds import CHILD_KINDS, MANAGED_BY_SELECTOR, RELAY, Kind, Object, key_of
 from tokenplace_operator.kube import Kube
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.outlast import outlast
-from tokenplace_operator.store import Store, parent_key
+from tokenplace_operator.store import DELETED, Store, parent_key
 from tokenplace_operator.workqueue import WorkQueue
 
 # Less than the default silence, so that a missing right fails loudly and is no silent watch.
@@ -72,7 +73,12 @@ class Intake:
             return
         key = key_of(obj) if kind == RELAY else parent_key(obj)
         if key is not None:
-            self._queue.add(key)
+            self._queue.add(key, urgent=_is_urgent(kind, event_type, obj))
+
+
+def _is_urgent(kind: Kind, event_type: str | None, obj: Object) -> bool:
+    """What a user waits for: a spec that nobody has acted on, or a child that is gone."""
+    return is_unobserved(obj) if kind == RELAY else event_type == DELETED
 
 
 def configure(settings: kopf.OperatorSettings, silence_seconds: float) -> None:

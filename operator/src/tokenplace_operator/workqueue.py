@@ -2,11 +2,13 @@
 
 A key is in the queue once, however often it is added. It is never with two workers: added while a
 worker has it, it comes back when that worker is done. Failed keys come back after a backoff.
+
+There are two lanes. Urgent keys go before ordinary ones, and no ordinary one waits for them longer
+than `PATIENCE_SECONDS`: what users want is done before it is told how it went.
 """
 
 import asyncio
 import heapq
-from collections import deque
 from collections.abc import Callable
 from random import Random
 
@@ -15,6 +17,7 @@ from tokenplace_operator.metrics import Metrics
 
 FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 300.0
+PATIENCE_SECONDS = 30.0
 
 
 class QueueClosedError(Exception):
@@ -28,10 +31,13 @@ class WorkQueue:
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
-        self._ready: deque[Key] = deque()
+        # As sets that know their order: a key that becomes urgent leaves the middle of its lane.
+        self._urgent: dict[Key, None] = {}
+        self._ordinary: dict[Key, None] = {}
         self._waiting_since: dict[Key, float] = {}
         self._running_since: dict[Key, float] = {}
-        self._again: set[Key] = set()
+        self._again: dict[Key, bool] = {}
+        """Keys that were added while a worker had them, and whether urgently."""
         self._due: dict[Key, float] = {}
         self._timers: list[tuple[float, Key]] = []
         self._failures: dict[Key, int] = {}
@@ -41,17 +47,17 @@ class WorkQueue:
         metrics.queue_unfinished.set_function(self._unfinished)
         metrics.queue_longest.set_function(self.longest_running)
 
-    def add(self, key: Key) -> None:
-        """Hand the key to a worker as soon as one is free."""
-        if self._closed or key in self._waiting_since:
+    def add(self, key: Key, *, urgent: bool = False) -> None:
+        """Hand the key to a worker as soon as one is free; one that waits can become urgent."""
+        if self._closed:
             return
-        self._waiting_since[key] = self._clock()
-        self._metrics.queue_adds.inc()
+        if key not in self._waiting_since:
+            self._waiting_since[key] = self._clock()
+            self._metrics.queue_adds.inc()
         if key in self._running_since:
-            self._again.add(key)
+            self._again[key] = urgent or self._again.get(key, False)
         else:
-            self._ready.append(key)
-            self._changed.set()
+            self._line_up(key, urgent=urgent)
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Add the key later; the earliest of several times counts."""
@@ -81,9 +87,11 @@ class WorkQueue:
             if self._due.get(key) == due:
                 del self._due[key]
                 self.add(key)
-        if not self._ready:
+        lane = self._next_lane(now)
+        if not lane:
             return None
-        key = self._ready.popleft()
+        key = next(iter(lane))
+        del lane[key]
         self._due.pop(key, None)  # This reconcile says anew when the next one is wanted.
         self._metrics.queue_wait.observe(now - self._waiting_since.pop(key))
         self._running_since[key] = now
@@ -93,9 +101,7 @@ class WorkQueue:
         """Give the key back; a failed one comes again after its backoff, `at_least` seconds."""
         self._metrics.queue_work.observe(self._clock() - self._running_since.pop(key))
         if key in self._again:
-            self._again.discard(key)
-            self._ready.append(key)
-            self._changed.set()
+            self._line_up(key, urgent=self._again.pop(key))
         if ok:
             self._failures.pop(key, None)
             return
@@ -113,6 +119,23 @@ class WorkQueue:
         """Age of the oldest running reconcile in seconds; 0 when idle."""
         now = self._clock()
         return max((now - since for since in self._running_since.values()), default=0.0)
+
+    def _line_up(self, key: Key, *, urgent: bool) -> None:
+        if key in self._urgent:
+            return
+        if urgent:
+            self._ordinary.pop(key, None)
+            self._urgent[key] = None
+        else:
+            self._ordinary[key] = None
+        self._changed.set()
+
+    def _next_lane(self, now: float) -> dict[Key, None]:
+        """The lane whose first key is served next; empty when both are."""
+        oldest = next(iter(self._ordinary), None)
+        if oldest is not None and now - self._waiting_since[oldest] >= PATIENCE_SECONDS:
+            return self._ordinary
+        return self._urgent or self._ordinary
 
     def _unfinished(self) -> float:
         now = self._clock()
