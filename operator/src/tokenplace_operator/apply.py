@@ -75,6 +75,12 @@ class Plan:
         """Whether there is nothing to write."""
         return not (self.apply or self.prune)
 
+    @property
+    def makes_all(self) -> bool:
+        """Whether it makes every desired child anew: there is nothing yet to be told of them."""
+        others = (self.skip, self.waiting, self.blocked, self.held, self.prune)
+        return bool(self.new) and self.new == self.apply and not any(others)
+
 
 def plan(desired: Iterable[Object], live: Live, children: Iterable[Object], uid: str) -> Plan:
     """Decide for each child of the relay with this uid.

@@ -33,6 +33,8 @@ from tokenplace_operator.report import Reporter, StatusWriter
 from tokenplace_operator.retries import Retries
 from tokenplace_operator.store import Store
 
+REPORT_SECONDS = 1.0
+"""Children that were just made are reported at their first event, and no later than this."""
 POLL_SECONDS = 5.0
 """Pods are not watched; while a rollout goes on their state is read this often."""
 
@@ -78,6 +80,8 @@ class Reconciler:
         rollback = statuses.standing(relay, previous)
         wanted = desired.build(statuses.apply_to(relay, rollback), facts)
         todo, refusal = await self._make(obj, relay, wanted)
+        if todo.makes_all and not refusal:
+            return Result(REPORT_SECONDS)
         pods = await self.observer.pods(relay, previous)
         seen = statuses.Observed(
             plan=todo,
@@ -162,8 +166,11 @@ class Reconciler:
         unsettled = not statuses.is_settled(seen.deployment, relay.replicas)
         rolling = unsettled and seen.deployment is not None
         retry = self._retry_seconds(key, seen)
+        # The first pod is an event; until then nothing but the deadline can pass.
+        rollout = POLL_SECONDS if seen.pods else float(relay.rollback.deadline_seconds)
         wishes = (
-            (POLL_SECONDS, rolling or self.observer.upstreams.is_asking(key)),
+            (rollout, rolling),
+            (POLL_SECONDS, self.observer.upstreams.is_asking(key)),
             (retry or 0.0, retry is not None),
             (REFRESH_SECONDS, relay.gpu.mode is not GpuMode.NONE),
             *((one.seconds, True) for one in seen.contested),
