@@ -29,6 +29,8 @@ class State(StrEnum):
     NOT_READY = "not ready"
     """cert-manager has not issued it; the text says why."""
     MISSING = "missing"
+    NOT_SERVED = "not served"
+    """The cluster has no cert-manager; every relay is told at once when it comes."""
     UNREADABLE = "unreadable"
     """The operator lacks the right, or there was no answer."""
     BROKEN = "broken"
@@ -79,7 +81,7 @@ class Certificates:
         key = relay.namespace, tls.secret_name or f"{relay.name}-tls"
         if managed and not served:
             self._known.pop((key, managed), None)
-            return Found(State.MISSING)
+            return Found(State.NOT_SERVED)
         due, known = self._known.get((key, managed), (float("-inf"), None))
         if known is not None and self._clock() < due:
             return known

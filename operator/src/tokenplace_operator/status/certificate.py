@@ -28,7 +28,7 @@ def certificate_ready(relay: Relay, seen: Observed) -> Verdict | None:
     if found.state is State.BROKEN:
         text = f"{what} holds no PEM certificate under tls.crt; create it with kubectl create "
         return Verdict(False, Reason.CERTIFICATE_BROKEN, f"{text}secret tls {name}.")
-    if found.state is State.MISSING:
+    if found.state in {State.MISSING, State.NOT_SERVED}:
         return Verdict(False, Reason.CERTIFICATE_MISSING, _missing(what, name, managed=managed))
     text = f"{what} cannot be read: {found.text}. How long it is valid is not known here."
     return Verdict(None, Reason.CERTIFICATE_UNREADABLE, text)
