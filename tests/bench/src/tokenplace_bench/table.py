@@ -109,8 +109,9 @@ _GROWS = {
 }
 _ROWS = {
     "relays that exist then": ("relays", ""),
-    "CPU of creation": ("creation_cpu_seconds", " s"),
-    "writes of creation": ("creation_writes", ""),
+    "until all are Ready": ("settled_seconds", " s"),
+    "CPU until then": ("creation_cpu_seconds", " s"),
+    "writes until then": ("creation_writes", ""),
     "restart until quiet": ("restart_seconds", " s"),
     "CPU of restart": ("restart_cpu_seconds", " s"),
     "writes on restart": ("restart_writes", ""),
