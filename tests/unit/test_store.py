@@ -165,7 +165,10 @@ async def test_resync_of_one_namespace_leaves_the_others(store: Store) -> None:
     assert {namespace for _, namespace, _ in lists.asked} == {"other"}
     selectors = {kind: selector for kind, _, selector in lists.asked}
     assert selectors.pop("TokenplaceRelay") == ""
-    assert set(selectors.values()) == {"app.kubernetes.io/managed-by=tokenplace-operator"}
+    ours = "app.kubernetes.io/managed-by=tokenplace-operator"
+    made = "endpointslice.kubernetes.io/managed-by=tokenplace-operator"
+    assert selectors.pop("EndpointSlice") == f"{ours},{made}"
+    assert set(selectors.values()) == {ours}
 
 
 def test_equal_strings_of_all_objects_are_one(store: Store) -> None:

@@ -78,10 +78,23 @@ OPTIONAL_KINDS = (*OPTIONAL_CHILD_KINDS, CERTIFICATE)
 MANAGED_BY_SELECTOR = "app.kubernetes.io/managed-by=tokenplace-operator"
 """Label selector that every child matches."""
 
+_SELECTORS = {
+    RELAY: "",
+    # The cluster copies a Service's labels to the slices that it makes, and changes those with
+    # every pod.
+    ENDPOINT_SLICE: f"{MANAGED_BY_SELECTOR},"
+    "endpointslice.kubernetes.io/managed-by=tokenplace-operator",
+}
+
 _BY_NAME = {
     (kind.api_version, kind.kind): kind
     for kind in (RELAY, *CHILD_KINDS, *OPTIONAL_KINDS, REPLICA_SET, LEASE, EVENT, POD)
 }
+
+
+def selector_of(kind: Kind) -> str:
+    """The label selector that finds what concerns us of a kind, and nothing else."""
+    return _SELECTORS.get(kind, MANAGED_BY_SELECTOR)
 
 
 def of(obj: Object) -> Kind:

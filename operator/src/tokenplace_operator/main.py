@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import uvloop
 
 from tokenplace_operator import __version__, crd, logs
 from tokenplace_operator.config import Config, ConfigError
@@ -113,7 +114,7 @@ def run(
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
     logs.configure(config.log_level)
-    sys.exit(asyncio.run(operate(config)))
+    sys.exit(uvloop.run(operate(config)))
 
 
 @cli.command("upgrade-crd")

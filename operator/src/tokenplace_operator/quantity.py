@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil
 
 _PATTERN = re.compile(
@@ -18,6 +19,7 @@ _DECIMAL = {-3: "n", -2: "u", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T", 5:
 _POWER = {suffix: power for power, suffix in _DECIMAL.items()}
 
 
+@lru_cache(maxsize=1024)
 def canonical(quantity: str | int) -> str:
     """The same amount as the server writes it: `0.5` is `500m`, `1024Mi` is `1Gi`.
 

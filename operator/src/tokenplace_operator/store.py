@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 from tokenplace_operator.kinds import (
     CHILD_KINDS,
-    MANAGED_BY_SELECTOR,
     RELAY,
     Key,
     Kind,
     Object,
     key_of,
     of,
+    selector_of,
 )
 from tokenplace_operator.metrics import Metrics
 
@@ -93,10 +93,9 @@ class Store:
 
     async def relist(self, lister: Lister, kind: Kind, namespaces: Sequence[str] = ()) -> set[Key]:
         """List one kind afresh; return the relays whose objects changed or vanished unnoticed."""
-        selector = "" if kind == RELAY else MANAGED_BY_SELECTOR
         concerned: set[Key] = set()
         for namespace in namespaces or (None,):
-            items, version = await lister.list(kind, namespace, selector)
+            items, version = await lister.list(kind, namespace, selector_of(kind))
             concerned |= self._replace(kind, namespace, items, version)
         return concerned
 

@@ -11,7 +11,7 @@ from typing import Any
 import kopf
 
 from tokenplace_operator.conditions import is_unobserved
-from tokenplace_operator.kinds import CHILD_KINDS, MANAGED_BY_SELECTOR, RELAY, Kind, Object, key_of
+from tokenplace_operator.kinds import CHILD_KINDS, RELAY, Kind, Object, key_of, selector_of
 from tokenplace_operator.kube import Kube
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.outlast import outlast
@@ -102,9 +102,8 @@ def configure(settings: kopf.OperatorSettings, silence_seconds: float) -> None:
     # operator has put there. So ours must be a marker that nobody uses.
     settings.persistence.finalizer = "token.place/unused"
     for kind in CHILD_KINDS:
-        settings.watching.label_selectors[kind.group, kind.version, kind.plural] = (
-            MANAGED_BY_SELECTOR
-        )
+        where = kind.group, kind.version, kind.plural
+        settings.watching.label_selectors[where] = selector_of(kind)
 
 
 def register(
