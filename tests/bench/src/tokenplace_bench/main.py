@@ -40,8 +40,8 @@ def bench_operator(
     workers: Annotated[int, typer.Option(help="Reconciles at a time; applies for bare.")] = 4,
     idle: Annotated[float, typer.Option(help="Seconds of idle time that are watched.")] = 60.0,
     repairs: Annotated[int, typer.Option(help="Children that are deleted.")] = 200,
-    only: Annotated[str, typer.Option(help="ours, bare and plain, or some of them.")] = (
-        "bare,plain,ours"
+    only: Annotated[str, typer.Option(help="ours, bare, least and plain, or some of them.")] = (
+        "bare,least,plain,ours"
     ),
     python: Annotated[
         str, typer.Option(help="The Python that runs the operator, in an environment of its own.")
@@ -58,6 +58,7 @@ def bench_operator(
     settings = ours.Settings(workers, idle, repairs, python, profile)
     contenders: dict[str, Callable[[], Coroutine[Any, Any, Object]]] = {
         "bare": lambda: rivals.measure_bare(repeats, workers),
+        "least": lambda: rivals.measure_least(repeats, workers),
         "plain": lambda: rivals.measure_plain(repeats),
         "ours": lambda: ours.measure(repeats, settings),
     }

@@ -1,4 +1,4 @@
-"""The two that the operator is compared with: the bare loop, and a plain kopf operator."""
+"""What the operator is compared with: the bare loop, the least operator, a plain kopf operator."""
 
 import asyncio
 import statistics
@@ -12,6 +12,7 @@ from tokenplace_bench.stage import Stage, times
 from tokenplace_operator.kinds import Object
 
 BARE = ["-m", "tokenplace_bench.bare"]
+LEAST = ["-m", "tokenplace_bench.least"]
 
 
 async def measure_bare(repeats: dict[int, int], in_flight: int) -> Object:
@@ -38,6 +39,33 @@ async def _bare(stage: Stage, name: str, count: int, in_flight: int) -> tuple[fl
             contender.say()
             seconds = await arrivals.complete(times(each, count)) - started
             assert await asyncio.to_thread(contender.hear) == "done"
+            usage = Usage.of(contender.popen.pid)
+            contender.say()
+            return seconds, usage
+
+
+async def measure_least(repeats: dict[int, int], in_flight: int) -> Object:
+    """Seconds from the first creation to the last child, by the number of relays."""
+    results: Object = {}
+    async with Stage.open() as stage:
+        for count, rounds in repeats.items():
+            seconds = []
+            for number in range(rounds):
+                name = f"least-{count}-{number}"
+                found, usage = await _least(stage, name, count, in_flight)
+                seconds.append(found)
+                results[str(count)] = _result(seconds, usage)
+    return results
+
+
+async def _least(stage: Stage, name: str, count: int, in_flight: int) -> tuple[float, Usage]:
+    async with stage.namespace(name) as (arrivals, each):
+        command = [*LEAST, name, str(in_flight)]
+        with Contender.start(command, stage.kubeconfig, stage.folder / "least.log") as contender:
+            assert await asyncio.to_thread(contender.hear) == "ready"
+            started = time.monotonic()
+            await create(stage.kube, name, count)
+            seconds = await arrivals.complete(times(each, count)) - started
             usage = Usage.of(contender.popen.pid)
             contender.say()
             return seconds, usage

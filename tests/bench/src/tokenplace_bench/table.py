@@ -29,13 +29,18 @@ def table(results: Object) -> Table:
         found.add_column(count, justify="right")
     for name, title in (
         ("bare", "bare applies"),
+        ("least", "the least operator"),
         ("plain", "plain kopf operator"),
         ("ours", "this operator"),
     ):
         if name in results:
             cells = [f"{results[name][count]['seconds']:.2f} s" for count in counts]
             found.add_row(f"until all children exist: {title}", *cells)
-    for name, title in (("bare", "bare applies"), ("plain", "plain kopf")):
+    for name, title in (
+        ("bare", "bare applies"),
+        ("least", "the least operator"),
+        ("plain", "plain kopf"),
+    ):
         if ours and name in results:
             found.add_row(f"ratio to {title}", *(f"{ratio(results, name, c):.2f}" for c in counts))
     for title, row in _ROWS.items():

@@ -1,0 +1,71 @@
+"""The least that any operator does: it is told of each relay and each child, and applies children.
+
+It keeps nothing, repairs nothing, counts nothing, writes no status. Beside the bare loop it shows
+what the cluster takes for telling of changes, and for relays that come while they are acted on.
+
+Run as a process of its own: `python -m tokenplace_bench.least NAMESPACE IN_FLIGHT`. It says `ready`
+when its watches are open, and ends when it is given a line.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+
+import aiohttp
+import uvloop
+
+from tokenplace_bench.relays import children
+from tokenplace_operator.kinds import CHILD_KINDS, RELAY, Kind, Object, selector_of
+from tokenplace_operator.kube import Kube
+from tokenplace_operator.metrics import Metrics
+
+
+async def main(namespace: str, limit: int) -> None:
+    """Apply the children of each relay that comes to a namespace, `limit` relays at a time."""
+    arrived: asyncio.Queue[Object] = asyncio.Queue()
+    async with Kube.connect(Metrics()) as kube, kube.new_session() as session:
+        watches = [await _open(kube, session, kind, namespace) for kind in (RELAY, *CHILD_KINDS)]
+        tasks = [asyncio.create_task(_follow(watch, arrived)) for watch in watches]
+        tasks += [asyncio.create_task(_work(kube, arrived)) for _ in range(limit)]
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.readline)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _open(
+    kube: Kube, session: aiohttp.ClientSession, kind: Kind, namespace: str
+) -> aiohttp.ClientResponse:
+    _, version = await kube.list(kind, namespace, selector_of(kind))
+    query = {"watch": "1", "resourceVersion": version, "timeoutSeconds": "7200"}
+    response = await session.get(
+        kube.server + kind.path(namespace),
+        params={**query, "labelSelector": selector_of(kind)},
+        timeout=aiohttp.ClientTimeout(total=None),
+    )
+    response.raise_for_status()
+    return response
+
+
+async def _follow(watch: aiohttp.ClientResponse, arrived: asyncio.Queue[Object]) -> None:
+    async for event in _events(watch):
+        if event["type"] == "ADDED" and event["object"]["kind"] == RELAY.kind:
+            arrived.put_nowait(event["object"])
+
+
+async def _events(watch: aiohttp.ClientResponse) -> AsyncIterator[Object]:
+    async for line in watch.content:
+        yield json.loads(line)
+
+
+async def _work(kube: Kube, arrived: asyncio.Queue[Object]) -> None:
+    while True:
+        for child in children(await arrived.get()):
+            await kube.apply(child)
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1], int(sys.argv[2])))
