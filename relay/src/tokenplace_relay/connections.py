@@ -11,6 +11,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from tokenplace_relay.config import Config
 from tokenplace_relay.context import CONTEXT
+from tokenplace_relay.cork import Cork, Corked
 from tokenplace_relay.http import SERVER, ApiError
 from tokenplace_relay.logs import get
 from tokenplace_relay.metrics import Metrics
@@ -57,6 +58,7 @@ class Gate(web.Server):
         self.config = config
         self.metrics = metrics
         self.open = 0
+        self.cork = Cork(asyncio.get_running_loop())
 
     def __call__(self) -> "RequestHandler | TurnedAway":  # type: ignore[override]
         """A protocol for the next connection."""
@@ -107,7 +109,8 @@ class Connection(RequestHandler):
         """Count it, and wait for a head."""
         self._gate.open += 1
         self._head_late = self._in(self._gate.config.header_timeout)
-        super().connection_made(transport)
+        corked = Corked(cast("asyncio.Transport", transport), self._gate.cork)
+        super().connection_made(corked)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Uncount it."""
