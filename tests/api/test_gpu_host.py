@@ -23,7 +23,7 @@ from tokenplace_operator.gpu_target import (
 from tokenplace_operator.kube import Kube
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.observe import Observer
-from tokenplace_operator.reconcile import Reconciler
+from tokenplace_operator.reconcile import REPORT_SECONDS, Reconciler
 from tokenplace_operator.report import Reporter
 from tokenplace_operator.retries import Retries
 from tokenplace_operator.store import Store
@@ -78,7 +78,9 @@ class Life:
         while self.now < end:
             self.now = min(end, self.now + REFRESH_SECONDS)
             await self.store.resync(self.kube, (self.namespace,))
-            await self.reconciler.reconcile((self.namespace, "relay"))
+            result = await self.reconciler.reconcile((self.namespace, "relay"))
+            if result.requeue_after == REPORT_SECONDS:
+                await self.reconciler.reconcile((self.namespace, "relay"))
 
 
 @pytest.fixture
