@@ -5,10 +5,7 @@ import os
 import re
 import shlex
 import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -20,13 +17,13 @@ from tokenplace_cluster.control_plane import KUBECTL, ControlPlane, KubectlError
 from tokenplace_cluster.fixtures import Eventually
 from tokenplace_cluster.helm import CHART, Helm, Object, Render, helm_for
 from tokenplace_cluster.operator_process import OperatorProcess
+from tokenplace_cluster.played_jobs import jobs_played
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(path.name.removesuffix(".values.yaml") for path in GOLDEN.glob("*.values.yaml"))
 CRD = "tokenplacerelays.token.place"
 RELEASE = "tokenplace"
 DIGEST = "sha256:" + "c" * 64
-PROGRAM = "from tokenplace_operator.main import cli; cli()"
 
 
 class Run(Protocol):
@@ -102,50 +99,6 @@ def stranger(plane: ControlPlane, place: str) -> None:
         "spec": {"image": {"digest": DIGEST}, "gpu": {"mode": "None"}},
     }
     plane.kubectl("apply", "--filename=-", given=json.dumps(relay))
-
-
-@contextmanager
-def jobs_played(plane: ControlPlane, place: str, folder: Path) -> Iterator[list[str]]:
-    """Do what a node would: run the command of each Job's pod with the rights of its account."""
-    done: list[str] = []
-    stop = threading.Event()
-
-    def play() -> None:
-        while not stop.wait(0.2):
-            for pod in every(plane, place, "pods"):
-                if "job-name" in pod["metadata"]["labels"] and pod["metadata"]["uid"] not in done:
-                    done.append(pod["metadata"]["uid"])
-                    finish(plane, place, pod, folder)
-
-    thread = threading.Thread(target=play, daemon=True)
-    thread.start()
-    try:
-        yield done
-    finally:
-        stop.set()
-        thread.join(60)
-
-
-def finish(plane: ControlPlane, place: str, pod: Object, folder: Path) -> None:
-    (container,) = pod["spec"]["containers"]
-    (mounted,) = [one["configMap"] for one in pod["spec"]["volumes"] if "configMap" in one]
-    data = read(plane, place, "configmap", mounted["name"])["data"]
-    (folder / "crd.json").write_text(data["crd.json"])
-    arguments = [one.replace("/crd/", f"{folder}/") for one in container["args"]]
-    account = plane.service_account_kubeconfig(place, pod["spec"]["serviceAccountName"])
-    ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments],
-        env={**os.environ, "KUBECONFIG": str(account)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    phase = "Succeeded" if ended.returncode == 0 else "Failed"
-    status = {"status": {"phase": phase, "message": ended.stderr[-500:]}}
-    plane.kubectl(
-        "patch", "pod", pod["metadata"]["name"], f"--namespace={place}", "--subresource=status",
-        "--type=merge", f"--patch={json.dumps(status)}",
-    )  # fmt: skip
 
 
 def test_one_step_installs_the_kind_the_operator_and_a_relay(

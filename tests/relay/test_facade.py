@@ -60,7 +60,7 @@ async def test_chat_by_the_real_client(relay: RelayProcess, client: openai.Async
     async with serving_node(relay.url, answer):
         done = await client.chat.completions.create(
             model=MODEL,
-            messages=[{"role": "system", "content": "Be loud."}, {"role": "user", "content": "hi"}],
+            messages=[{"role": "system", "content": "Loud!"}, {"role": "user", "content": "hi"}],
             temperature=0.5,
             max_tokens=16,
             stop=["\n"],
@@ -74,9 +74,7 @@ async def test_chat_by_the_real_client(relay: RelayProcess, client: openai.Async
     assert seen == [
         {
             "model": MODEL,
-            "messages": [
-                {"role": "system", "content": "Be loud."}, {"role": "user", "content": "hi"},
-            ],
+            "messages": [{"role": "system", "content": "Loud!"}, {"role": "user", "content": "hi"}],
             "options": {"temperature": 0.5, "max_tokens": 16, "stop": ["\n"], "seed": 7},
             "routing": {"context_tier": "8k-fast"},
         }
@@ -344,8 +342,7 @@ async def test_node_that_leaves_is_told_at_once(
 ) -> None:
     node = ComputeNode(Connection(http, relay.url), Identity.create(), (MODEL,))
     await node.register()
-    body = chatting()
-    asking = asyncio.create_task(refused(http, "/v1/chat/completions", body))
+    asking = asyncio.create_task(refused(http, "/v1/chat/completions", chatting()))
     assert await node.poll() is not None
     await node.unregister()
     status, error = await asking
