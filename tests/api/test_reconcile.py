@@ -146,6 +146,15 @@ def test_what_is_no_longer_wanted_is_pruned(
 
 
 @pytest.mark.usefixtures("operator")
+def test_a_relay_that_is_paused_from_the_first_says_so_and_has_no_child(
+    relays: Relays, eventually: Eventually
+) -> None:
+    relays.apply(paused=True)
+    eventually(lambda: relays.when(Paused="True", Ready="Paused"))
+    assert relays.children() == {}
+
+
+@pytest.mark.usefixtures("operator")
 def test_paused_means_no_write_to_children_and_deletion_still_works(
     relays: Relays, control_plane: ControlPlane, namespace: str, eventually: Eventually
 ) -> None:

@@ -80,7 +80,7 @@ class Reconciler:
         rollback = statuses.standing(relay, previous)
         wanted = desired.build(statuses.apply_to(relay, rollback), facts)
         todo, refusal = await self._make(obj, relay, wanted)
-        if todo.makes_all and not refusal:
+        if todo.makes_all and not (refusal or relay.paused):
             return Result(REPORT_SECONDS)
         pods = await self.observer.pods(relay, previous)
         seen = statuses.Observed(
