@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import uvloop
 
 from tokenplace_operator import __version__, crd, logs
 from tokenplace_operator.config import Config, ConfigError
@@ -114,7 +113,7 @@ def run(
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
     logs.configure(config.log_level)
-    sys.exit(uvloop.run(operate(config)))
+    sys.exit(asyncio.run(operate(config)))
 
 
 @cli.command("upgrade-crd")

@@ -7,8 +7,6 @@ when it has read the relays and built their children, and begins when it is give
 import asyncio
 import sys
 
-import uvloop
-
 from tokenplace_bench.relays import children, in_flight
 from tokenplace_operator.kinds import RELAY, Object
 from tokenplace_operator.kube import Kube
@@ -36,4 +34,4 @@ async def main(namespace: str, limit: int) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))

@@ -13,7 +13,6 @@ import sys
 from collections.abc import AsyncIterator
 
 import aiohttp
-import uvloop
 
 from tokenplace_bench.relays import children
 from tokenplace_operator.kinds import CHILD_KINDS, RELAY, Kind, Object, selector_of
@@ -68,4 +67,4 @@ async def _work(kube: Kube, arrived: asyncio.Queue[Object]) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
