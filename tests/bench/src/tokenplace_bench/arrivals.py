@@ -1,14 +1,14 @@
 """Sees children arrive, from outside: a watch for each kind that notes names and times."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import aiohttp
 
-from tokenplace_operator.kinds import MANAGED_BY_SELECTOR, Key, Kind, Object
+from tokenplace_bench.watches import events_of, open_watch
+from tokenplace_operator.kinds import Key, Kind, Object, selector_of
 from tokenplace_operator.kube import Kube
 from tokenplace_operator.store import parent_key
 
@@ -34,7 +34,7 @@ class Arrivals:
         async with kube.new_session() as session, asyncio.TaskGroup() as group:
             following = []
             for kind in kinds:
-                items, version = await kube.list(kind, namespace, MANAGED_BY_SELECTOR)
+                items, version = await kube.list(kind, namespace, selector_of(kind))
                 for one in items:
                     arrivals.note(kind, "ADDED", one)
                 follow = arrivals._follow(session, kube.server, kind, namespace, version)
@@ -81,20 +81,8 @@ class Arrivals:
     async def _follow(
         self, session: aiohttp.ClientSession, server: str, kind: Kind, namespace: str, version: str
     ) -> None:
-        query = {
-            "watch": "1",
-            "resourceVersion": version,
-            "labelSelector": MANAGED_BY_SELECTOR,
-            "timeoutSeconds": "7200",
-        }
-        async with session.get(
-            server + kind.path(namespace),
-            params=query,
-            headers={"Accept": NAMES_ONLY},
-            timeout=aiohttp.ClientTimeout(total=None),
-        ) as response:
-            response.raise_for_status()
-            async for line in response.content:
-                event = json.loads(line)
+        watch = await open_watch(session, server, kind, namespace, version, accept=NAMES_ONLY)
+        async with watch:
+            async for event in events_of(watch):
                 self.note(kind, event["type"], event["object"])
         raise ConnectionError(f"the watch of {kind.plural} ended")

@@ -8,14 +8,13 @@ when its watches are open, and ends when it is given a line.
 """
 
 import asyncio
-import json
 import sys
-from collections.abc import AsyncIterator
 
 import aiohttp
 
 from tokenplace_bench.relays import children
-from tokenplace_operator.kinds import CHILD_KINDS, RELAY, Kind, Object, selector_of
+from tokenplace_bench.watches import events_of, open_watch
+from tokenplace_operator.kinds import CHILD_KINDS, RELAY, Object, selector_of
 from tokenplace_operator.kube import Kube
 from tokenplace_operator.metrics import Metrics
 
@@ -24,7 +23,10 @@ async def main(namespace: str, limit: int) -> None:
     """Apply the children of each relay that comes to a namespace, `limit` relays at a time."""
     arrived: asyncio.Queue[Object] = asyncio.Queue()
     async with Kube.connect(Metrics()) as kube, kube.new_session() as session:
-        watches = [await _open(kube, session, kind, namespace) for kind in (RELAY, *CHILD_KINDS)]
+        watches = []
+        for kind in (RELAY, *CHILD_KINDS):
+            _, version = await kube.list(kind, namespace, selector_of(kind))
+            watches.append(await open_watch(session, kube.server, kind, namespace, version))
         tasks = [asyncio.create_task(_follow(watch, arrived)) for watch in watches]
         tasks += [asyncio.create_task(_work(kube, arrived)) for _ in range(limit)]
         sys.stdout.write("ready\n")
@@ -35,29 +37,10 @@ async def main(namespace: str, limit: int) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _open(
-    kube: Kube, session: aiohttp.ClientSession, kind: Kind, namespace: str
-) -> aiohttp.ClientResponse:
-    _, version = await kube.list(kind, namespace, selector_of(kind))
-    query = {"watch": "1", "resourceVersion": version, "timeoutSeconds": "7200"}
-    response = await session.get(
-        kube.server + kind.path(namespace),
-        params={**query, "labelSelector": selector_of(kind)},
-        timeout=aiohttp.ClientTimeout(total=None),
-    )
-    response.raise_for_status()
-    return response
-
-
 async def _follow(watch: aiohttp.ClientResponse, arrived: asyncio.Queue[Object]) -> None:
-    async for event in _events(watch):
+    async for event in events_of(watch):
         if event["type"] == "ADDED" and event["object"]["kind"] == RELAY.kind:
             arrived.put_nowait(event["object"])
-
-
-async def _events(watch: aiohttp.ClientResponse) -> AsyncIterator[Object]:
-    async for line in watch.content:
-        yield json.loads(line)
 
 
 async def _work(kube: Kube, arrived: asyncio.Queue[Object]) -> None:

@@ -14,17 +14,14 @@ from tokenplace_bench.arrivals import Arrivals
 from tokenplace_bench.processes import Usage
 from tokenplace_bench.relays import create
 from tokenplace_bench.stage import Stage, audit_now, times, until
-from tokenplace_cluster.operator_process import PROGRAM, RUN, OperatorProcess
+from tokenplace_cluster.operator_process import PROGRAM, RUN, OperatorProcess, total
 from tokenplace_operator.kinds import RELAY, Key, Kind, Object
-
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 PREFIX = "tokenplace_operator"
 SETTLE_SECONDS = 600.0
 QUIET_SECONDS = 3.0
 LOOK_SECONDS = 0.25
 WAIT_SECONDS = 2.0
-READY = frozenset({("ready", "True")})
 MOST_REPAIRS = 8
 WRITES = ("PATCH", "POST", "DELETE")
 """Methods; the Lease is renewed by PUT."""
@@ -76,9 +73,10 @@ class Running:
         last, since, used = -1.0, time.monotonic(), self.usage()
         while True:
             found = await asyncio.to_thread(self.process.metrics)
-            done = _sum(found, "reconcile_total")
-            written = _sum(found, "kube_requests_total", *WRITES)
-            waiting = _sum(found, "relays") - found[f"{PREFIX}_relays", READY]
+            done = total(found, f"{PREFIX}_reconcile_total")
+            written = sum(total(found, f"{PREFIX}_kube_requests_total", method=m) for m in WRITES)
+            relays = f"{PREFIX}_relays"
+            waiting = total(found, relays) - total(found, relays, ready="True")
             now = time.monotonic()
             busy = found[f"{PREFIX}_workqueue_depth", frozenset()] > 0
             if written != last or busy or done < reconciles or waiting:
@@ -177,15 +175,6 @@ async def _repair(stage: Stage, arrivals: Arrivals, kind: Kind, key: Key) -> flo
     await stage.kube.delete(kind, *key, uid=uid)
     started = time.monotonic()
     return max(0.0, await arrivals.replaced(kind, key, uid) - started)
-
-
-def _sum(found: Samples, name: str, *methods: str) -> float:
-    """The sum over all labels; methods: only over these."""
-    return sum(
-        value
-        for (one, labels), value in found.items()
-        if one == f"{PREFIX}_{name}" and (not methods or dict(labels)["method"] in methods)
-    )
 
 
 def _counted(stage: Stage, since: str) -> dict[str, int]:

@@ -3,7 +3,9 @@
 import asyncio
 import statistics
 import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from tokenplace_bench import plain
 from tokenplace_bench.processes import Contender, Usage
@@ -14,18 +16,35 @@ from tokenplace_operator.kinds import Object
 BARE = ["-m", "tokenplace_bench.bare"]
 LEAST = ["-m", "tokenplace_bench.least"]
 
+Play = Callable[[Stage, str, int, int], Coroutine[Any, Any, tuple[float, Usage]]]
+"""A round in a namespace, with so many relays and applies at a time: seconds, and what it used."""
+
 
 async def measure_bare(repeats: dict[int, int], in_flight: int) -> Object:
     """Seconds from the first apply to the last child, by the number of relays."""
-    results: Object = {}
     async with Stage.open() as stage:
-        for count, rounds in repeats.items():
-            seconds = []
-            for number in range(rounds):
-                name = f"bare-{count}-{number}"
-                found, usage = await _bare(stage, name, count, in_flight)
-                seconds.append(found)
-                results[str(count)] = _result(seconds, usage)
+        return await _rounds(stage, repeats, "bare", in_flight, _bare)
+
+
+async def measure_least(repeats: dict[int, int], in_flight: int) -> Object:
+    """Seconds from the first creation to the last child, by the number of relays."""
+    async with Stage.open() as stage:
+        # The server's first apply to each kind takes longer; the other operators warm up as well.
+        await _least(stage, "warm-up", 1, in_flight)
+        return await _rounds(stage, repeats, "least", in_flight, _least)
+
+
+async def _rounds(
+    stage: Stage, repeats: dict[int, int], title: str, in_flight: int, play: Play
+) -> Object:
+    """Let a contender that is a new process each time play all its rounds."""
+    results: Object = {}
+    for count, rounds in repeats.items():
+        seconds = []
+        for number in range(rounds):
+            found, usage = await play(stage, f"{title}-{count}-{number}", count, in_flight)
+            seconds.append(found)
+            results[str(count)] = _result(seconds, usage)
     return results
 
 
@@ -42,22 +61,6 @@ async def _bare(stage: Stage, name: str, count: int, in_flight: int) -> tuple[fl
             usage = Usage.of(contender.popen.pid)
             contender.say()
             return seconds, usage
-
-
-async def measure_least(repeats: dict[int, int], in_flight: int) -> Object:
-    """Seconds from the first creation to the last child, by the number of relays."""
-    results: Object = {}
-    async with Stage.open() as stage:
-        # The server's first apply to each kind takes longer; the other operators warm up as well.
-        await _least(stage, "warm-up", 1, in_flight)
-        for count, rounds in repeats.items():
-            seconds = []
-            for number in range(rounds):
-                name = f"least-{count}-{number}"
-                found, usage = await _least(stage, name, count, in_flight)
-                seconds.append(found)
-                results[str(count)] = _result(seconds, usage)
-    return results
 
 
 async def _least(stage: Stage, name: str, count: int, in_flight: int) -> tuple[float, Usage]:

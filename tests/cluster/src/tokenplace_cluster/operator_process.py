@@ -17,6 +17,17 @@ PROGRAM: Final = "from tokenplace_operator.main import cli; cli()"
 RUN: Final = (sys.executable, "-W", "error", "-c", PROGRAM, "run")
 STOP_SECONDS: Final = 30
 
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+"""One scrape: values by name and labels."""
+
+
+def total(samples: Samples, name: str, **labels: str) -> float:
+    """The sum of the samples of a name that have these labels, whatever others they have."""
+    wanted = labels.items()
+    return sum(
+        value for (one, having), value in samples.items() if one == name and wanted <= having
+    )
+
 
 class OperatorProcess:
     """One process of `tokenplace-operator run`; warnings are errors in it."""
@@ -46,7 +57,7 @@ class OperatorProcess:
         assert self.popen.poll() is None, self.log.read_text()
         return bool(self.lines("started"))
 
-    def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    def metrics(self) -> Samples:
         """All samples by name and labels."""
         port = self.lines("started")[0]["port"]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
@@ -63,9 +74,7 @@ class OperatorProcess:
 
     def total(self, name: str, **labels: str) -> float:
         """The sum of the samples of a name that have these labels, whatever others they have."""
-        wanted = labels.items()
-        samples = self.metrics().items()
-        return sum(value for (one, having), value in samples if one == name and wanted <= having)
+        return total(self.metrics(), name, **labels)
 
     def reconciles(self) -> float:
         """How many reconciles have ended, well or not."""
