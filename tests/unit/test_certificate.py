@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tokenplace_operator.api import Relay, parse
-from tokenplace_operator.certificate import Certificates, Found, State
+from tokenplace_operator.certificate import SETTLED_SECONDS, Certificates, Found, State
 from tokenplace_operator.kinds import Kind, Object
 from tokenplace_operator.kube_errors import Forbidden, NotFound, Unavailable
 
@@ -138,3 +138,12 @@ async def test_a_certificate_that_is_ready_is_looked_at_less_often() -> None:
         await certificates.look(relay(domain="example.com"))
         seen.append(len(answers.asked))
     assert seen == [1, 1, 2, 2, 3]
+
+
+async def test_without_cert_manager_nothing_is_read_and_nobody_looks_again_soon() -> None:
+    answers = Answers()
+    certificates = Certificates(answers, lambda: 0.0)
+    found = await certificates.look(relay(domain="example.com"), served=False)
+    assert found == Found(State.NOT_SERVED)
+    assert found.seconds == SETTLED_SECONDS
+    assert answers.asked == []
