@@ -179,9 +179,12 @@ def test_metrics(stage: Stage, eventually: Eventually, show: Show) -> None:
 
     target = eventually(scraped, seconds=110)
     assert target["scrapePool"] == f"serviceMonitor/{NAME}/{NAME}/0"
-    assert target["labels"]["pod"] == stage.pod()["metadata"]["name"]
+    pod = stage.pod()["metadata"]["name"]
+    assert target["labels"]["pod"] == pod
     series = f'tokenplace_instrumentation_up{{namespace="{NAME}",job="{NAME}"}}'
-    asked = f"query?{urllib.parse.urlencode({'query': series})}"
+    # The series of the pod before this one lives on until Prometheus has marked it stale.
+    of_pod = {"query": f'{series[:-1]},pod="{pod}"}}'}
+    asked = f"query?{urllib.parse.urlencode(of_pod)}"
     (found,) = eventually(lambda: stage.ask_prometheus(asked)["result"])
     assert found["value"][1] == "1"
     show(f"target of {target['scrapePool']}: {target['health']}")
