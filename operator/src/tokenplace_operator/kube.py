@@ -5,7 +5,6 @@ Every call has a deadline and raises KubeError only.
 """
 
 import asyncio
-import json
 import os
 import urllib.request
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import aiohttp
+import msgspec
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from kubernetes.aio.dynamic import DynamicClient
@@ -273,7 +273,7 @@ class Kube:
     ) -> Object:
         content = await self._read(method, path, body, **params)
         try:
-            return cast("Object", json.loads(content))
+            return msgspec.json.decode(content, type=Object)
         except ValueError as error:
             raise Unavailable(0, type(error).__name__, f"{method} {path}: {error}") from None
 

@@ -1,7 +1,8 @@
 """Watch events of the cluster, by kopf; the only module that imports it.
 
-kopf lists, watches and reconnects. Its handlers here do one thing: hand the object on. Nothing of
-kopf that writes is used: no finalizer, no annotation, no peering, no posted Event.
+kopf lists, watches and reconnects. Its handlers do one thing: hand on what is listed; what a watch
+tells is taken from its lines (see `tap`). Nothing of kopf that writes is used: no finalizer, no
+annotation, no peering, no posted Event.
 """
 
 import asyncio
@@ -16,7 +17,10 @@ from tokenplace_operator.kube import Kube
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.outlast import outlast
 from tokenplace_operator.store import DELETED, Store, parent_key
+from tokenplace_operator.tap import Take, Tap
 from tokenplace_operator.workqueue import WorkQueue
+
+WATCHED = (RELAY, *CHILD_KINDS)
 
 # Less than the default silence, so that a missing right fails loudly and is no silent watch.
 ERROR_BACKOFFS = (0.5, 1, 2, 3) + (5,) * 9
@@ -106,11 +110,10 @@ def configure(settings: kopf.OperatorSettings, silence_seconds: float) -> None:
         settings.watching.label_selectors[where] = selector_of(kind)
 
 
-def register(
-    registry: kopf.OperatorRegistry, take: Callable[[Kind, str | None, Object], None]
-) -> None:
-    """Register one handler per kind, all of which only hand the event to `take`."""
-    for kind in (RELAY, *CHILD_KINDS):
+def register(registry: kopf.OperatorRegistry, connection: Callable[[], Kube], take: Take) -> None:
+    """Let kopf list and watch as we are logged in, and `take` get all objects and events."""
+    _login(registry, connection, take)
+    for kind in WATCHED:
         kopf.on.event(
             group=kind.group,
             version=kind.version,
@@ -120,9 +123,7 @@ def register(
         )(_handler(kind, take))
 
 
-def _handler(
-    kind: Kind, take: Callable[[Kind, str | None, Object], None]
-) -> Callable[..., Awaitable[None]]:
+def _handler(kind: Kind, take: Take) -> Callable[..., Awaitable[None]]:
     # A coroutine, though it awaits nothing: kopf calls plain functions in threads, and neither the
     # store nor the queue may be touched from there.
     async def handle(*, event: Any, **_: Any) -> None:  # noqa: ANN401 (whatever kopf passes)
@@ -131,12 +132,13 @@ def _handler(
     return handle
 
 
-def login(registry: kopf.OperatorRegistry, connection: Callable[[], Kube]) -> None:
+def _login(registry: kopf.OperatorRegistry, connection: Callable[[], Kube], take: Take) -> None:
     """Log kopf in as we are, with a session of its own, which it closes."""
+    tap = Tap(WATCHED, take)
 
     async def handle(**_: Any) -> kopf.AiohttpSession:  # noqa: ANN401
         kube = connection()
-        session = kube.new_session(outlast)
+        session = kube.new_session(tap, outlast)
         return kopf.AiohttpSession(server=kube.server, aiohttp_session=session)
 
     kopf.on.login(registry=registry)(handle)
@@ -174,9 +176,8 @@ async def watch(
     registry = kopf.OperatorRegistry()
     settings = kopf.OperatorSettings()
     configure(settings, silence_seconds)
-    login(registry, lambda: kube)
     end_with_the_first(registry)
-    register(registry, intake.take)
+    register(registry, lambda: kube, intake.take)
     await kopf.operator(
         registry=registry,
         settings=settings,
