@@ -1,15 +1,10 @@
-"""What costs memory or processor time without being seen: modules, threads, copies."""
+"""What costs memory without being seen: modules."""
 
-import asyncio
 import json
 import subprocess
 import sys
-import threading
 
 import pytest
-
-from tokenplace_operator import watch
-from tokenplace_operator.kinds import RELAY
 
 LIST_MODULES = "import json, sys, tokenplace_operator.main; print(json.dumps(list(sys.modules)))"
 
@@ -40,12 +35,3 @@ def test_the_program_imports_no_generated_calls_and_models(imported: set[str]) -
 def test_the_program_imports_cryptography_only_for_a_certificate(imported: set[str]) -> None:
     assert "tokenplace_operator.certificate" in imported
     assert not {name for name in imported if name.partition(".")[0] == "cryptography"}
-
-
-async def test_events_are_taken_in_the_thread_of_the_event_loop() -> None:
-    """In threads, as kopf calls what is no coroutine, a key could be added and nobody woken."""
-    threads = []
-    handle = watch._handler(RELAY, lambda *_: threads.append(threading.get_ident()))
-    assert asyncio.iscoroutinefunction(handle)
-    await handle(event={"type": "ADDED", "object": {}}, anything="else")
-    assert threads == [threading.get_ident()]

@@ -1,4 +1,4 @@
-"""What a watch tells goes to us, and kopf gets to know how far it went."""
+"""What lists and watches tell goes to us, and kopf gets to know how far they went."""
 
 import json
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ class Server:
         self.body = b""
 
     async def answer(self, _: web.Request) -> web.Response:
-        return web.Response(status=self.status, body=self.body)
+        return web.Response(status=self.status, body=self.body, content_type="application/json")
 
 
 @pytest.fixture
@@ -122,14 +122,31 @@ async def test_the_kind_is_known_by_the_path(
     assert [found for found, _, _ in taken] == [kind]
 
 
-@pytest.mark.parametrize(("status", "params"), [(200, {}), (403, WATCH)])
-async def test_lists_and_refusals_pass_as_they_are(
-    server: Server,
-    session: aiohttp.ClientSession,
-    taken: Taken,
-    status: int,
-    params: dict[str, str],
+async def test_objects_of_a_list_are_taken_and_its_pages_go_on_empty(
+    server: Server, session: aiohttp.ClientSession, taken: Taken
+) -> None:
+    metadata = {"resourceVersion": "9", "continue": "more"}
+    server.body = json.dumps({"metadata": metadata, "items": [obj(5), obj(6)]}).encode()
+    async with session.get(SERVICES, params={"limit": "2"}) as answer:
+        assert await answer.json() == {"metadata": metadata, "items": []}
+    assert taken == [(SERVICE, None, obj(5)), (SERVICE, None, obj(6))]
+
+
+async def test_a_list_that_is_none_is_a_failed_answer(
+    server: Server, session: aiohttp.ClientSession
+) -> None:
+    server.body = b"<html>"
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await (await session.get(SERVICES)).read()
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [(SERVICES, 403), ("/api/v1", 200), ("/apis/apps/v1", 200)]
+)
+async def test_refusals_and_other_questions_pass_as_they_are(
+    server: Server, session: aiohttp.ClientSession, taken: Taken, path: str, status: int
 ) -> None:
     server.status, server.body = status, line("ADDED", 5)
-    assert await seen_by_kopf(session, params=params) == server.body
+    for params in ({}, WATCH):
+        assert await seen_by_kopf(session, path, params) == server.body
     assert not taken

@@ -1,12 +1,12 @@
 """Watch events of the cluster, by kopf; the only module that imports it.
 
-kopf lists, watches and reconnects. Its handlers do one thing: hand on what is listed; what a watch
-tells is taken from its lines (see `tap`). Nothing of kopf that writes is used: no finalizer, no
-annotation, no peering, no posted Event.
+kopf lists, watches and reconnects; what is told goes past it (see `tap`), so its handlers have
+nothing to do. Nothing of kopf that writes is used: no finalizer, no annotation, no peering, no
+posted Event.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import kopf
@@ -91,9 +91,8 @@ def configure(settings: kopf.OperatorSettings, silence_seconds: float) -> None:
     settings.scanning.disabled = True  # The kinds are fixed and must exist at the start.
     # A watch that failed for good can leave kopf hanging in its own exit; this ends the process.
     settings.process.ultimate_exiting_timeout = 20
-    # kopf holds the page that it lists, and a task for each object until this long after its event.
+    # A page is held as text and as objects before it is cut down.
     settings.watching.chunk_size = 50
-    settings.queueing.idle_timeout = 0.05
     settings.watching.server_timeout = 300
     settings.watching.connect_timeout = 10
     settings.watching.inactivity_timeout = silence_seconds
@@ -111,7 +110,7 @@ def configure(settings: kopf.OperatorSettings, silence_seconds: float) -> None:
 
 
 def register(registry: kopf.OperatorRegistry, connection: Callable[[], Kube], take: Take) -> None:
-    """Let kopf list and watch as we are logged in, and `take` get all objects and events."""
+    """Let kopf list and watch as we are logged in, and `take` get all that it is told."""
     _login(registry, connection, take)
     for kind in WATCHED:
         kopf.on.event(
@@ -120,16 +119,11 @@ def register(registry: kopf.OperatorRegistry, connection: Callable[[], Kube], ta
             plural=kind.plural,
             id=kind.plural,
             registry=registry,
-        )(_handler(kind, take))
+        )(_nothing)
 
 
-def _handler(kind: Kind, take: Take) -> Callable[..., Awaitable[None]]:
-    # A coroutine, though it awaits nothing: kopf calls plain functions in threads, and neither the
-    # store nor the queue may be touched from there.
-    async def handle(*, event: Any, **_: Any) -> None:  # noqa: ANN401 (whatever kopf passes)
-        take(kind, event["type"], event["object"])
-
-    return handle
+async def _nothing(**_: Any) -> None:  # noqa: ANN401 (whatever kopf passes)
+    """Let kopf watch the kind; it is never called, for kopf gets to see no object."""
 
 
 def _login(registry: kopf.OperatorRegistry, connection: Callable[[], Kube], take: Take) -> None:
