@@ -51,6 +51,8 @@ STALLED = series("relay_condition", 'condition="Stalled"', 'status="True"')
 NOT_READY = series("relays", 'ready="False"')
 RETRIED = " ".join(f"{failures}x9" for failures in range(30))
 """One relay, after the longest backoff of five minutes each time."""
+CLAIMED = " ".join(f"{conflicts}x19" for conflicts in range(15))
+"""Once in ten minutes, as often as programs that deploy from git do it."""
 HEALTHY: Given = {
     UP: steady(1),
     STANDBY_UP: steady(1),
@@ -111,6 +113,9 @@ TROUBLES = {
     ),
     "conflicts": Trouble(
         "TokenplaceOperatorFieldConflicts", "warning", 16.5, {CONFLICTS: growing(1)}
+    ),
+    "a conflict every ten minutes": Trouble(
+        "TokenplaceOperatorFieldConflicts", "warning", 45.5, {CONFLICTS: CLAIMED}
     ),
     "a busy API server": Trouble(
         "TokenplaceOperatorApiErrors", "warning", 15.5, {BUSY: growing(10)}

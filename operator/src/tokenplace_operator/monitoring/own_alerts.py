@@ -117,9 +117,9 @@ WORK = (
         "warning",
         "15m",
         "sum by (kind) "
-        '(increase(tokenplace_operator_apply_total{result="conflict",$MATCH}[15m])) > 2',
+        '(increase(tokenplace_operator_apply_total{result="conflict",$MATCH}[1h])) > 2',
         "Another program claims fields that the operator owns.",
-        "{{ $labels.kind }}: {{ $value | humanize }} conflicts within 15 minutes.",
+        "{{ $labels.kind }}: {{ $value | humanize }} conflicts within an hour.",
     ),
 )
 SURROUNDINGS = (
