@@ -1,11 +1,13 @@
-"""A controller that undoes what the operator writes, each time: no storm, and it is named."""
+"""A controller that undoes what the operator writes, each time: no storm of writes."""
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
+from pathlib import Path
 
 import pykube
 import pytest
@@ -16,6 +18,7 @@ from tokenplace_cluster.control_plane import ControlPlane
 from tokenplace_cluster.fixtures import Eventually
 from tokenplace_cluster.operator_process import Operators
 from tokenplace_cluster.relays import Relays
+from tokenplace_operator.kinds import Object
 
 FREE_WRITES = 10
 PAUSES = (1, 2, 4)
@@ -24,69 +27,132 @@ OURS = {"app.kubernetes.io/part-of": "cleaner"}
 LOOK_SECONDS = 0.02
 
 
-@contextmanager
-def cleaner(api: pykube.HTTPClient, namespace: str) -> Iterator[None]:
-    """Sets a label of the relay's Service as soon as it is not as it wants, until the end."""
-    over = threading.Event()
+@dataclass(frozen=True)
+class Undoer:
+    """Patches what the operator wrote as soon as it is not as it wants; in a thread."""
 
-    def clean() -> None:
-        where = {"url": "services/relay", "namespace": namespace}
+    api: pykube.HTTPClient
+    where: dict[str, str]
+    is_wanted: Callable[[Object], bool]
+    patch: Object
+    subresource: str = ""
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Until the end of the block."""
+        over = threading.Event()
+        undoing = threading.Thread(target=self._undo_until, args=(over,))
+        undoing.start()
+        try:
+            yield
+        finally:
+            over.set()
+            undoing.join()
+
+    def _undo_until(self, over: threading.Event) -> None:
         while not over.wait(LOOK_SECONDS):
-            answer = api.get(**where)
+            answer = self.api.get(**self.where)
             answer.raise_for_status()
-            if answer.json()["metadata"]["labels"].items() >= OURS.items():
+            if self.is_wanted(answer.json()):
                 continue
-            api.patch(
-                **where,
+            self.api.patch(
+                **{**self.where, "url": self.where["url"] + self.subresource},
                 params={"fieldManager": "cleaner"},
                 headers={"Content-Type": "application/merge-patch+json"},
-                data=json.dumps({"metadata": {"labels": OURS}}),
+                data=json.dumps(self.patch),
             ).raise_for_status()
 
-    cleaning = threading.Thread(target=clean)
-    cleaning.start()
-    try:
-        yield
-    finally:
-        over.set()
-        cleaning.join()
+
+@dataclass(frozen=True)
+class Written:
+    """What the operator wrote in a namespace, from the audit log."""
+
+    log: Path
+    user: str
+    namespace: str
+
+    def to(self, resource: str) -> list[AuditEvent]:
+        """It asks first without force, which is refused: that is no write."""
+        found = audit.writes(self.log, user=self.user, namespace=self.namespace)
+        return [one for one in found if one.resource == resource and one.code < 300]
+
+
+@pytest.fixture
+def written(
+    operators: Operators, control_plane: ControlPlane, namespace: str, eventually: Eventually
+) -> Written:
+    """An operator that leads, and what it writes."""
+    login = control_plane.user_kubeconfig(f"operator-{namespace}", ["system:masters"])
+    eventually(operators.start(kubeconfig=login).leads)
+    return Written(control_plane.audit_log, login.stem, namespace)
+
+
+def assert_pauses(events: list[AuditEvent]) -> None:
+    """The first writes are free, and each pause after them is at least as long as it should be."""
+    times = [datetime.fromisoformat(one.timestamp) for one in events]
+    waited = [(after - before).total_seconds() for before, after in pairwise(times)]
+    kept = zip(waited[FREE_WRITES - 1 :], PAUSES, strict=False)
+    assert all(took >= pause for took, pause in kept), waited
 
 
 @pytest.mark.usefixtures("kubelet")
 def test_whoever_undoes_each_write_is_named_and_answered_ever_more_slowly(
     *,
     api: pykube.HTTPClient,
-    operators: Operators,
-    control_plane: ControlPlane,
+    written: Written,
     namespace: str,
     relays: Relays,
     eventually: Eventually,
 ) -> None:
-    login = control_plane.user_kubeconfig(f"operator-{namespace}", ["system:masters"])
-    eventually(operators.start(kubeconfig=login).leads)
     relays.apply()
     eventually(lambda: relays.when(Ready="True"))
-
-    def writes(resource: str) -> list[AuditEvent]:
-        """Of the operator; it asks first without force, which is refused."""
-        log = audit.writes(control_plane.audit_log, user=login.stem, namespace=namespace)
-        return [one for one in log if one.resource == resource and one.code < 300]
-
-    with cleaner(api, namespace):
+    cleaner = Undoer(
+        api,
+        where={"url": "services/relay", "namespace": namespace},
+        is_wanted=lambda found: found["metadata"]["labels"].items() >= OURS.items(),
+        patch={"metadata": {"labels": OURS}},
+    )
+    with cleaner.at_work():
         eventually(lambda: relays.when(Ready="Contested", Stalled="True"))
-        wanted = FREE_WRITES + len(PAUSES)
-        eventually(lambda: len(writes("services")) >= wanted)
+        eventually(lambda: len(written.to("services")) >= FREE_WRITES + len(PAUSES))
     ready = relays.conditions()["Ready"]["message"]
     assert "Service relay: .metadata.labels.app.kubernetes.io/part-of is set by cleaner" in ready
-    times = [datetime.fromisoformat(one.timestamp) for one in writes("services")]
-    waited = [(after - before).total_seconds() for before, after in pairwise(times)]
-    assert all(
-        took >= pause for took, pause in zip(waited[FREE_WRITES - 1 :], PAUSES, strict=False)
-    ), waited
+    assert_pauses(written.to("services"))
     assert len(relays.events("Contested")) == 1
-    told = writes("tokenplacerelays")
+    told = written.to("tokenplacerelays")
     assert len(told) < FREE_WRITES, "the status is not written each time"
 
     relays.apply(service={"port": 8080})
     eventually(lambda: relays.when(Ready="True"))
     assert relays.read(kind="service")["metadata"]["labels"].items().isdisjoint(OURS.items())
+
+
+@pytest.mark.usefixtures("kubelet")
+def test_whoever_wipes_the_status_each_time_is_answered_ever_more_slowly_too(
+    *,
+    api: pykube.HTTPClient,
+    written: Written,
+    namespace: str,
+    relays: Relays,
+    eventually: Eventually,
+) -> None:
+    relays.apply()
+    eventually(lambda: relays.when(Ready="True"))
+    before = len(written.to("tokenplacerelays"))
+    wiper = Undoer(
+        api,
+        where={
+            "base": "/apis",
+            "version": "token.place/v1alpha1",
+            "url": "tokenplacerelays/relay",
+            "namespace": namespace,
+        },
+        is_wanted=lambda found: not found["status"]["conditions"],
+        patch={"status": {"conditions": []}},
+        subresource="/status",
+    )
+    with wiper.at_work():
+        wanted = before + FREE_WRITES + len(PAUSES)
+        eventually(lambda: len(written.to("tokenplacerelays")) >= wanted)
+    assert_pauses(written.to("tokenplacerelays")[before:])
+    eventually(lambda: relays.when(Ready="True"))

@@ -60,8 +60,9 @@ class Life:
             Certificates(self.kube, clock),
             Discovery(self.kube, self.store),
         )
-        reporter = Reporter(self.kube, self.store, Recorder(self.kube, utc_now), clock, metrics)
         contests = Contests(clock, metrics)
+        recorder = Recorder(self.kube, utc_now)
+        reporter = Reporter(self.kube, self.store, recorder, clock, metrics, contests)
         self.reconciler = Reconciler(
             self.kube, self.store, metrics, observer, reporter, contests, Retries(clock), utc_now
         )

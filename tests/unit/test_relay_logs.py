@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+import structlog
 
 from tokenplace_harness.wait import until
 from tokenplace_relay import logs
@@ -51,13 +52,14 @@ def pipe() -> Iterator[Pipe]:
 
 
 @pytest.fixture(autouse=True)
-def _root_logger() -> Iterator[None]:
-    """Give libraries back the handlers they had."""
+def _loggers() -> Iterator[None]:
+    """Give libraries and the operator back the logging they had."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    structlog.reset_defaults()
 
 
 def test_a_line_names_time_level_component_event_and_fields(pipe: Pipe) -> None:

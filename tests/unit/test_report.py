@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tokenplace_operator.contests import FREE_WRITES, Contests
 from tokenplace_operator.events import Recorder
 from tokenplace_operator.kinds import Kind, Object
 from tokenplace_operator.kube_errors import Unavailable
@@ -18,10 +19,12 @@ class Server:
     def __init__(self) -> None:
         self.events: dict[str, Object] = {}
         self.refuses = False
+        self.statuses: list[Object] = []
 
     async def apply_status(self, obj: Object) -> Object:
         if self.refuses:
             raise Unavailable(0, "Timeout", "no answer in time")
+        self.statuses.append(obj["status"])
         return {**obj, "metadata": {**obj["metadata"], "uid": "a", "resourceVersion": "2"}}
 
     async def create(self, obj: Object) -> Object:
@@ -32,6 +35,19 @@ class Server:
         del kind, namespace
         self.events[name] = {**self.events[name], **patch}
         return self.events[name]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
@@ -45,9 +61,10 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def reporter(server: Server, metrics: Metrics) -> Reporter:
+def reporter(server: Server, metrics: Metrics, clock: Clock) -> Reporter:
     recorder = Recorder(server, lambda: datetime(2026, 1, 1, tzinfo=UTC))
-    return Reporter(server, Store(metrics), recorder, lambda: 0.0, metrics)
+    contests = Contests(clock, metrics)
+    return Reporter(server, Store(metrics), recorder, clock, metrics, contests)
 
 
 def relay(version: str = "1") -> Object:
@@ -104,3 +121,28 @@ async def test_the_same_change_of_a_newer_relay_counts_up(
         await reporter.status(relay(version), ready("ImagePullFailed"))
     (event,) = server.events.values()
     assert event["count"] == 2
+
+
+async def test_who_undoes_the_status_each_time_gets_pauses_and_no_storm(
+    server: Server, reporter: Reporter, clock: Clock
+) -> None:
+    for second in range(FREE_WRITES + 1):
+        status = ready("ImagePullFailed")
+        # It was wiped out, so all that it says begins now.
+        status["conditions"][0]["lastTransitionTime"] = f"2026-01-01T00:00:{second:02}Z"
+        waits = await reporter.status(relay(str(second)), status)
+    assert len(server.statuses) == FREE_WRITES
+    (event,) = server.events.values()
+    assert (waits, event["count"]) == (1.0, FREE_WRITES)
+
+    clock.now += 1.0
+    assert await reporter.status(relay("90"), ready("ImagePullFailed")) is None
+    assert await reporter.status(relay("91"), ready("ImagePullFailed")) == 2.0
+    assert len(server.statuses) == FREE_WRITES + 1
+
+
+async def test_another_status_does_not_wait(server: Server, reporter: Reporter) -> None:
+    for number in range(FREE_WRITES + 1):
+        await reporter.status(relay(str(number)), ready("ImagePullFailed"))
+    assert await reporter.status(relay("90"), ready("ContainerCrashes")) is None
+    assert server.statuses[-1] == ready("ContainerCrashes")

@@ -1,4 +1,4 @@
-"""Children that somebody undoes each time: written again, but less and less often.
+"""Children and statuses that somebody undoes each time: written again, but ever less often.
 
 The first writes of the same content are made at once, for people and deletions are repaired so.
 Another controller that answers each of them would make a storm of writes; it gets pauses that

@@ -72,8 +72,7 @@ class Reconciler:
         try:
             relay = parse(obj)
         except SpecError as error:
-            await self.reporter.status(obj, self._of_invalid(obj, error))
-            return Result()
+            return Result(await self.reporter.status(obj, self._of_invalid(obj, error)))
         relay = self._as_scaled(relay)
         previous = obj.get("status", {})
         facts, gpu_error = await self.observer.facts(relay, previous)
@@ -101,8 +100,8 @@ class Reconciler:
         beginning = statuses.due(relay, seen) if rollback is None else None
         if beginning is not None:
             seen = replace(seen, rollback=beginning)
-        await self.reporter.status(obj, statuses.compute(relay, seen))
-        return Result(self._next_look(relay, seen, begins=beginning is not None))
+        held = await self.reporter.status(obj, statuses.compute(relay, seen))
+        return Result(self._next_look(relay, seen, held, begins=beginning is not None))
 
     async def _make(self, obj: Object, relay: Relay, wanted: list[Object]) -> tuple[Plan, str]:
         """Plan and write; return also what the API server said against it, if it did.
@@ -156,8 +155,13 @@ class Reconciler:
             return relay
         return replace(relay, replicas=max(1, live["spec"].get("replicas", 1)))
 
-    def _next_look(self, relay: Relay, seen: statuses.Observed, *, begins: bool) -> float | None:
-        """Seconds until something unwatched may have changed; None when nothing can."""
+    def _next_look(
+        self, relay: Relay, seen: statuses.Observed, held: float | None, *, begins: bool
+    ) -> float | None:
+        """Seconds until something unwatched may have changed; None when nothing can.
+
+        held: until a status that somebody undoes may be written.
+        """
         key = relay.namespace, relay.name
         # Only once it is on record: an older CRD may have dropped it.
         stored = self.store.get(RELAY, key) or {}
@@ -172,6 +176,7 @@ class Reconciler:
             (rollout, rolling),
             (POLL_SECONDS, self.observer.upstreams.is_asking(key)),
             (retry or 0.0, retry is not None),
+            (held or 0.0, held is not None),
             (REFRESH_SECONDS, relay.gpu.mode is not GpuMode.NONE),
             *((one.seconds, True) for one in seen.contested),
             (seen.certificate.seconds if seen.certificate else 0.0, seen.certificate is not None),

@@ -1,14 +1,18 @@
 """What users get to read: the status of a relay, and an Event when Ready changes its mind."""
 
+import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from tokenplace_operator.conditions import Condition, Reason, Type
+from tokenplace_operator.contests import Contests
 from tokenplace_operator.events import MAX_REMEMBERED, Recorder
-from tokenplace_operator.kinds import RELAY, Object
+from tokenplace_operator.kinds import RELAY, Object, key_of
 from tokenplace_operator.kube_errors import FieldConflict, KubeError, Unavailable
 from tokenplace_operator.logs import get_logger
 from tokenplace_operator.metrics import Metrics
@@ -20,6 +24,8 @@ ASK_AGAIN_SECONDS = 600.0
 _UNDECLARED = re.compile(r"\.status\.([A-Za-z.]+): field not declared in schema")
 _ORDINARY = {Reason.ROLLOUT_PENDING, Reason.DEPLOYMENT_MISSING, Reason.PAUSED}
 """Reasons not to be Ready that are no trouble."""
+_TIMES = frozenset({"lastTransitionTime", "lastResolved"})
+"""Of a status; they begin anew for whoever wiped it out."""
 
 
 class StatusWriter(Protocol):
@@ -39,14 +45,15 @@ class Reporter:
     recorder: Recorder
     clock: Callable[[], float]
     metrics: Metrics
+    contests: Contests
     _unknown: frozenset[str] = frozenset()
     """Fields that the CRD does not have; asked again from time to time."""
     _ask_at: float = 0.0
     _told: OrderedDict[str, tuple[str, ...]] = field(default_factory=OrderedDict)
     """By uid, the version of each relay whose transition was told last, and what to."""
 
-    async def status(self, obj: Object, status: Object) -> None:
-        """Write the status of a relay.
+    async def status(self, obj: Object, status: Object) -> float | None:
+        """Write the status of a relay; return seconds to wait where somebody undoes it each time.
 
         The Event goes first: killed between the two, the next process sees the same transition
         again, and an Event that exists already is not written twice.
@@ -54,7 +61,17 @@ class Reporter:
         before = obj.get("status", {})
         status = self._known(status)
         if status == before:
-            return
+            return None
+        where, content = (RELAY, key_of(obj)), _content(status)
+        if self.contests.is_early(where, content):
+            return self.contests.standing([where])[0].seconds
+        await self._tell(obj, before, status)
+        self.contests.wrote(where, content, "the status is changed")
+        for contest in self.contests.standing([where]):
+            log.warning("somebody undoes the status each time", seconds=round(contest.seconds))
+        return None
+
+    async def _tell(self, obj: Object, before: Object, status: Object) -> None:
         await self._transition(obj, before, status)
         try:
             await self._write(obj, status)
@@ -124,6 +141,19 @@ class Reporter:
         if len(self._told) > MAX_REMEMBERED:
             self._told.popitem(last=False)
         return told == now
+
+
+def _content(status: Object) -> str:
+    """What a status says, whenever that began."""
+    return hashlib.sha256(msgspec.json.encode(_timeless(status), order="sorted")).hexdigest()
+
+
+def _timeless(value: Any) -> Any:  # noqa: ANN401 (JSON of any shape)
+    if isinstance(value, dict):
+        return {name: _timeless(one) for name, one in value.items() if name not in _TIMES}
+    if isinstance(value, list):
+        return [_timeless(one) for one in value]
+    return value
 
 
 def _undeclared(error: Unavailable) -> frozenset[str]:

@@ -76,8 +76,8 @@ def reconciler(
         discovery or Discovery(kube, store),
         cluster_nameservers(),
     )
-    reporter = Reporter(kube, store, Recorder(kube, utc_now), clock, metrics)
     contests, retries = Contests(clock, metrics), Retries(clock)
+    reporter = Reporter(kube, store, Recorder(kube, utc_now), clock, metrics, contests)
     made = Reconciler(kube, store, metrics, observer, reporter, contests, retries, utc_now)
     return made.reconcile
 
