@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tokenplace_bench.main import add_turn
 from tokenplace_bench.table import ratio, table, verdicts
 
 Object = dict[str, Any]
@@ -14,6 +15,7 @@ Object = dict[str, Any]
 def measured(relays: int, **other: object) -> Object:
     found = {
         "seconds": relays / 100,
+        "all_seconds": [relays / 100],
         "relays": relays,
         "creation_cpu_seconds": relays / 200,
         "restart_seconds": relays / 500,
@@ -28,7 +30,10 @@ def measured(relays: int, **other: object) -> Object:
 
 
 def results(**other: object) -> Object:
-    bare = {"100": {"seconds": 0.8}, "1000": {"seconds": 8.0}}
+    bare = {
+        "100": {"seconds": 0.8, "all_seconds": [0.8]},
+        "1000": {"seconds": 8.0, "all_seconds": [8.0]},
+    }
     ours = {"100": measured(100), "1000": measured(1000, **other)}
     least = {"100": {"seconds": 1.0}, "1000": {"seconds": 10.0}}
     return {"machine": {}, "bare": bare, "least": least, "ours": ours}
@@ -55,6 +60,17 @@ def test_everything_in_its_bounds_is_met() -> None:
 def test_what_is_out_of_bounds_is_missed(field: str, value: object, text: str) -> None:
     missed = [one.text for one in verdicts(results(**{field: value})) if not one.met]
     assert any(text in one for one in missed), missed
+
+
+def test_the_median_of_the_turns_counts_and_their_spread_is_told() -> None:
+    found = results()
+    for name, more in {"bare": [8.2, 7.0], "ours": [9.0, 14.0]}.items():
+        for seconds in more:
+            add_turn(found[name]["1000"], {"all_seconds": [seconds]})
+    assert (found["bare"]["1000"]["seconds"], found["ours"]["1000"]["seconds"]) == (8.0, 10.0)
+    first = verdicts(found)[0]
+    assert first.met
+    assert first.text.endswith("1.25 times the bare applies (at most 1.5; its turns 1.10 to 2.00)")
 
 
 def test_the_table_has_a_column_for_each_number_of_relays() -> None:

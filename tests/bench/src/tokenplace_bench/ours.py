@@ -7,6 +7,8 @@ import signal
 import statistics
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,17 +93,33 @@ class Running:
 
 async def measure(repeats: dict[int, int], settings: Settings) -> Object:
     """All that is measured of the operator, by the number of relays."""
+    async with _warm(settings) as running:
+        return {
+            str(count): await _measure(running, count, rounds) for count, rounds in repeats.items()
+        }
+
+
+async def measure_creation(repeats: dict[int, int], settings: Settings) -> Object:
+    """Seconds from the first creation to the last child, once for each number of relays."""
     results: Object = {}
+    for count in repeats:
+        async with _warm(settings) as running:
+            seconds = round(await running.stage.seconds_to_create(f"ours-{count}", count), 3)
+            results[str(count)] = {"all_seconds": [seconds]}
+    return results
+
+
+@asynccontextmanager
+async def _warm(settings: Settings) -> AsyncIterator[Running]:
+    """An operator on a fresh control plane, with one relay made."""
     async with Stage.open() as stage:
         running = Running.on(stage, settings)
         try:
             await stage.warm_up()
-            for count, rounds in repeats.items():
-                results[str(count)] = await _measure(running, count, rounds)
+            yield running
         finally:
             if running.process.popen.poll() is None:
                 running.process.end(signal.SIGTERM)
-    return results
 
 
 async def _measure(running: Running, count: int, rounds: int) -> Object:

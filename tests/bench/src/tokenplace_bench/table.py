@@ -64,7 +64,8 @@ def verdicts(results: Object) -> list[Verdict]:
     found = []
     if "bare" in results:
         times = ratio(results, "bare", most)
-        text = f"creation of {most} takes {times:.2f} times the bare applies (at most 1.5)"
+        spread = _spread(results["bare"][most], at)
+        text = f"creation of {most} takes {times:.2f} times the bare applies (at most 1.5{spread})"
         found.append(Verdict(text, times <= MAX_CREATION_RATIO))
     for name in ("restart", "idle"):
         count = sum(at[f"{name}_writes"].values())
@@ -76,6 +77,13 @@ def verdicts(results: Object) -> list[Verdict]:
         Verdict(f"peak memory {memory:.0f} MiB (at most 150 MB)", memory * 1.048576 <= MAX_MIB)
     )
     return found + _growth(ours, most)
+
+
+def _spread(bare: Object, ours: Object) -> str:
+    """The lowest and highest ratio of one turn, where there were several."""
+    turns = zip(bare["all_seconds"], ours["all_seconds"], strict=True)
+    found = sorted(mine / limit for limit, mine in turns)
+    return f"; its turns {found[0]:.2f} to {found[-1]:.2f}" if len(found) > 1 else ""
 
 
 def _growth(ours: Object, most: str) -> list[Verdict]:
