@@ -8,7 +8,7 @@ from tokenplace_relay import reservation, wire
 from tokenplace_relay.capabilities import TIERS
 from tokenplace_relay.context import Context, envelope_body, of, small_body
 from tokenplace_relay.http import ApiError, JsonObject, json_response
-from tokenplace_relay.logs import fingerprint, get
+from tokenplace_relay.logs import fingerprint, get, short
 from tokenplace_relay.prefer import preference
 from tokenplace_relay.selection import DEFAULT_MODEL, POLICY, Choice, resolve_model
 from tokenplace_relay.state import (
@@ -74,7 +74,7 @@ async def submit(request: web.Request) -> web.Response:
     context.refuse_when_draining()
     body, size = await envelope_body(request)
     envelope = wire.request_envelope(body, context.config)
-    client = envelope["client_public_key"]
+    client = digest(envelope["client_public_key"])
     request_id = wire.optional_text(body, "request_id", context.config)
     token = wire.optional_text(body, "cancel_token", context.config)
     # Without an id nothing can be asked for by name, and so by nobody in particular.
@@ -82,7 +82,7 @@ async def submit(request: web.Request) -> web.Response:
     node = wire.node_key(body, context.config)
     try:
         remaining = context.state.submit(
-            digest(client), request_id, node, envelope, size=size, token=token, reader=reader
+            client, request_id, node, envelope, size=size, token=token, reader=reader
         )
     except UnknownNode:
         raise ApiError(404, "Server with the specified public key not found") from None
@@ -90,7 +90,7 @@ async def submit(request: web.Request) -> web.Response:
         raise finished(end) from None
     except Full as full:
         raise refused(full) from None
-    log.info("request queued", client=fingerprint(client), node=fingerprint(node))
+    log.info("request queued", client=short(client), node=fingerprint(node))
     answer: JsonObject = {"message": "Request received", **deadline(remaining)}
     if reader:
         answer["retrieval_credential"] = reader
@@ -104,17 +104,17 @@ async def cancel(request: web.Request) -> web.Response:
     client = body.get("client_public_key")
     if not client:
         raise ApiError(400, "Invalid request data")
-    client = wire.client_key(body, context.config)
+    client = digest(wire.client_key(body, context.config))
     request_id = wire.required_text(body, "request_id", context.config)
     token = wire.required_text(body, "cancel_token", context.config)
     wanted = Stage.EXPIRED if body.get("status") == "expired" else Stage.CANCELLED
     given = body.get("reason")
     reason = given if isinstance(given, str) and given in _REASONS else str(wanted)
     try:
-        stage, removed = context.state.cancel(digest(client), request_id, token, wanted, reason)
+        stage, removed = context.state.cancel(client, request_id, token, wanted, reason)
     except WrongProof:
         raise ApiError(403, "Missing or invalid cancel proof") from None
-    log.info("request cancelled", client=fingerprint(client), reason=reason)
+    log.info("request cancelled", client=short(client), reason=reason)
     answer: JsonObject = {"status": str(stage), "request_id": request_id}
     return json_response({**answer, "removed_from_queue": removed})
 

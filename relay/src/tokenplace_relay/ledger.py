@@ -121,7 +121,7 @@ class Ledger:
     def evict(self) -> None:
         """Drop silent nodes, and queues that nobody will come for."""
         now = self.now()
-        for node in list(self.nodes.values()):
+        for node in [one for one in self.nodes.values() if not self.is_fresh(one, now)]:
             if self.is_gone(node, now):
                 self.remove(node, "stale_lease")
             elif node.queue and self.is_lost(node, now):

@@ -128,7 +128,12 @@ def get(name: str) -> FilteringBoundLogger:
 
 def fingerprint(text: str) -> str:
     """Return 12 hexadecimal digits of SHA-256: enough to follow a key through a log."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return short(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+
+
+def short(digest: bytes) -> str:
+    """Return the fingerprint of what has this SHA-256."""
+    return digest[:6].hex()
 
 
 def _render(_logger: WrappedLogger, level: str, event: EventDict) -> bytes:

@@ -12,7 +12,7 @@ from tokenplace_relay.context import Context, envelope_body, of, small_body
 from tokenplace_relay.delivery import deliver
 from tokenplace_relay.http import ApiError, JsonObject, json_response
 from tokenplace_relay.limits import count_node
-from tokenplace_relay.logs import fingerprint, get
+from tokenplace_relay.logs import fingerprint, get, short
 from tokenplace_relay.state import (
     Finished,
     Full,
@@ -125,11 +125,11 @@ async def respond(request: web.Request) -> web.StreamResponse:
     body, size = await envelope_body(request)
     envelope = wire.response_envelope(body, context.config)
     request_id = wire.optional_text(body, "request_id", context.config)
-    client = envelope["client_public_key"]
-    _count_with_token(request, client)
+    client = digest(envelope["client_public_key"])
+    _count_with_token(request, envelope["client_public_key"])
     proof = _proof(request, body, context)
     try:
-        is_first = context.state.answer(digest(client), request_id, envelope, size, proof)
+        is_first = context.state.answer(client, request_id, envelope, size, proof)
     except UnknownRequest:
         raise _not_waiting("gone") from None
     except Finished as end:
@@ -138,7 +138,7 @@ async def respond(request: web.Request) -> web.StreamResponse:
         raise wrong_credential() from None
     except Full as full:
         raise refused(full) from None
-    log.info("answer received", client=fingerprint(client), first=is_first)
+    log.info("answer received", client=short(client), first=is_first)
     if is_first:
         return json_response({"message": "Response received and queued for client"})
     return json_response({"message": "Response already queued for client"})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tokenplace_relay.capabilities import TIERS
-from tokenplace_relay.state import Node
+from tokenplace_relay.state import Node, per_place
 
 POLICY: Final = "best_fit_smallest_capable_least_loaded_v1"
 DEFAULT_MODEL: Final = "qwen3-8b-instruct"
@@ -13,6 +13,8 @@ ALIASES: Final = frozenset(
     {"llama-3.1-8b-instruct", "llama-3-8b-instruct", "gpt-3.5-turbo", "gpt-5-chat-latest"}
 )
 _ORDER: Final = tuple(TIERS)
+_LAST: Final[tuple[int, float, int]] = (len(_ORDER), 0.0, 0)
+"""Comes after every node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +40,22 @@ def choose(nodes: Iterable[Node], model: str, tier: str, *, now: float, max_queu
     Of nodes that tie, the one that was chosen longest ago is next: a round robin that needs no
     cursor for each set of them.
     """
-    fitting = [node for node in nodes if _fits(node, model, tier)]
-    room = [node for node in fitting if _has_room(node, now, max_queue)]
-    full = [node for node in fitting if not _has_room(node, now, max_queue)]
-    node = min(room, key=lambda one: (_rank(one), one.load(now), one.turn), default=None)
-    return Choice(node, _count(room), _count(full))
-
-
-def _fits(node: Node, model: str, tier: str) -> bool:
-    able = node.capabilities
-    return model in able.models and _ORDER.index(able.tier) >= _ORDER.index(tier)
-
-
-def _has_room(node: Node, now: float, max_queue: int) -> bool:
-    return node.in_flight(now) < node.capabilities.concurrency and len(node.queue) < max_queue
-
-
-def _rank(node: Node) -> int:
-    return _ORDER.index(node.capabilities.tier)
-
-
-def _count(nodes: list[Node]) -> dict[str, int]:
-    tiers = [node.capabilities.tier for node in nodes]
-    return {tier: tiers.count(tier) for tier in TIERS if tier in tiers}
+    room: dict[str, int] = {}
+    full: dict[str, int] = {}
+    best: Node | None = None
+    best_order = _LAST
+    lowest = _ORDER.index(tier)
+    for node in nodes:
+        able = node.capabilities
+        rank = _ORDER.index(able.tier)
+        if rank < lowest or model not in able.models:
+            continue
+        flying, queued = node.in_flight(now), len(node.queue)
+        if flying >= able.concurrency or queued >= max_queue:
+            full[able.tier] = full.get(able.tier, 0) + 1
+            continue
+        room[able.tier] = room.get(able.tier, 0) + 1
+        order = (rank, per_place(flying + queued, able), node.turn)
+        if order < best_order:
+            best, best_order = node, order
+    return Choice(best, room, full)

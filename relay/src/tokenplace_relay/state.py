@@ -86,11 +86,12 @@ class Node:
 
     def load(self, now: float) -> float:
         """Queued and counted work per place, as selection compares it."""
-        busy = len(self.queue) + self.in_flight(now)
-        return round(busy / self.capabilities.concurrency, 6)
+        return per_place(len(self.queue) + self.in_flight(now), self.capabilities)
 
     def in_flight(self, now: float) -> int:
         """Claimed work whose accounting lease has not lapsed."""
+        if not self.claimed:
+            return 0
         return sum(1 for one in self.claimed.values() if one.lease_end > now)
 
     def is_shown_by(self, proof: Proof) -> bool:
@@ -192,6 +193,11 @@ class Finished(Exception):  # noqa: N818
         super().__init__(status)
         self.status = status
         self.reason = reason
+
+
+def per_place(busy: int, able: Capabilities) -> float:
+    """Work per place, as far as it is told and compared."""
+    return round(busy / able.concurrency, 6)
 
 
 def digest(secret: str) -> bytes:
