@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from tokenplace_harness.process import relay_process
-from tokenplace_harness.wait import eventually
+from tokenplace_harness.wait import eventually, until
 from tokenplace_relay.app import make_app
 from tokenplace_relay.config import Config, load
 from tokenplace_relay.peer import Json
@@ -140,6 +140,8 @@ async def test_readiness_follows_a_required_upstream() -> None:
                 health = await eventually(lambda: healthz(http, 503))
                 assert health == {"status": "degraded", "details": {"upstream": "refused"}}
                 metrics = await scrape(http)
+            # Lines leave some milliseconds later, and those of a killed relay not at all.
+            await until(lambda: len(relay.events("upstream changed")) == 2)
         assert "tokenplace_relay_upstream_up 0.0" in metrics
         assert 'tokenplace_relay_upstream_probes_total{verdict="dns"} 0.0' in metrics
         assert [line["up"] for line in relay.events("upstream changed")] == [True, False]
