@@ -187,6 +187,9 @@ RESPONSES = [
         then={"claimed": -1, "unread": 1}, body=RECEIVED),
     Row("the same with a wrong credential", CLAIMED, claimed_answer(control_credential="x"), 403,
         message=WRONG),
+    Row("an error answer of a later node that has lost its credential", CLAIMED,
+        respond(server_public_key=NODE, control_credential="", claim_generation=None), 200,
+        then={"claimed": -1, "unread": 1}, body=RECEIVED),
     Row("a claim without a credential", CLAIMED, respond(claim_generation=1), 400,
         message="Unexpected relay payload fields are forbidden; send ciphertext envelope only"),
     Row("with a wrong credential", CLAIMED, respond(control_credential="x"), 403, message=WRONG),
@@ -273,6 +276,19 @@ async def test_what_is_queued_for_a_silent_node_is_given_up_after_the_grace() ->
         assert (await relay.retrieve("r2")).error["reason"] == "server_unregistered"
         assert (await relay.submit("r3")).status == 404, "nobody is sent to it meanwhile"
         assert (await relay.respond()).status == 200, "what it was given may still come"
+
+
+async def test_the_client_of_a_node_that_died_at_work_is_told_long_before_its_deadline() -> None:
+    """Nodes ask about their work every few seconds; one that did, and no longer does, is dead."""
+    async with inside() as relay:
+        for step in (*CLAIMED, control()):
+            await step(relay)
+        relay.advance(120)
+        assert (await relay.retrieve()).status == 202
+        relay.advance(1)
+        assert relay.counts()["nodes"] == 0
+        gone = await relay.retrieve()
+        assert (gone.status, gone.error["reason"]) == (410, "server_unregistered")
 
 
 async def test_old_credential_does_not_keep_a_new_node_alive() -> None:

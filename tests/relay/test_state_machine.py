@@ -137,7 +137,7 @@ class Relay(Promises):
     def poller_was_gone(self) -> None:
         request, wanted = self.handed.pop()
         if wanted.state == "claimed":
-            wanted.handed_out = False
+            wanted.handed_out = wanted.asked_about = False
             self.model.put_back(wanted)
         self.state.unclaim(request)
 
@@ -159,6 +159,7 @@ class Relay(Promises):
             self.model.settle(one)
             if one.is_live:
                 self.model.hold(one)
+                one.asked_about = True
                 assert outcome.status == "active"
                 assert outcome.remaining == one.deadline - self.model.now
                 return

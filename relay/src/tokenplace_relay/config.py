@@ -137,6 +137,13 @@ class Config(Bounds):
         "queued work of a silent node waits this much longer before its client is sent elsewhere",
         high=3600,
     )
+    working_grace: float = setting(
+        90.0,
+        "RELAY_WORKING_NODE_GRACE_SECONDS",
+        "claimed work of a node that asked about it, and then fell silent, is waited for this much"
+        " longer than its lease",
+        high=3600,
+    )
     in_flight_lease: float = setting(
         30.0,
         "TOKEN_PLACE_API_V1_IN_FLIGHT_TTL_SECONDS",

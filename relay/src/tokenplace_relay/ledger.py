@@ -7,7 +7,7 @@ client's mailbox until it is read, then among the replays or outcomes until it i
 """
 
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import chain, count
 
 from tokenplace_relay.config import Config
 from tokenplace_relay.state import (
@@ -95,9 +95,23 @@ class Ledger:
         silence = now - node.last_seen
         return node.polls == 0 and silence > self._config.node_lease + self._config.silent_grace
 
+    def is_dead(self, node: Node, now: float) -> bool:
+        """Whether the node asked about its work, and is silent for too long to be still at it.
+
+        One that never asked may be waiting for its turn: a desktop serves several relays.
+        """
+        silence = now - node.last_seen
+        if node.polls or silence <= self._config.node_lease + self._config.working_grace:
+            return False
+        return any(one.asked_about for one in chain(node.claimed.values(), node.queue.values()))
+
     def is_gone(self, node: Node, now: float) -> bool:
         """Whether the node can be removed: silent, and without work that it may still do."""
-        if node.claimed or self.is_fresh(node, now):
+        if self.is_fresh(node, now):
+            return False
+        if self.is_dead(node, now):
+            return True
+        if node.claimed:
             return False
         # What was handed out, and put back because nothing was heard of it, may still be done.
         if any(request.claimed_at for request in node.queue.values()):

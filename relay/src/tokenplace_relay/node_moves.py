@@ -88,7 +88,7 @@ class NodeMoves(Ledger):
     def unclaim(self, request: Request) -> None:
         """Take back work whose poller is gone: as if it had never been handed out."""
         if request.stage is Stage.CLAIMED:
-            request.claimed_at = 0.0
+            request.claimed_at, request.asked_about = 0.0, False
             self.requeue(request)
 
     def control(self, key: str, request_id: str, credential: str, *, acknowledge: bool) -> Control:
@@ -100,6 +100,7 @@ class NodeMoves(Ledger):
             request = self._at_work(node, request_id)
             if request is not None:
                 self._hold(node, request)
+                request.asked_about = True
                 self.counters.lease_renewals += 1
                 return self._counted(Control("active", request.deadline - self.now()))
         stone = self._tombstone(key, request_id, credential)

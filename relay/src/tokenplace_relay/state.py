@@ -65,6 +65,8 @@ class Request:
     reason: str = ""
     lapses: int = 0
     """Times that it was handed out, and nothing was heard of it within its lease."""
+    asked_about: bool = False
+    """Whether its node did so, as all nodes do every few seconds while they work."""
 
 
 @dataclass(slots=True, eq=False)

@@ -23,6 +23,7 @@ class Sent:
     state: str = "queued"
     handed_out: bool = False
     confirmed: bool = False
+    asked_about: bool = False
     held_since: float = 0.0
     lapses: int = 0
     """Times that it was handed out and nothing was heard of it in time."""
@@ -83,7 +84,13 @@ class Model:
     def is_lost(self, node: str) -> bool:
         return self.silence(node) > self.config.node_lease + self.config.silent_grace
 
+    def is_dead(self, node: str) -> bool:
+        limit = self.config.node_lease + self.config.working_grace
+        return self.silence(node) > limit and any(s.asked_about for s in self.at_work(node))
+
     def is_gone(self, node: str) -> bool:
+        if self.is_dead(node):
+            return True
         if self.silence(node) <= self.config.node_lease or self.at_work(node):
             return False
         return not self.queues[node] or self.is_lost(node)
