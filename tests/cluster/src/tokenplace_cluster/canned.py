@@ -1,0 +1,46 @@
+"""A server that answers whatever is asked as it is told, for middlewares of a session."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+WATCH = {"watch": "true"}
+
+
+@dataclass
+class Canned:
+    """Its answer: a status, and some pieces of a body."""
+
+    session: aiohttp.ClientSession = field(init=False)
+    status: int = 200
+    pieces: Iterable[bytes] = ()
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request."""
+        answer = web.StreamResponse(status=self.status)
+        answer.content_type = "application/json"
+        await answer.prepare(request)
+        for piece in self.pieces:
+            await answer.write(piece)
+        return answer
+
+    async def told(self, path: str = "/", params: Mapping[str, str] = WATCH) -> bytes:
+        """All that the answer to a watch tells, behind the session's middlewares."""
+        async with self.session.get(path, params=params) as answer:
+            return b"".join([data async for data in answer.content.iter_chunked(2**16)])
+
+
+@asynccontextmanager
+async def canned(*middlewares: aiohttp.ClientMiddlewareType) -> AsyncIterator[Canned]:
+    """Run one, and a session to it, until the end of the block."""
+    found = Canned()
+    app = web.Application()
+    app.router.add_get("/{path:.*}", found.answer)
+    async with TestServer(app) as server:
+        url = server.make_url("/")
+        async with aiohttp.ClientSession(base_url=url, middlewares=middlewares) as found.session:
+            yield found
