@@ -144,7 +144,18 @@ class Relay(Promises):
     @rule(node=NODES, name=NAMES, aim=AIMS, acknowledge=st.booleans())
     def control(self, node: str, name: str, aim: int, *, acknowledge: bool) -> None:
         name = self.request(aim, "", name)[1]
-        node = self.node_of(aim, node, "", name)
+        self.ask(self.node_of(aim, node, "", name), name, acknowledge=acknowledge)
+
+    @precondition(lambda self: any(one.state == "claimed" for one in self.model.sent))
+    @rule(aim=AIMS, seconds=st.sampled_from([31, 40, 40.5]))
+    def node_dies_at_work(self, aim: int, seconds: float) -> None:
+        held = [one for one in self.model.sent if one.state == "claimed"]
+        one = held[aim % len(held)]
+        self.ask(one.node, one.name, acknowledge=False)
+        self.wait_exactly(seconds, is_seen=True)
+
+    def ask(self, node: str, name: str, *, acknowledge: bool) -> None:
+        """Let a node ask about its work."""
         credential = self.credentials.get(node, "none")
         try:
             outcome = self.state.control(node, name, credential, acknowledge=acknowledge)

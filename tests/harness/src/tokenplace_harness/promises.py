@@ -11,7 +11,7 @@ from tokenplace_relay.state import Request, digest, request_key
 CONFIG = Config(
     node_lease=30,
     silent_grace=20.0,
-    working_grace=40.0,
+    working_grace=10.0,
     in_flight_lease=25.0,
     request_deadline=100.0,
     answer_ttl=60.0,
