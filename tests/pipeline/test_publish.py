@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tokenplace_cluster import oci_archive
 from tokenplace_cluster.build import program
 from tokenplace_cluster.cleanup import Record
 from tokenplace_cluster.debian import PUBLISH_PROGRAMS, require_packages
+from tokenplace_cluster.helm import CHART
 from tokenplace_cluster.registry import Registry
 
 pytestmark = pytest.mark.timeout(900)
@@ -131,6 +133,28 @@ def test_a_tag_never_gets_other_bits(registry: str, tmp_path: Path) -> None:
     assert "is not overwritten" in done.stderr
     assert digest_of(f"{repository}:1.0.0") == before
     assert run("manifest-digest", f"{repository}:new").returncode == 3
+
+
+def test_a_release_is_published_after_the_build_of_its_commit(
+    registry: str, tmp_path: Path
+) -> None:
+    """Main builds the commit, then its tag does; times and labels differ, so the bits do too."""
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
+    names: list[tuple[str, str]] = []
+    for ref in ("refs/heads/main", f"refs/tags/v{version}"):
+        found = run("image-facts", GITHUB_REF=ref, GITHUB_SHA="HEAD").stdout.splitlines()
+        facts = dict(line.split("=", 1) for line in found)
+        built = archive(tmp_path / facts["version"], facts["version"])
+        done = run("publish-image", str(built), f"{registry}/released", *facts["tags"].split())
+        assert done.returncode == 0, done.stderr
+        digest = done.stdout.strip().rpartition("@")[2]
+        names.append((facts["tags"], digest))
+        assert digest_of(f"{registry}/released:{facts['tags']}") == digest
+    (first, its_digest), (second, other_digest) = names
+    assert first.startswith("sha-")
+    assert second == version
+    assert its_digest != other_digest
+    assert digest_of(f"{registry}/released:{first}") == its_digest
 
 
 @pytest.mark.parametrize("tag", ["latest", "main-LATEST"])
