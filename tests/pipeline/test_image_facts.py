@@ -14,13 +14,22 @@ Facts = Callable[[str], subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def facts(tmp_path: Path) -> Facts:
-    """Run image-facts for a ref in a repository with one commit of a known time."""
+def version() -> str:
+    """That of the tree; tests that want another set it."""
+    return "1.2.3"
+
+
+@pytest.fixture
+def facts(tmp_path: Path, version: str) -> Facts:
+    """Run image-facts for a ref in a repository with one commit of a known time and version."""
+    chart = tmp_path / "deploy" / "charts" / "tokenplace-relay" / "Chart.yaml"
+    chart.parent.mkdir(parents=True)
+    chart.write_text(f"apiVersion: v2\nversion: {version}\nappVersion: {version}\n")
     when = {f"GIT_{who}_DATE": "2026-11-24T12:00:00Z" for who in ("AUTHOR", "COMMITTER")}
     who = ["-c", "user.name=a", "-c", "user.email=a@b"]
     environment = {**os.environ, **when, "SOURCE_FOLDER": str(tmp_path)}
     environment.pop("GITHUB_SHA", None)
-    for command in (["init", "-q"], [*who, "commit", "-q", "--allow-empty", "-m", "one"]):
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-q", "-m", "one"]):
         subprocess.run(["git", *command], cwd=tmp_path, env=environment, check=True)
 
     def run(ref: str) -> subprocess.CompletedProcess[str]:
@@ -62,6 +71,13 @@ def test_other_tags_build_nothing(facts: Facts, tag: str) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert tag in done.stderr
     assert "semantic version" in done.stderr
+
+
+@pytest.mark.parametrize("tag", ["v1.2.4", "v1.2.3-rc.1", "v11.2.3"])
+def test_a_tag_that_is_not_the_version_of_its_commit_is_refused(facts: Facts, tag: str) -> None:
+    done = facts(f"refs/tags/{tag}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{tag} is not the version of its commit, which is 1.2.3" in done.stderr
 
 
 @pytest.mark.parametrize(
