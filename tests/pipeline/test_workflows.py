@@ -77,7 +77,8 @@ def test_nothing_may_be_written_but_where_it_is_published() -> None:
         ("build", "publish", "packages"),
         ("build", "publish", "id-token"),
         ("build", "chart", "packages"),
-        ("build", "chart", "id-token"),
+        ("build", "sign", "packages"),
+        ("build", "sign", "id-token"),
         ("scorecard", "scorecard", "security-events"),
         ("scorecard", "scorecard", "id-token"),
     }
@@ -123,7 +124,7 @@ def test_what_is_built_is_probed_on_both_before_it_is_kept() -> None:
 
 def test_what_was_probed_is_what_is_pushed() -> None:
     publish = workflow("build")["jobs"]["publish"]
-    assert publish["needs"] == "image"
+    assert publish["needs"] == ["image", "passed"]
     found = publish["steps"]
     assert not any("build-push-action" in one.get("uses", "") for one in found)
     fetched = found[position(found, "download-artifact")]["with"]["name"]
@@ -143,16 +144,49 @@ def test_pull_requests_build_but_never_publish() -> None:
     assert "pull_request" in triggers("build")
     assert "if" not in found["image"]
     assert found["publish"]["if"] == "github.event_name == 'push'"
-    assert found["chart"]["if"].startswith("github.event_name == 'push' && ")
+    for job in ("chart", "sign"):
+        assert found[job]["if"].startswith("github.event_name == 'push' && ")
 
 
-def test_the_digest_is_what_gets_signed() -> None:
-    for job in ("publish", "chart"):
-        found = steps("build", job)
-        sign = found[position(found, "cosign sign")]
-        assert sign["env"] == {"REFERENCE": "${{ steps.push.outputs.reference }}"}
-        assert "--yes" in sign["run"]
-        assert "--key" not in sign["run"]
+def test_a_release_waits_for_the_tests_of_its_commit() -> None:
+    found = steps("build", "passed")
+    step = found[position(found, ".ci/require-passed")]
+    assert step["if"] == "github.ref_type == 'tag'"
+    # A job that is skipped would skip what needs it: on main the job runs, and asks nothing.
+    assert workflow("build")["jobs"]["passed"]["if"] == "github.event_name == 'push'"
+    assert workflow("build")["jobs"]["passed"]["permissions"]["actions"] == "read"
+    command, commit, *names = step["run"].split()
+    assert (command, commit) == (".ci/require-passed", '"$GITHUB_SHA"')
+    assert names == ["ci.yml", "e2e.yml"]
+    for name in names:
+        stem = name.removesuffix(".yml")
+        assert triggers(stem)["push"] == {"branches": ["main"]}
+
+
+def test_every_commit_of_main_has_its_runs() -> None:
+    """Of several that wait in one group, GitHub runs the last and cancels the others."""
+    for name in ("build", "ci", "e2e"):
+        chosen = workflow(name)["concurrency"]
+        assert chosen["group"].endswith("-${{ github.event_name == 'push' && github.sha }}")
+        assert chosen["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"
+
+
+def test_a_chart_whose_signing_failed_can_be_signed_again() -> None:
+    """The job that pushes it cannot be run again, so nothing of it may come after the push."""
+    chart, sign = (workflow("build")["jobs"][name] for name in ("chart", "sign"))
+    assert position(chart["steps"], ".ci/publish-chart") == len(chart["steps"]) - 1
+    assert sign["needs"] == "chart"
+    assert chart["outputs"]["reference"] == "${{ steps.push.outputs.reference }}"
+    assert "id-token" not in chart["permissions"]
+
+
+@pytest.mark.parametrize(("job", "source"), [("publish", "steps.push"), ("sign", "needs.chart")])
+def test_the_digest_is_what_gets_signed(job: str, source: str) -> None:
+    found = steps("build", job)
+    sign = found[position(found, "cosign sign")]
+    assert sign["env"] == {"REFERENCE": f"${{{{ {source}.outputs.reference }}}}"}
+    assert "--yes" in sign["run"]
+    assert "--key" not in sign["run"]
 
 
 def test_the_chart_is_published_only_by_a_release() -> None:
