@@ -283,6 +283,10 @@ def test_e2e_runs_on_the_oldest_and_the_newest_kubernetes() -> None:
         assert re.fullmatch(
             rf"kindest/node:v{re.escape(one['kubernetes'])}\.\d+@sha256:[0-9a-f]{{64}}", one["node"]
         )
+        assert re.fullmatch(r"v0\.\d+\.\d+", one["kind"])
+    found = steps("e2e", "kind")
+    chosen = found[position(found, "helm/kind-action")]["with"]
+    assert (chosen["version"], chosen["node_image"]) == ("${{ matrix.kind }}", "${{ matrix.node }}")
 
 
 def supported() -> list[str]:
