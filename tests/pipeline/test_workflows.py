@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tokenplace_cluster.build import MODULES
+
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 DOCKERFILES = [ROOT / f"Dockerfile.{name}" for name in ("relay", "operator")]
@@ -269,11 +271,22 @@ def test_ci_is_what_anyone_can_run() -> None:
 
 def test_ci_keeps_the_programs_and_not_the_images() -> None:
     found = steps("ci", "test")
-    kept = found[position(found, "actions/cache")]["with"]["path"].splitlines()
+    fetch, keep = (found[position(found, f"actions/cache/{one}@")] for one in ("restore", "save"))
     folder = "${{ github.workspace }}/.cache/tokenplace"
-    assert kept == [folder + "/*", "!" + folder + "/images"]
+    assert fetch["with"]["path"].splitlines() == [folder + "/*", "!" + folder + "/images"]
+    assert keep["with"]["path"] == fetch["with"]["path"]
     (run,) = [one["run"] for one in found if ".ci/run" in one.get("run", "")]
     assert 'TOKENPLACE_CACHE_DIR="$GITHUB_WORKSPACE/.cache/tokenplace"' in run
+
+
+def test_ci_keeps_the_programs_of_a_red_run_when_all_are_built() -> None:
+    found = steps("ci", "test")
+    keep = found[position(found, "actions/cache/save@")]
+    always, missed, built = keep["if"].split(" && ")
+    assert (always, missed) == ("always()", "steps.programs.outputs.cache-hit != 'true'")
+    *_, last = MODULES
+    assert built == f"hashFiles('.cache/tokenplace/{last}-*/{last}') != ''"
+    assert keep is found[-1]
 
 
 def test_e2e_runs_on_the_oldest_and_the_newest_kubernetes() -> None:
