@@ -111,6 +111,12 @@ FATES = (
         f"{HERE}::test_cosign_knows_the_flags_that_we_name",
         "no registry and no transparency log can be reached: its flags are looked up in its source",
     ),
+    Fate(
+        "SECURITY.md",
+        "docker buildx imagetools inspect",
+        f"{HERE}::test_every_command_of_a_shell_has_the_right_syntax",
+        "what it reads is made by Buildx in CI, and kept in a registry that cannot be reached",
+    ),
     *(
         Fate(page, begins, test)
         for page in CHART_PAGES

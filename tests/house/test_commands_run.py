@@ -124,8 +124,25 @@ def test_cosign_knows_the_flags_that_we_name() -> None:
     options = module_folder("github.com/sigstore/cosign/v3") / "cmd" / "cosign" / "cli" / "options"
     known = "".join(path.read_text() for path in sorted(options.glob("*.go")))
     signing = re.findall(r"run: cosign (.*)", (ROOT / ".github/workflows/build.yml").read_text())
-    ((checking,),) = (block.commands for block in of("SECURITY.md"))
-    flags = re.findall(r" --([a-z-]+)", " ".join([checking, *signing]))
-    assert {"certificate-oidc-issuer", "certificate-identity-regexp", "yes"} <= set(flags)
+    checking = cosign_commands()
+    flags = re.findall(r" --([a-z-]+)", " ".join([*checking, *signing]))
+    assert {"certificate-oidc-issuer", "certificate-identity", "yes"} <= set(flags)
     for flag in flags:
         assert f'"{flag}"' in known, flag
+
+
+def cosign_commands() -> list[str]:
+    every = [one for block in of("SECURITY.md") for one in block.commands]
+    return [one for one in every if one.startswith("cosign ")]
+
+
+def test_what_is_not_released_passes_for_no_release() -> None:
+    """Main signs what it builds as well, by the same workflow: only the ref tells them apart."""
+    image, chart = cosign_commands()
+    for command in (image, chart):
+        assert "regexp" not in command
+        (identity,) = re.findall(r"--certificate-identity '(\S+)'", command)
+        file, _, ref = identity.removeprefix("https://github.com/").partition("@")
+        assert (ROOT / file.removeprefix("futuroptimist/token.place/")).exists()
+        assert re.fullmatch(r"refs/tags/v\d+\.\d+\.\d+", ref)
+    assert "/charts/" in chart
