@@ -214,15 +214,17 @@ def test_labels_are_given_by_the_build_and_taken_by_the_dockerfiles() -> None:
         assert labels["licenses"] == "MIT"
 
 
+def bases() -> list[list[str]]:
+    return [re.findall(r"^FROM (.*)$", path.read_text(), re.MULTILINE) for path in DOCKERFILES]
+
+
 def test_both_images_stand_on_one_base_that_is_named_by_digest() -> None:
-    bases = {
-        line
-        for path in DOCKERFILES
-        for line in path.read_text().splitlines()
-        if line.startswith("ARG BASE=")
-    }
-    (base,) = bases
-    assert re.fullmatch(r"ARG BASE=\S+:3\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", base)
+    """Written out in the first FROM: Dependabot knows no variables there."""
+    relay, operator = bases()
+    assert relay == operator
+    first, *others = relay
+    assert re.fullmatch(r"\S+:3\.\d+-slim-bookworm@sha256:[0-9a-f]{64} AS base", first)
+    assert others == ["base AS build", "base"]
 
 
 def test_a_base_that_lacks_an_architecture_fails_before_the_build() -> None:
@@ -230,6 +232,12 @@ def test_a_base_that_lacks_an_architecture_fails_before_the_build() -> None:
     check = found[position(found, ".ci/has-platforms")]["run"]
     assert check.rstrip().endswith("| .ci/has-platforms linux/amd64 linux/arm64")
     assert position(found, ".ci/has-platforms") < position(found, "build-push-action")
+    (finding,) = re.findall(r"^base=\$\((.*)\)$", check, re.MULTILINE)
+    for path, (first, *_) in zip(DOCKERFILES, bases(), strict=True):
+        named = subprocess.run(
+            ["bash", "-c", finding], env={"DOCKERFILE": str(path)}, capture_output=True, check=True
+        )
+        assert named.stdout.decode() == first.removesuffix(" AS base") + "\n"
     # What GitHub runs without `shell` has no pipefail: an empty answer must fail by itself.
     assert has_platforms("") != 0
 
@@ -319,6 +327,7 @@ def test_dependabot_keeps_every_kind_of_dependency_fresh() -> None:
     }
     assert watched >= {("github-actions", "/"), ("docker", "/"), ("uv", "/")}
     assert ("gomod", "/tests/cluster/go/*") in watched
+    assert ("pip", "/.ci") in watched
     tracked = subprocess.run(
         ["git", "ls-files", "*package.json", "*go.mod"],
         cwd=ROOT,

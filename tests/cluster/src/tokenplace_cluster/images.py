@@ -57,7 +57,8 @@ def build(name: Name, revision: str = "local", *, anew: bool = False) -> Image:
             "--timestamp=0",
             *(["--no-cache"] if anew else []),
             f"--file={ROOT / f'Dockerfile.{name}'}",
-            f"--build-arg=BASE={BASE}",
+            # Takes the place of the first base; the other stages stand on that one.
+            f"--from={BASE}",
             f"--build-arg=REVISION={revision}",
             *_certificates(),
             f"--tag={image.reference}",
