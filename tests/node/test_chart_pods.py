@@ -148,7 +148,9 @@ def test_the_packet_count_of_e2e_sees_that_this_network_enforces_nothing(
     lines = done.stdout.splitlines()
     assert "allowed: the ingress controller to the relay" in lines, done.stderr
     assert "allowed: anybody to another port of the GPU server" in lines, done.stderr
+    assert "allowed: anybody to the API server" in lines, done.stderr
     assert "allowed: the relay to its GPU server" in lines, done.stderr
+    assert "allowed: a stranger to the operator without its policy" in lines, done.stderr
     complaint = "NOT DENIED, but it must be: a stranger of another namespace to the relay"
     assert done.stderr.splitlines()[-1] == complaint
     assert done.returncode == 1
