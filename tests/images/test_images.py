@@ -1,12 +1,9 @@
-"""The images as they are: what is in them, whose it is, and that they are the same every time."""
+"""The images as they are: what is in them, that they work, and are the same every time."""
 
 import json
-import re
-import stat
 import subprocess
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +15,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 ROOT = Path(__file__).parents[2]
 PROBE = ROOT / ".ci" / "probe-image"
-OURS_MIB = {"relay": 100, "operator": 190}
-"""The most that our layers may take on a disk, on top of the base image."""
-NOT_NEEDED = re.compile(
-    r"(pip|uv|uvx|easy_install|wheel|gcc|g\+\+|cc|c\+\+|clang|ld|as|make|git|curl|wget|nc|ssh)[\d.]*"
-)
-WORLD_WRITABLE = {"tmp", "var/tmp", "run/lock"}
+INSPECT = ROOT / ".ci" / "inspect-image"
 
 Object = dict[str, Any]
 
@@ -35,6 +27,7 @@ class Built:
     name: images.Name
     archive: Path
     root: Path
+    architecture: str
     config: Object
     layers: list[Object]
 
@@ -49,7 +42,8 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     manifest, config = documents(archive)
     unpack = [str(PROBE), "--unpack", str(archive), f"linux/{config['architecture']}", str(root)]
     subprocess.run(unpack, check=True)
-    return Built(request.param, archive, root, config["config"], manifest["layers"])
+    architecture = config["architecture"]
+    return Built(request.param, archive, root, architecture, config["config"], manifest["layers"])
 
 
 def documents(archive: Path) -> tuple[Object, Object]:
@@ -71,17 +65,6 @@ def blob(digest: str) -> str:
     return f"blobs/{digest.replace(':', '/')}"
 
 
-def files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        if not path.is_symlink():
-            yield path
-
-
-def executables(root: Path) -> set[str]:
-    folders = ("bin", "sbin", "usr/bin", "usr/sbin", "usr/local/bin", "opt/tokenplace/bin")
-    return {path.name for folder in folders for path in (root / folder).glob("*")}
-
-
 def test_says_what_it_is_and_runs_as_nobody_in_particular(built: Built) -> None:
     labels = {
         key.removeprefix("org.opencontainers.image."): value
@@ -95,70 +78,46 @@ def test_says_what_it_is_and_runs_as_nobody_in_particular(built: Built) -> None:
     assert built.config["Entrypoint"] == [f"tokenplace-{built.name}"]
 
 
-def test_what_we_add_is_small(built: Built) -> None:
-    size = sum(path.stat().st_size for path in files(built.root / "opt"))
-    assert size / 2**20 < OURS_MIB[built.name]
+def test_holds_what_it_should_and_belongs_to_root(built: Built) -> None:
+    """The very inspection that CI does of what it publishes, which stands on another base."""
+    done = run(INSPECT, built)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{built.name} on linux/{built.architecture}: inspected\n"
 
 
-def test_holds_no_tool_that_only_a_build_needs(built: Built) -> None:
-    assert [name for name in executables(built.root) if NOT_NEEDED.fullmatch(name)] == []
-    modules = {path.name.partition("-")[0] for path in built.root.glob("**/*-packages/*")}
-    assert not {"pip", "setuptools", "wheel", "uv"} & modules
-
-
-def test_brings_the_interpreter_and_its_own_program_only(built: Built) -> None:
-    ours = {path.name for path in (built.root / "opt/tokenplace/bin").iterdir()}
-    assert {name for name in ours if not name.startswith("python")} == {f"tokenplace-{built.name}"}
-
-
-def test_its_files_belong_to_root_and_only_root_can_change_them(built: Built) -> None:
-    writable = set()
-    for path in files(built.root):
-        found = path.stat()
-        name = str(path.relative_to(built.root))
-        assert found.st_uid != 1000, name
-        assert found.st_gid != 1000, name
-        if found.st_mode & stat.S_IWOTH and not stat.S_ISCHR(found.st_mode):
-            writable.add(name)
-        if name.startswith("opt/"):
-            assert (found.st_uid, found.st_gid) == (0, 0), name
-            assert not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH), name
-    assert writable <= WORLD_WRITABLE
-
-
-def test_lists_the_licence_of_everything_it_brings(built: Built) -> None:
+def test_lists_its_own_licence_among_those_of_what_it_brings(built: Built) -> None:
     text = (built.root / "opt/tokenplace/LICENCES").read_text()
-    listed = dict(line.split("\t")[::2] for line in text.partition("\n\n")[0].splitlines())
-    metadata = built.root.glob("opt/tokenplace/lib/python*/site-packages/*.dist-info/METADATA")
-    there = {re.findall(r"^Name: (.+)$", path.read_text(), re.MULTILINE)[0] for path in metadata}
-    assert listed.keys() == there
-    assert f"tokenplace-{built.name}" in there
-    assert all(licence.strip() for licence in listed.values())
+    names = [line.partition("\t")[0] for line in text.partition("\n\n")[0].splitlines()]
+    assert len(names) > 10
+    assert f"tokenplace-{built.name}" in names
     assert "Permission is hereby granted" in text
 
 
 def test_starts_carries_its_probe_and_stops(built: Built) -> None:
-    done = probe(built.archive, built.name, documents(built.archive)[1]["architecture"])
+    done = run(PROBE, built)
     assert done.returncode == 0, done.stderr
     assert f"{built.name} on linux/" in done.stdout
 
 
 @pytest.mark.parametrize("built", ["relay"], indirect=True)
-def test_one_that_does_not_start_is_not_passed(built: Built) -> None:
-    done = probe(built.archive, "operator", documents(built.archive)[1]["architecture"])
-    assert done.returncode == 1
-    assert "ended with code" in done.stderr
+def test_one_that_is_another_is_not_passed(built: Built) -> None:
+    operator = replace(built, name="operator")
+    probed, inspected = run(PROBE, operator), run(INSPECT, operator)
+    assert (probed.returncode, inspected.returncode) == (1, 1)
+    assert "ended with code" in probed.stderr
+    assert "/opt/tokenplace/bin has tokenplace-relay" in inspected.stderr
 
 
-def test_a_platform_that_is_not_there_is_not_passed(built: Built) -> None:
-    done = probe(built.archive, built.name, "riscv64")
+@pytest.mark.parametrize("script", [PROBE, INSPECT], ids=lambda path: path.name)
+def test_a_platform_that_is_not_there_is_not_passed(built: Built, script: Path) -> None:
+    done = run(script, replace(built, architecture="riscv64"))
     assert done.returncode == 1
     assert "holds no such platform" in done.stderr
 
 
-def probe(archive: Path, name: str, architecture: str) -> subprocess.CompletedProcess[str]:
+def run(script: Path, built: Built) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(PROBE), str(archive), name, f"linux/{architecture}"],
+        [str(script), str(built.archive), built.name, f"linux/{built.architecture}"],
         capture_output=True,
         text=True,
         check=False,

@@ -118,9 +118,11 @@ def test_a_bill_of_materials_and_the_provenance_go_with_the_image() -> None:
 
 def test_what_is_built_is_probed_on_both_before_it_is_kept() -> None:
     found = steps("build", "image")
-    order = ["setup-qemu-action", "build-push-action", ".ci/probe-image", "upload-artifact"]
+    scripts = [".ci/inspect-image", ".ci/probe-image"]
+    order = ["setup-qemu-action", "build-push-action", *scripts, "upload-artifact"]
     assert [position(found, one) for one in order] == sorted(position(found, one) for one in order)
-    assert found[position(found, ".ci/probe-image")]["run"].endswith("linux/amd64 linux/arm64")
+    for one in scripts:
+        assert found[position(found, one)]["run"].endswith("linux/amd64 linux/arm64")
     assert all("if" not in one and "continue-on-error" not in one for one in found)
 
 
