@@ -1,5 +1,6 @@
 """Events on a TokenplaceRelay: few, deduplicated, and never a reason for a reconcile to fail."""
 
+import contextlib
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Protocol
 
 from tokenplace_operator.conditions import MESSAGE_LIMIT, Reason, text_time
 from tokenplace_operator.kinds import EVENT, Kind, Object
-from tokenplace_operator.kube_errors import Conflict, KubeError
+from tokenplace_operator.kube_errors import Conflict, KubeError, NotFound
 from tokenplace_operator.logs import get_logger
 
 log = get_logger(__name__)
@@ -52,47 +53,59 @@ class Recorder:
         """
         message = message[:MESSAGE_LIMIT]
         name = _name(about, reason, message if identity is None else identity)
-        count = self._counts.pop(name, 0) + 1
-        self._counts[name] = count
-        if len(self._counts) > MAX_REMEMBERED:
-            self._counts.popitem(last=False)
         try:
-            await self._write(about, name, reason, message, count, warning=warning)
+            count = await self._write(about, name, reason, message, warning=warning)
         except KubeError as error:
             log.warning("event not recorded", event_reason=str(reason), code=error.code)
+            return
+        self._counts[name] = count
+        self._counts.move_to_end(name)
+        if len(self._counts) > MAX_REMEMBERED:
+            self._counts.popitem(last=False)
 
     async def _write(
-        self, about: Object, name: str, reason: Reason, message: str, count: int, *, warning: bool
-    ) -> None:
-        now = text_time(self._now())
-        namespace = about["metadata"]["namespace"]
-        if count > 1:
-            patch = {"count": count, "lastTimestamp": now}
-            await self._kube.patch(EVENT, namespace, name, patch)
-            return
-        event = {
-            "apiVersion": EVENT.api_version,
-            "kind": EVENT.kind,
-            "metadata": {"name": name, "namespace": namespace},
-            "involvedObject": {
-                "apiVersion": about["apiVersion"],
-                "kind": about["kind"],
-                "name": about["metadata"]["name"],
-                "namespace": namespace,
-                "uid": about["metadata"]["uid"],
-            },
-            "type": "Warning" if warning else "Normal",
-            "reason": str(reason),
-            "message": message,
-            "source": {"component": COMPONENT},
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
-        }
+        self, about: Object, name: str, reason: Reason, message: str, *, warning: bool
+    ) -> int:
+        """Count up what is there, or create it; return its count."""
+        namespace, now = about["metadata"]["namespace"], text_time(self._now())
+        known = self._counts.get(name, 0)
+        if known:
+            patch = {"count": known + 1, "lastTimestamp": now}
+            # The server forgets an Event after an hour.
+            with contextlib.suppress(NotFound):
+                await self._kube.patch(EVENT, namespace, name, patch)
+                return known + 1
         try:
-            await self._kube.create(event)
+            await self._kube.create(_event(about, name, reason, message, now, warning=warning))
         except Conflict:  # An earlier process has written it.
-            await self._kube.patch(EVENT, namespace, name, {"lastTimestamp": now})
+            there = await self._kube.patch(EVENT, namespace, name, {"lastTimestamp": now})
+            return int(there.get("count") or 1)
+        return 1
+
+
+def _event(
+    about: Object, name: str, reason: Reason, message: str, now: str, *, warning: bool
+) -> Object:
+    namespace = about["metadata"]["namespace"]
+    return {
+        "apiVersion": EVENT.api_version,
+        "kind": EVENT.kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "involvedObject": {
+            "apiVersion": about["apiVersion"],
+            "kind": about["kind"],
+            "name": about["metadata"]["name"],
+            "namespace": namespace,
+            "uid": about["metadata"]["uid"],
+        },
+        "type": "Warning" if warning else "Normal",
+        "reason": str(reason),
+        "message": message,
+        "source": {"component": COMPONENT},
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
 
 
 def _name(about: Object, reason: Reason, message: str) -> str:
