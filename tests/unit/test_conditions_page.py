@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from tokenplace_operator.conditions import Reason, Type
+from tokenplace_operator.report import TOLD
 
 PAGE = (Path(__file__).parents[2] / "docs" / "conditions.md").read_text()
 OPERATOR = Path(__file__).parents[2] / "operator" / "src" / "tokenplace_operator"
@@ -28,6 +29,12 @@ def test_every_type_has_a_line_and_no_other_has() -> None:
 def test_every_reason_has_one_line_and_no_other_has() -> None:
     told = names("Reasons of Ready") + names("Reasons of the other") + names("Events")
     assert sorted(told) == sorted(str(reason) for reason in Reason)
+
+
+def test_the_reasons_that_have_an_event_are_named() -> None:
+    told = re.search(r"once when they\s+come: ([^.]*)\.", PAGE)
+    assert told is not None
+    assert set(re.findall(r"`(\w+)`", told[1])) == {str(reason) for reason in TOLD}
 
 
 def test_every_line_says_what_it_means_and_what_to_do() -> None:

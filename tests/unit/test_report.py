@@ -146,3 +146,51 @@ async def test_another_status_does_not_wait(server: Server, reporter: Reporter) 
         await reporter.status(relay(str(number)), ready("ImagePullFailed"))
     assert await reporter.status(relay("90"), ready("ContainerCrashes")) is None
     assert server.statuses[-1] == ready("ContainerCrashes")
+
+
+async def test_what_others_add_to_the_conditions_is_no_reason_to_write(
+    server: Server, reporter: Reporter
+) -> None:
+    theirs = {"type": "example.com/Audited", "status": "True", "reason": "Seen", "message": ""}
+    ours = ready("ImagePullFailed")
+    there = {**relay(), "status": {"conditions": [theirs, *ours["conditions"]]}}
+    for _ in range(2 * FREE_WRITES):
+        assert await reporter.status(there, ours) is None
+    assert server.statuses == []
+    await reporter.status(there, ready("ContainerCrashes"))
+    assert server.statuses == [ready("ContainerCrashes")]
+
+
+def unresolved(reason: str = "GpuHostUnresolved", value: str = "False") -> Object:
+    """The status of a relay that serves, whatever its policy does."""
+    policy = {"type": "NetworkPolicyAccurate", "status": value, "reason": reason}
+    serves = {"type": "Ready", "status": "True", "reason": "Available", "message": "It serves."}
+    return {"conditions": [serves, {**policy, "message": "gpu.example.com does not resolve"}]}
+
+
+async def test_a_host_that_does_not_resolve_has_one_warning(
+    server: Server, reporter: Reporter
+) -> None:
+    well = {**relay(), "status": unresolved("PolicyCurrent", "True")}
+    await reporter.status(well, unresolved())
+    (event,) = server.events.values()
+    assert (event["type"], event["reason"]) == ("Warning", "GpuHostUnresolved")
+    assert "does not resolve" in event["message"]
+
+    status = unresolved()
+    status["conditions"][1]["message"] = "gpu.example.com does not resolve: another word"
+    await reporter.status({**relay("2"), "status": unresolved()}, status)
+    await reporter.status({**relay("3"), "status": status}, unresolved("PolicyCurrent", "True"))
+    (event,) = server.events.values()
+    assert event["count"] == 1
+
+
+async def test_both_the_relay_and_its_host_are_told_where_only_the_status_is_not_written(
+    server: Server, reporter: Reporter
+) -> None:
+    server.refuses = True
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await reporter.status(relay(), unresolved())
+    counts = {one["reason"]: one["count"] for one in server.events.values()}
+    assert counts == {"Available": 1, "GpuHostUnresolved": 1}

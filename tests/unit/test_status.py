@@ -55,6 +55,14 @@ def test_a_spec_that_cannot_be_read_keeps_what_is_known() -> None:
     assert status["image"] == before["image"]
 
 
+def test_a_condition_of_somebody_else_is_not_made_ours() -> None:
+    before = statuses.compute(make_relay(), observed(Case()))
+    theirs = {"type": "example.com/Audited", "status": "True", "reason": "Seen", "message": ""}
+    before = {**before, "conditions": [theirs, *before["conditions"]]}
+    status = statuses.of_invalid(4, ("spec.port: must be an integer",), before, NOW)
+    assert theirs not in status["conditions"]
+
+
 def test_a_time_of_transition_moves_only_with_the_status() -> None:
     before = statuses.compute(make_relay(), observed(Case()))
     later = NOW + timedelta(hours=1)

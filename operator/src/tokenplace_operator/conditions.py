@@ -23,6 +23,10 @@ class Type(StrEnum):
     PAUSED = "Paused"
 
 
+OURS = frozenset(Type)
+"""What else is in the list of conditions, somebody else has put there."""
+
+
 class Reason(StrEnum):
     """Why a condition has its status; also the reasons of Events."""
 

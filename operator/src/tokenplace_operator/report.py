@@ -1,4 +1,4 @@
-"""What users get to read: the status of a relay, and an Event when Ready changes its mind."""
+"""What users get to read: the status of a relay, and an Event when it changes its mind."""
 
 import hashlib
 import re
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tokenplace_operator.conditions import Condition, Reason, Type
+from tokenplace_operator.conditions import OURS, Condition, Reason, Type
 from tokenplace_operator.contests import Contests
 from tokenplace_operator.events import MAX_REMEMBERED, Recorder
 from tokenplace_operator.kinds import RELAY, Object, key_of
@@ -24,6 +24,18 @@ ASK_AGAIN_SECONDS = 600.0
 _UNDECLARED = re.compile(r"\.status\.([A-Za-z.]+): field not declared in schema")
 _ORDINARY = {Reason.ROLLOUT_PENDING, Reason.DEPLOYMENT_MISSING, Reason.PAUSED}
 """Reasons not to be Ready that are no trouble."""
+TOLD = frozenset(
+    {
+        Reason.GPU_HOST_UNRESOLVED,
+        Reason.GPU_HOST_TOO_WIDE,
+        Reason.CERTIFICATE_EXPIRED,
+        Reason.CERTIFICATE_BROKEN,
+        Reason.CERTIFICATE_FOR_OTHERS,
+        Reason.ROUTE_REFUSED,
+    }
+)
+"""Reasons of other conditions than Ready that have an Event: mistakes that only the cluster can
+tell. What any relay begins with is not among them, nor what comes and goes with its GPU server."""
 _TIMES = frozenset({"lastTransitionTime", "lastResolved"})
 """Of a status; they begin anew for whoever wiped it out."""
 
@@ -49,8 +61,8 @@ class Reporter:
     _unknown: frozenset[str] = frozenset()
     """Fields that the CRD does not have; asked again from time to time."""
     _ask_at: float = 0.0
-    _told: OrderedDict[str, tuple[str, ...]] = field(default_factory=OrderedDict)
-    """By uid, the version of each relay whose transition was told last, and what to."""
+    _told: OrderedDict[tuple[str, str], tuple[str, ...]] = field(default_factory=OrderedDict)
+    """By uid and type, the version of each relay whose transition was told last, and what to."""
 
     async def status(self, obj: Object, status: Object) -> float | None:
         """Write the status of a relay; return seconds to wait where somebody undoes it each time.
@@ -60,7 +72,7 @@ class Reporter:
         """
         before = obj.get("status", {})
         status = self._known(status)
-        if status == before:
+        if _ours(status) == _ours(before):
             return None
         where, content = (RELAY, key_of(obj)), _content(status)
         if self.contests.is_early(where, content):
@@ -72,7 +84,7 @@ class Reporter:
         return None
 
     async def _tell(self, obj: Object, before: Object, status: Object) -> None:
-        await self._transition(obj, before, status)
+        await self._transitions(obj, before, status)
         try:
             await self._write(obj, status)
         except Unavailable as error:
@@ -83,7 +95,7 @@ class Reporter:
             self._ask_at = self.clock() + ASK_AGAIN_SECONDS
             log.warning("the CRD is older than this operator", fields=sorted(found))
             status = self._known(status)
-            if status != before:
+            if _ours(status) != _ours(before):
                 await self._write(obj, status)
 
     async def _write(self, obj: Object, status: Object) -> None:
@@ -119,25 +131,31 @@ class Reporter:
             status = _without(status, path.split("."))
         return status
 
-    async def _transition(self, obj: Object, before: Object, status: Object) -> None:
-        """One Event when Ready gets another reason: what `kubectl describe` should show."""
-        ready, known = _ready(status), _ready(before)
-        if ready is None or (known and _essence(known) == _essence(ready)):
-            return
-        if self._is_told(obj, _essence(ready)):
-            return
-        reason = Reason(ready["reason"])
-        troubled = ready["status"] != "True" and reason not in _ORDINARY
-        # The cause of a rollback names a pod, and after a restart perhaps another one.
-        images = status.get("rollback", {})
-        about = f"{images['from']} {images['to']}" if reason is Reason.ROLLED_BACK else None
-        await self.recorder.record(obj, reason, ready["message"], warning=troubled, identity=about)
+    async def _transitions(self, obj: Object, before: Object, status: Object) -> None:
+        """An Event for what has another reason now: what `kubectl describe` should show."""
+        known = _conditions(before)
+        for kind, one in _conditions(status).items():
+            earlier = known.get(kind)
+            if earlier is not None and _essence(earlier) == _essence(one):
+                continue
+            if kind == Type.READY or one["reason"] in TOLD:
+                await self._transition(obj, one, status.get("rollback", {}))
 
-    def _is_told(self, obj: Object, essence: tuple[str, str]) -> bool:
+    async def _transition(self, obj: Object, condition: Condition, images: Object) -> None:
+        if self._is_told(obj, condition):
+            return
+        reason = Reason(condition["reason"])
+        troubled = condition["status"] != "True" and reason not in _ORDINARY
+        # The cause of a rollback names a pod, and after a restart perhaps another one.
+        about = f"{images['from']} {images['to']}" if reason is Reason.ROLLED_BACK else None
+        message = condition["message"]
+        await self.recorder.record(obj, reason, message, warning=troubled, identity=about)
+
+    def _is_told(self, obj: Object, condition: Condition) -> bool:
         """Whether the transition was told before, and only its status could not be written."""
-        uid, version = obj["metadata"]["uid"], obj["metadata"]["resourceVersion"]
-        told = self._told.pop(uid, None)
-        self._told[uid] = now = (version, *essence)
+        about = obj["metadata"]["uid"], condition["type"]
+        told = self._told.pop(about, None)
+        self._told[about] = now = (obj["metadata"]["resourceVersion"], *_essence(condition))
         if len(self._told) > MAX_REMEMBERED:
             self._told.popitem(last=False)
         return told == now
@@ -170,9 +188,14 @@ def _without(obj: Object, path: list[str]) -> Object:
     return {**obj, first: _without(obj[first], rest)}
 
 
-def _ready(status: Object) -> Condition | None:
-    found: list[Condition] = status.get("conditions", [])
-    return next((one for one in found if one["type"] == Type.READY), None)
+def _conditions(status: Object) -> dict[str, Condition]:
+    """By type, without those that somebody else added to the list."""
+    return {one["type"]: one for one in status.get("conditions", []) if one["type"] in OURS}
+
+
+def _ours(status: Object) -> Object:
+    """What we say, in whatever order the server keeps it."""
+    return {**status, "conditions": _conditions(status)}
 
 
 def _essence(condition: Condition) -> tuple[str, str]:

@@ -6,7 +6,7 @@
 from datetime import datetime
 
 from tokenplace_operator.api import Relay
-from tokenplace_operator.conditions import Condition, Reason, Type, set_condition
+from tokenplace_operator.conditions import OURS, Condition, Reason, Type, set_condition
 from tokenplace_operator.kinds import Object
 from tokenplace_operator.status.certificate import certificate_ready
 from tokenplace_operator.status.image import image, image_pinned, knows_its_image
@@ -65,8 +65,8 @@ def of_invalid(
     old: list[Condition] = previous.get("conditions", [])
     kept = {name: value for name, value in previous.items() if name != "conditions"}
     first = summary(wrong, old, generation, now)
-    types = {one["type"] for one in first}
-    rest = [one for one in old if one["type"] not in types]
+    others = OURS - {one["type"] for one in first}
+    rest = [one for one in old if one["type"] in others]
     return {**kept, "observedGeneration": generation, "conditions": [*first, *rest]}
 
 
