@@ -7,7 +7,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from tokenplace_operator.api import Relay, parse
 from tokenplace_operator.certificate import SETTLED_SECONDS, Certificates, Found, State
@@ -15,6 +15,8 @@ from tokenplace_operator.kinds import Kind, Object
 from tokenplace_operator.kube_errors import Forbidden, NotFound, Unavailable
 
 UNTIL = datetime(2027, 2, 1, tzinfo=UTC)
+SINCE = UNTIL - timedelta(days=90)
+NAMES = ExtensionOID.SUBJECT_ALTERNATIVE_NAME
 OWN = {"domain": "example.com", "tls": {"secretName": "mine"}}
 
 
@@ -48,7 +50,7 @@ def secret(*names: str) -> Object:
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(UNTIL - timedelta(days=90))
+        .not_valid_before(SINCE)
         .not_valid_after(UNTIL)
     )
     if names:
@@ -56,6 +58,24 @@ def secret(*names: str) -> Object:
         made = made.add_extension(alternatives, critical=False)
     pem = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     return {"data": {"tls.crt": base64.b64encode(pem).decode(), "tls.key": "c2VjcmV0"}}
+
+
+def with_names(value: bytes) -> Object:
+    """A Secret whose certificate has these bytes for its alternative names."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "relay")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(SINCE)
+        .not_valid_after(UNTIL)
+        .add_extension(x509.UnrecognizedExtension(NAMES, value), critical=False)
+    )
+    pem = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return {"data": {"tls.crt": base64.b64encode(pem).decode()}}
 
 
 def certificate(ready: str, **status: object) -> Object:
@@ -78,9 +98,11 @@ async def test_without_tls_nothing_is_read(ingress: dict[str, object]) -> None:
 
 
 async def test_with_an_issuer_only_the_certificate_is_read() -> None:
-    answers = Answers(certificate("True", notAfter="2027-02-01T00:00:00Z"))
+    validity = {"notBefore": "2026-11-03T00:00:00Z", "notAfter": "2027-02-01T00:00:00Z"}
+    answers = Answers(certificate("True", **validity))
     found = await look(answers, domain="example.com")
-    assert found == Found(State.VALID, until=UNTIL, names=("relay.example.com",))
+    names = ("relay.example.com",)
+    assert found == Found(State.VALID, since=SINCE, until=UNTIL, names=names)
     assert answers.asked == [("Certificate", "default", "relay-tls")]
 
 
@@ -103,7 +125,7 @@ async def test_only_the_named_secret_is_read() -> None:
     answers = Answers(secret("relay.example.com", "*.example.org"))
     found = await look(answers, **OWN)
     names = ("relay.example.com", "*.example.org")
-    assert found == Found(State.VALID, until=UNTIL, names=names)
+    assert found == Found(State.VALID, since=SINCE, until=UNTIL, names=names)
     assert answers.asked == [("Secret", "default", "mine")]
     assert "c2VjcmV0" not in repr(found)
 
@@ -119,6 +141,9 @@ async def test_only_the_named_secret_is_read() -> None:
         ({"data": {"tls.crt": base64.b64encode(b"no PEM").decode()}}, State.BROKEN),
         ({}, State.BROKEN),
         (secret(), State.VALID),
+        (with_names(b"\xff\xff"), State.BROKEN),
+        (with_names(b"\x30\x05\x82\x03\xff\xff\xff"), State.BROKEN),
+        (with_names(b"\x30\x04\xa3\x02\x30\x00"), State.BROKEN),
     ],
 )
 async def test_what_the_users_secret_holds(answer: Object | Exception, state: State) -> None:

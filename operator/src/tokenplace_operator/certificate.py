@@ -10,11 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tokenplace_operator.api import Relay
 from tokenplace_operator.kinds import CERTIFICATE, Key, Kind, Object
 from tokenplace_operator.kube_errors import Forbidden, KubeError, NotFound
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 SECRET = Kind("", "v1", "secrets", "Secret")
 PENDING_SECONDS = 60.0
@@ -39,10 +42,11 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """until: the end of its validity. names: what it is good for; empty when not known."""
+    """since, until: its validity. names: what it is good for. None or empty when not known."""
 
     state: State
     text: str = ""
+    since: datetime | None = None
     until: datetime | None = None
     names: tuple[str, ...] = ()
 
@@ -120,8 +124,8 @@ def _of_status(certificate: Object) -> Found:
     if ready.get("status") != "True":
         text = str(ready.get("message") or "it has not been issued yet")[:500]
         return Found(State.NOT_READY, text, names=names)
-    until = status.get("notAfter")
-    return Found(State.VALID, until=_time(until) if until else None, names=names)
+    since, until = (_time(status.get(name)) for name in ("notBefore", "notAfter"))
+    return Found(State.VALID, since=since, until=until, names=names)
 
 
 def _of_secret(secret: Object) -> Found:
@@ -132,19 +136,32 @@ def _of_secret(secret: Object) -> Found:
     text = secret.get("data", {}).get("tls.crt", "")
     try:
         found = x509.load_pem_x509_certificate(_decoded(text))
-    except ValueError:
+        names = _names(found)
+    except (
+        ValueError,
+        x509.DuplicateExtension,
+        x509.InvalidVersion,
+        x509.UnsupportedGeneralNameType,
+    ):
         return Found(State.BROKEN)
+    since, until = found.not_valid_before_utc, found.not_valid_after_utc
+    return Found(State.VALID, since=since, until=until, names=names)
+
+
+def _names(certificate: "x509.Certificate") -> tuple[str, ...]:
+    from cryptography import x509  # noqa: PLC0415 (as above)
+
     try:
-        extension = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        names = tuple(extension.value.get_values_for_type(x509.DNSName))
+        extensions = certificate.extensions
+        found = extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
-        names = ()
-    return Found(State.VALID, until=found.not_valid_after_utc, names=names)
+        return ()
+    return tuple(found.value.get_values_for_type(x509.DNSName))
 
 
 def _decoded(text: str) -> bytes:
     return base64.b64decode(text, validate=True)
 
 
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None

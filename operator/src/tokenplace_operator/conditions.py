@@ -61,6 +61,7 @@ class Reason(StrEnum):
     CERTIFICATE_VALID = "CertificateValid"
     CERTIFICATE_EXPIRES_SOON = "CertificateExpiresSoon"
     CERTIFICATE_EXPIRED = "CertificateExpired"
+    CERTIFICATE_NOT_YET_VALID = "CertificateNotYetValid"
     CERTIFICATE_PENDING = "CertificatePending"
     CERTIFICATE_MISSING = "CertificateMissing"
     CERTIFICATE_BROKEN = "CertificateBroken"
@@ -79,6 +80,9 @@ class Reason(StrEnum):
     ACTIVE = "Active"
     FIELD_CONFLICT = "FieldConflict"
 
+
+KNOWN = frozenset(Reason)
+"""What else a status has for a reason, another version has put there."""
 
 MESSAGE_LIMIT = 1024
 

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from tokenplace_operator.api import Relay
 from tokenplace_operator.certificate import Found, State
-from tokenplace_operator.conditions import Reason
-from tokenplace_operator.status.observed import Observed, Verdict
+from tokenplace_operator.conditions import Reason, text_time
+from tokenplace_operator.status.observed import Observed, Verdict, number
 
 SOON_DAYS = 14
 """cert-manager renews long before; with so few days left, something is wrong."""
@@ -26,8 +26,9 @@ def certificate_ready(relay: Relay, seen: Observed) -> Verdict | None:
         text = f"{what}: {found.text}. See kubectl describe certificate {name}."
         return Verdict(False, Reason.CERTIFICATE_PENDING, text)
     if found.state is State.BROKEN:
-        text = f"{what} holds no PEM certificate under tls.crt; create it with kubectl create "
-        return Verdict(False, Reason.CERTIFICATE_BROKEN, f"{text}secret tls {name}.")
+        text = f"{what} holds no readable PEM certificate under tls.crt"
+        text = f"{text}; create it with kubectl create secret tls {name}."
+        return Verdict(False, Reason.CERTIFICATE_BROKEN, text)
     if found.state in {State.MISSING, State.NOT_SERVED}:
         return Verdict(False, Reason.CERTIFICATE_MISSING, _missing(what, name, managed=managed))
     text = f"{what} cannot be read: {found.text}. How long it is valid is not known here."
@@ -49,10 +50,15 @@ def _valid(relay: Relay, seen: Observed, found: Found, what: str) -> Verdict:
     if strangers:
         text = f"{what} is not for {', '.join(strangers)}; issue one that names every host."
         return Verdict(False, Reason.CERTIFICATE_FOR_OTHERS, text)
+    if found.since is not None and seen.now < found.since:
+        text = (
+            f"{what} is valid from {text_time(found.since)} on only; check the clocks, or renew it."
+        )
+        return Verdict(False, Reason.CERTIFICATE_NOT_YET_VALID, text)
     if found.until is None:
         return Verdict(True, Reason.CERTIFICATE_VALID, f"{what} is valid.")
     left = found.until - seen.now
-    days = f"until {found.until:%Y-%m-%d}, {max(left.days, 0)} days left"
+    days = f"until {found.until:%Y-%m-%d}, {number(max(left.days, 0), 'day')} left"
     if left <= timedelta():
         text = f"{what} was valid {days}; renew it."
         return Verdict(False, Reason.CERTIFICATE_EXPIRED, text)

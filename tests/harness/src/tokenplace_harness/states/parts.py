@@ -17,7 +17,7 @@ OWN_TLS = {"ingress": {"domain": "example.com", "tls": {"secretName": "mine"}}}
 
 def certificate(state: State, text: str = "", days: float | None = None, *names: str) -> Object:
     until = None if days is None else NOW + timedelta(days=days)
-    return {"certificate": Found(state, text, until, names)}
+    return {"certificate": Found(state, text, until=until, names=names)}
 
 
 ROUTED = {"gateway": {"parentRefs": [{"name": "public"}], "hosts": ["relay.example.com"]}}
@@ -110,10 +110,26 @@ PARTS: dict[str, Case] = {
             )
         },
     ),
+    "certificate ends today": Case(
+        OWN_TLS,
+        certificate(State.VALID, "", 1.5),
+        {Type.CERTIFICATE_READY: ("True", Reason.CERTIFICATE_EXPIRES_SOON, ", 1 day left;")},
+    ),
     "certificate ended": Case(
         OWN_TLS,
         certificate(State.VALID, "", 0),
         {Type.CERTIFICATE_READY: ("False", Reason.CERTIFICATE_EXPIRED, "renew it")},
+    ),
+    "certificate of tomorrow": Case(
+        OWN_TLS,
+        {"certificate": Found(State.VALID, since=NOW + timedelta(days=1))},
+        {
+            Type.CERTIFICATE_READY: (
+                "False",
+                Reason.CERTIFICATE_NOT_YET_VALID,
+                "Secret mine is valid from 2026-11-25T12:00:00Z on only; check the clocks",
+            )
+        },
     ),
     "certificate of others": Case(
         OWN_TLS,
@@ -156,7 +172,13 @@ PARTS: dict[str, Case] = {
     "secret broken": Case(
         OWN_TLS,
         certificate(State.BROKEN),
-        {Type.CERTIFICATE_READY: ("False", Reason.CERTIFICATE_BROKEN, "no PEM certificate")},
+        {
+            Type.CERTIFICATE_READY: (
+                "False",
+                Reason.CERTIFICATE_BROKEN,
+                "no readable PEM certificate",
+            )
+        },
     ),
     "closed to its own Service": Case(
         {"service": {"type": "NodePort"}},
