@@ -63,6 +63,16 @@ def test_a_condition_of_somebody_else_is_not_made_ours() -> None:
     assert theirs not in status["conditions"]
 
 
+@pytest.mark.parametrize("kind", [*Type, "OfAnotherVersion"])
+def test_a_reason_of_another_version_is_none(kind: str) -> None:
+    relay = make_relay(gpu={"host": "gpu.example.com"}, ingress={"domain": "example.com"})
+    one = {"type": kind, "status": "False", "reason": "OfAnotherVersion", "message": "?"}
+    since = {"lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 3}
+    before = {"conditions": [{**one, **since}]}
+    status = statuses.compute(relay, replace(observed(Case()), previous=before))
+    assert {one["reason"] for one in status["conditions"]} <= {str(one) for one in Reason}
+
+
 def test_a_time_of_transition_moves_only_with_the_status() -> None:
     before = statuses.compute(make_relay(), observed(Case()))
     later = NOW + timedelta(hours=1)

@@ -1,7 +1,7 @@
 """Whether the relay reaches its GPU upstream, in the words of its own probe."""
 
 from tokenplace_operator.api import GpuMode, Relay
-from tokenplace_operator.conditions import Reason, Type
+from tokenplace_operator.conditions import KNOWN, Reason, Type
 from tokenplace_operator.status.observed import Observed, Verdict
 
 _WHY = {
@@ -35,7 +35,8 @@ def _as_before(relay: Relay, seen: Observed) -> Verdict | None:
     """What an earlier process was told of the same spec, so that a restart changes nothing."""
     for one in seen.previous.get("conditions", []):
         current = one.get("observedGeneration") == relay.generation
-        if one["type"] == Type.UPSTREAM_REACHABLE and current:
+        # After a downgrade it may have a reason that this version does not know.
+        if one["type"] == Type.UPSTREAM_REACHABLE and current and one["reason"] in KNOWN:
             status = {"True": True, "False": False}.get(one["status"])
             return Verdict(status, Reason(one["reason"]), one["message"])
     return None
