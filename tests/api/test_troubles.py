@@ -73,6 +73,8 @@ def test_a_quota_on_children_is_told_and_its_end_is_noticed(
     relays.apply()
     relay = eventually(lambda: relays.when(Ready="ApplyRefused", Stalled="True"))
     assert "exceeded quota: tight" in message(relay)
+    # What was written before the refusal is in force.
+    eventually(lambda: relays.when(NetworkPolicyAccurate="PolicyCurrent"))
     assert len(relays.events("ApplyRefused")) == 1
     relays.delete("tight", "quota")
     eventually(lambda: relays.when(Ready="True"), seconds=RETRY_SECONDS)

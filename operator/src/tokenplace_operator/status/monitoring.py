@@ -1,8 +1,16 @@
 """Whether Prometheus, Grafana and Gateways have what the user wants them to have."""
 
-from tokenplace_operator.api import Relay
+from tokenplace_operator.api import Json, Relay
 from tokenplace_operator.conditions import Reason
-from tokenplace_operator.kinds import HTTP_ROUTE, PROMETHEUS_RULE, SERVICE_MONITOR, Kind, Object
+from tokenplace_operator.kinds import (
+    CONFIG_MAP,
+    HTTP_ROUTE,
+    PROMETHEUS_RULE,
+    SERVICE_MONITOR,
+    Kind,
+    Object,
+)
+from tokenplace_operator.status.children import is_held_back
 from tokenplace_operator.status.observed import Observed, Verdict
 
 _OPEN = (
@@ -26,6 +34,9 @@ def monitoring_ready(relay: Relay, seen: Observed) -> Verdict:
     if absent:
         text = _absent("the prometheus-operator", *absent)
         return Verdict(False, Reason.MONITORING_API_MISSING, text)
+    if is_held_back(seen.plan, *kinds, CONFIG_MAP):
+        text = "Not all of spec.monitoring is as wanted; see Ready for why it is not written."
+        return Verdict(False, Reason.MONITORING_MISSING, text)
     note = _OPEN if wanted.is_scraped and wanted.token is None else ""
     return Verdict(True, Reason.MONITORING_CURRENT, f"All of spec.monitoring is in place.{note}")
 
@@ -37,22 +48,49 @@ def route_ready(relay: Relay, seen: Observed) -> Verdict | None:
     if HTTP_ROUTE not in seen.facts.apis:
         text = _absent("the Gateway API", HTTP_ROUTE)
         return Verdict(False, Reason.GATEWAY_API_MISSING, text)
-    answers = _answers(seen.route)
-    refusals = [one for one in answers if one.get("status") == "False"]
-    if refusals:
-        text = f"A Gateway refuses the route: {refusals[0].get('message', '')}"
-        return Verdict(False, Reason.ROUTE_REFUSED, text)
-    accepted = [one for one in answers if one.get("type") == "Accepted"]
-    if len(accepted) < len(relay.gateway.parents):
-        names = ", ".join(str(parent["name"]) for parent in relay.gateway.parents)
+    if is_held_back(seen.plan, HTTP_ROUTE):
+        text = "The HTTPRoute is not as wanted; see Ready for why it is not written."
+        return Verdict(False, Reason.ROUTE_MISSING, text)
+    return _answered(relay, seen.route or {})
+
+
+def _answered(relay: Relay, route: Object) -> Verdict:
+    silent = []
+    for parent in relay.gateway.parents:
+        answers = _answers(relay, parent, route)
+        refusal = next((one for one in answers if one.get("status") == "False"), None)
+        if refusal is not None:
+            text = (
+                f"Gateway {parent['name']} refuses the route; see whether its listeners allow this "
+                f"namespace and these hosts. It says: {refusal.get('message', '')}"
+            )
+            return Verdict(False, Reason.ROUTE_REFUSED, text)
+        if ("Accepted", "True") not in {(one.get("type"), one.get("status")) for one in answers}:
+            silent.append(str(parent["name"]))
+    if silent:
+        names = ", ".join(silent)
         text = f"Not all of the Gateways answered yet; check that these exist and work: {names}."
         return Verdict(False, Reason.ROUTE_PENDING, text)
     return Verdict(True, Reason.ROUTE_ACCEPTED, "The Gateways serve the route.")
 
 
-def _answers(route: Object | None) -> list[Object]:
-    parents = (route or {}).get("status", {}).get("parents", [])
-    return [one for parent in parents for one in parent.get("conditions", [])]
+def _answers(relay: Relay, parent: Json, route: Object) -> list[Object]:
+    """What the controllers of a Gateway say; whoever answered for a parent of before is gone."""
+    wanted = _place(relay, parent)
+    return [
+        condition
+        for one in route.get("status", {}).get("parents", [])
+        if _place(relay, one.get("parentRef", {})) == wanted
+        for condition in one.get("conditions", [])
+    ]
+
+
+def _place(relay: Relay, reference: Json) -> tuple[object, ...]:
+    """Which parent a parentRef names, with the defaults of the Gateway API."""
+    defaults = {"group": HTTP_ROUTE.group, "kind": "Gateway", "namespace": relay.namespace}
+    full = {**defaults, **{name: value for name, value in reference.items() if value is not None}}
+    names = ("group", "kind", "namespace", "name", "sectionName", "port")
+    return tuple(full.get(name) for name in names)
 
 
 def _absent(project: str, *kinds: Kind) -> str:

@@ -4,17 +4,17 @@ from tokenplace_operator.api import GpuMode, Relay
 from tokenplace_operator.conditions import Reason, text_time
 from tokenplace_operator.desired.network_policy import gpu_blocks
 from tokenplace_operator.gpu_target import MAX_ADDRESSES
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.kinds import NETWORK_POLICY, Object
+from tokenplace_operator.status.children import is_held_back, lives_on
 from tokenplace_operator.status.observed import Observed, Verdict
 
 
 def policy_accurate(relay: Relay, seen: Observed) -> Verdict:
     """NetworkPolicyAccurate."""
     if not relay.network_policy.enabled:
-        text = "networkPolicy.enabled is false: nothing is denied."
-        return Verdict(False, Reason.POLICY_DISABLED, text)
-    if _is_held_back(relay, seen):
-        text = "The NetworkPolicy is not as wanted; Ready tells why it is not written."
+        return Verdict(False, Reason.POLICY_DISABLED, _off(seen))
+    if is_held_back(seen.plan, NETWORK_POLICY):
+        text = "The NetworkPolicy is not as wanted; see Ready for why it is not written."
         return Verdict(False, Reason.POLICY_MISSING, text)
     if relay.service.type != "ClusterIP" and not relay.network_policy.extra_ingress:
         text = (
@@ -43,12 +43,16 @@ def _host_accurate(host: str, seen: Observed) -> Verdict:
     return Verdict(True, Reason.POLICY_CURRENT, text)
 
 
-def _is_held_back(relay: Relay, seen: Observed) -> bool:
-    """Whether the policy should have been written, and was not."""
-    plan = seen.plan
-    unwritten = plan.apply if relay.paused or seen.refusal else ()
-    kinds = {obj["kind"] for obj in (*unwritten, *plan.waiting, *plan.held)}
-    return "NetworkPolicy" in kinds or any(one.kind == "NetworkPolicy" for one in plan.blocked)
+def _off(seen: Observed) -> str:
+    if lives_on(seen.plan, NETWORK_POLICY):
+        return (
+            "networkPolicy.enabled is false, but the NetworkPolicy of before is still there and "
+            "denies; see Ready for why it is not deleted."
+        )
+    return (
+        "networkPolicy.enabled is false: nothing is denied. "
+        "Set it to true, unless something else isolates the pods."
+    )
 
 
 def gpu(relay: Relay, seen: Observed) -> Object:

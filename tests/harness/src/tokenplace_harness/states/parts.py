@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from tokenplace_harness.states.seen import DIGEST, NOW, Case, pod
+from tokenplace_operator.apply import Blocked, Plan
 from tokenplace_operator.certificate import Found, State
 from tokenplace_operator.conditions import Reason, Type
 from tokenplace_operator.facts import Facts
@@ -20,14 +21,24 @@ def certificate(state: State, text: str = "", days: float | None = None, *names:
     return {"certificate": Found(state, text, until=until, names=names)}
 
 
-ROUTED = {"gateway": {"parentRefs": [{"name": "public"}], "hosts": ["relay.example.com"]}}
+HOSTS = ["relay.example.com"]
+ROUTED = {"gateway": {"parentRefs": [{"name": "public"}], "hosts": HOSTS}}
+ROUTED_TWICE = {"gateway": {"parentRefs": [{"name": "public"}, {"name": "inner"}], "hosts": HOSTS}}
+APIS = Facts(apis=frozenset(OPTIONAL_KINDS))
+ITS_POLICY = {"kind": "NetworkPolicy", "metadata": {"name": "relay"}}
+ITS_DASHBOARD = {"kind": "ConfigMap", "metadata": {"name": "relay-dashboard"}}
 
 
-def routed(accepted: str, text: str) -> dict[str, Any]:
-    """What is seen of a route once its Gateway has answered."""
-    answer = {"type": "Accepted", "status": accepted, "reason": "Any", "message": text}
-    route = {"status": {"parents": [{"conditions": [answer]}]}}
-    return {"facts": Facts(apis=frozenset({HTTP_ROUTE})), "route": route}
+def answer(accepted: str, text: str, gateway: str = "public") -> Object:
+    """What the controller of a Gateway says of a route."""
+    said = {"type": "Accepted", "status": accepted, "reason": "Any", "message": text}
+    parent = {"group": HTTP_ROUTE.group, "kind": "Gateway", "name": gateway}
+    return {"parentRef": parent, "conditions": [said]}
+
+
+def routed(*answers: Object) -> dict[str, Any]:
+    """What is seen of a route once Gateways have answered."""
+    return {"facts": APIS, "route": {"status": {"parents": list(answers)}}}
 
 
 PARTS: dict[str, Case] = {
@@ -45,6 +56,25 @@ PARTS: dict[str, Case] = {
         {"networkPolicy": {"enabled": False}},
         wanted={
             Type.NETWORK_POLICY_ACCURATE: ("False", Reason.POLICY_DISABLED, "nothing is denied")
+        },
+    ),
+    "policy that was written before a refusal": Case(
+        seen={"plan": Plan(skip=(ITS_POLICY,)), "refusal": "exceeded quota"},
+        wanted={Type.NETWORK_POLICY_ACCURATE: ("True", Reason.POLICY_CURRENT, "exactly")},
+    ),
+    "policy that came to its refusal": Case(
+        seen={"plan": Plan(apply=(ITS_POLICY,)), "refusal": "exceeded quota"},
+        wanted={Type.NETWORK_POLICY_ACCURATE: ("False", Reason.POLICY_MISSING, "see Ready")},
+    ),
+    "policy off in a pause": Case(
+        {"networkPolicy": {"enabled": False}, "paused": True},
+        {"plan": Plan(prune=(ITS_POLICY,))},
+        {
+            Type.NETWORK_POLICY_ACCURATE: (
+                "False",
+                Reason.POLICY_DISABLED,
+                "the NetworkPolicy of before is still there and denies",
+            )
         },
     ),
     "host unresolved": Case(
@@ -220,6 +250,16 @@ PARTS: dict[str, Case] = {
             )
         },
     ),
+    "monitored under a name that is taken": Case(
+        {"monitoring": {"serviceMonitor": {"enabled": True}}},
+        {"facts": APIS, "plan": Plan(blocked=(Blocked("ServiceMonitor", "relay", "helm"),))},
+        {Type.MONITORING_READY: ("False", Reason.MONITORING_MISSING, "see Ready")},
+    ),
+    "monitored in a pause": Case(
+        {"monitoring": {"dashboard": {"enabled": True}}, "paused": True},
+        {"facts": APIS, "plan": Plan(apply=(ITS_DASHBOARD,))},
+        {Type.MONITORING_READY: ("False", Reason.MONITORING_MISSING, "see Ready")},
+    ),
     "monitored where nobody can": Case(
         {"monitoring": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}},
         {"facts": Facts(apis=frozenset({HTTP_ROUTE}))},
@@ -241,14 +281,42 @@ PARTS: dict[str, Case] = {
         {"facts": Facts(apis=frozenset({HTTP_ROUTE}))},
         {Type.ROUTE_READY: ("False", Reason.ROUTE_PENDING, "work: public.")},
     ),
+    "route under a name that is taken": Case(
+        ROUTED,
+        {
+            **routed(answer("True", "ok")),
+            "plan": Plan(blocked=(Blocked("HTTPRoute", "relay", "helm"),)),
+        },
+        {Type.ROUTE_READY: ("False", Reason.ROUTE_MISSING, "see Ready")},
+    ),
+    "route of which one Gateway says nothing": Case(
+        ROUTED_TWICE,
+        routed(answer("True", "ok"), answer("True", "so says another controller")),
+        {Type.ROUTE_READY: ("False", Reason.ROUTE_PENDING, "exist and work: inner.")},
+    ),
+    "route of which only a Gateway of before speaks": Case(
+        ROUTED,
+        routed(answer("True", "ok", "old")),
+        {Type.ROUTE_READY: ("False", Reason.ROUTE_PENDING, "exist and work: public.")},
+    ),
+    "route that a Gateway of before refuses": Case(
+        ROUTED_TWICE,
+        routed(answer("True", "ok"), answer("False", "no", "old"), answer("True", "ok", "inner")),
+        {Type.ROUTE_READY: ("True", Reason.ROUTE_ACCEPTED, "serve the route")},
+    ),
+    "route of which a Gateway is not sure": Case(
+        ROUTED,
+        routed(answer("Unknown", "waiting")),
+        {Type.ROUTE_READY: ("False", Reason.ROUTE_PENDING, "exist and work: public.")},
+    ),
     "route refused": Case(
         ROUTED,
-        routed("False", "no matching listener"),
+        routed(answer("False", "no matching listener")),
         {Type.ROUTE_READY: ("False", Reason.ROUTE_REFUSED, "no matching listener")},
     ),
     "route accepted": Case(
         ROUTED,
-        routed("True", "ok"),
+        routed(answer("True", "ok")),
         {Type.ROUTE_READY: ("True", Reason.ROUTE_ACCEPTED, "serve the route")},
     ),
     "secret unreadable": Case(

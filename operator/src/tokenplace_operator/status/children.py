@@ -1,0 +1,16 @@
+"""Which children are not as the spec wants them, whatever keeps them from it."""
+
+from tokenplace_operator.apply import Plan
+from tokenplace_operator.kinds import Kind
+
+
+def is_held_back(plan: Plan, *kinds: Kind) -> bool:
+    """Whether a child of these kinds should have been written, and was not."""
+    names = {kind.kind for kind in kinds}
+    wanted = {obj["kind"] for obj in (*plan.apply, *plan.waiting, *plan.held)}
+    return not names.isdisjoint(wanted | {one.kind for one in plan.blocked})
+
+
+def lives_on(plan: Plan, kind: Kind) -> bool:
+    """Whether a child of this kind should have been deleted, and was not."""
+    return any(obj["kind"] == kind.kind for obj in plan.prune)

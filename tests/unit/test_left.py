@@ -1,0 +1,53 @@
+"""What is left of a plan once it was carried out or refused: the status speaks of nothing else."""
+
+from typing import Any
+
+from tokenplace_harness.states import make_relay
+from tokenplace_operator.apply import identity, plan
+from tokenplace_operator.desired import build
+from tokenplace_operator.facts import Facts
+from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.reconcile import left
+from tokenplace_operator.store import Store
+
+Object = dict[str, Any]
+
+
+def written(*objs: Object) -> Store:
+    """The store after these were written; the server fills in more."""
+    store = Store(Metrics())
+    for version, obj in enumerate(objs):
+        metadata = {**obj["metadata"], "resourceVersion": str(version), "uid": "x"}
+        store.put({**obj, "metadata": metadata, "status": {}})
+    return store
+
+
+def test_what_was_written_before_a_refusal_is_as_wanted() -> None:
+    wanted = build(make_relay(), Facts())
+    policy = next(one for one in wanted if one["kind"] == "NetworkPolicy")
+    todo = plan(wanted, {}, [], "u")
+    found = left(todo, written(policy), refused=True)
+    assert found.skip == (policy,)
+    assert {identity(one) for one in found.apply} == {
+        identity(one) for one in wanted if one is not policy
+    }
+    assert found.new == found.apply
+
+
+def test_an_older_child_that_was_not_written_is_still_to_do() -> None:
+    before = build(make_relay(), Facts())
+    wanted = build(make_relay(port=6060), Facts())
+    live = {identity(one): one for one in before}
+    todo = plan(wanted, live, before, "u")
+    assert {one["kind"] for one in todo.apply} == {"NetworkPolicy", "Deployment"}
+    assert left(todo, written(*before), refused=True).apply == todo.apply
+    assert left(todo, written(*wanted), refused=True).apply == ()
+
+
+def test_what_is_to_go_is_gone_unless_something_was_refused() -> None:
+    before = build(make_relay(), Facts())
+    live = {identity(one): one for one in before}
+    todo = plan(build(make_relay(networkPolicy={"enabled": False}), Facts()), live, before, "u")
+    store = written(*before)
+    assert [one["kind"] for one in left(todo, store, refused=True).prune] == ["NetworkPolicy"]
+    assert left(todo, store, refused=False).prune == ()
