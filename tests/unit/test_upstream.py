@@ -77,14 +77,62 @@ async def test_a_relay_without_an_upstream_does_not_tell(serve: Serve) -> None:
         ('{"upstreamHealth": {"up": "yes"}}', "it does not say"),
         ('{"details": {"upstream": 1}}', "it does not say"),
         ("[" + " " * MAX_BYTES + "]", "its answer is no JSON"),
+        ("[" * 100_000, "its answer is no JSON"),
     ],
 )
 async def test_what_is_not_understood_is_not_guessed(serve: Serve, body: str, verdict: str) -> None:
     assert await ask(await serve(answering(body))) == Report(None, verdict)
 
 
-async def test_nobody_there_is_no_error() -> None:
-    assert (await ask("http://127.0.0.1:1")).up is None
+async def test_nobody_there_is_no_error_and_asked_again_soon() -> None:
+    assert await ask("http://127.0.0.1:1") == Report(None, "ClientConnectorError", settled=False)
+
+
+async def test_a_relay_that_has_not_looked_yet_is_asked_again_soon(serve: Serve) -> None:
+    answer = '{"upstreamHealth": {"up": false, "verdict": "unknown"}}'
+    assert await ask(await serve(answering(answer))) == Report(None, "unknown", settled=False)
+
+
+async def test_an_answer_in_two_pieces_is_read_to_its_end(serve: Serve) -> None:
+    body = b'{"upstreamHealth": {"up": true, "verdict": "http"}}'
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Length": str(len(body))})
+        await answer.prepare(request)
+        await answer.write(body[:10])
+        await first_is_there.wait()
+        await answer.write(body[10:])
+        return answer
+
+    first_is_there = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.05, first_is_there.set)
+    app = web.Application()
+    app.router.add_get("/healthz", handle)
+    assert await ask(await serve(app)) == Report(True, "http")
+
+
+async def test_no_answer_is_forgotten_in_seconds_and_an_answer_in_a_minute(serve: Serve) -> None:
+    now = 0.0
+    probe = UpstreamProbe(lambda: now)
+    waits = []
+    for _ in range(6):
+        probe.report(KEY, "http://127.0.0.1:1")
+        await probe.answered()
+        waits.append(wait := probe.wait(KEY))
+        now += wait - 0.1
+        probe.report(KEY, "http://127.0.0.1:1")
+        assert not probe.is_asking(KEY)
+        now += 0.1
+    assert waits == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
+
+    url = await serve(answering('{"upstreamHealth": {"up": true, "verdict": "http"}}'))
+    probe.report(KEY, url)
+    await probe.answered()
+    assert (probe.report(KEY, url), probe.wait(KEY)) == (Report(True, "http"), 60.0)
+    now += 60.0
+    probe.report(KEY, "http://127.0.0.1:1")
+    await probe.answered()
+    assert probe.wait(KEY) == 5.0, "it begins anew after an answer"
 
 
 async def test_a_reconcile_never_waits_for_an_answer(
@@ -108,9 +156,10 @@ async def test_a_reconcile_never_waits_for_an_answer(
     assert probe.is_asking(KEY)
     assert probe.report(KEY, url) is None
     await probe.answered()
-    assert probe.report(KEY, url) == Report(None, "no answer within 0.05 s")
-    assert asked == 1, "an answer is remembered for a minute"
-    now = 60.0
+    no_answer = Report(None, "no answer within 0.05 s", settled=False)
+    assert probe.report(KEY, url) == no_answer
+    assert asked == 1
+    now = 5.0
     probe.report(KEY, url)
     assert probe.is_asking(KEY)
     await probe.answered()

@@ -1,6 +1,6 @@
 """Looks at what a reconcile must know beyond the relay and its children."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tokenplace_operator import status as statuses
@@ -12,6 +12,8 @@ from tokenplace_operator.gpu_target import Resolution, Resolver
 from tokenplace_operator.kinds import CERTIFICATE, DEPLOYMENT, POD, SERVICE, Kind, Object
 from tokenplace_operator.store import Store
 from tokenplace_operator.upstream import Report, UpstreamProbe
+
+MAX_RELAYS = 4096
 
 
 class Reader(Protocol):
@@ -35,6 +37,8 @@ class Observer:
     certificates: Certificates
     discovery: Discovery
     nameservers: tuple[str, ...] = ()
+    _seen: set[str] = field(default_factory=set)
+    """Uids of relays whose pods this process has read."""
 
     async def facts(self, relay: Relay, previous: Object) -> tuple[Facts, str]:
         """What the builders must know, and why gpu.host did not resolve; empty when it did."""
@@ -59,14 +63,22 @@ class Observer:
         return await self.certificates.look(relay, served=CERTIFICATE in self.discovery.present)
 
     async def pods(self, relay: Relay, previous: Object) -> tuple[Object, ...] | None:
-        """The relay's pods; None while they cannot tell more than the status knows."""
+        """The relay's pods; None, unread, while they tell no more than the status has on record.
+
+        That is where it was Ready and is settled. A tag may have moved, and its pods may have been
+        replaced, while no operator ran: those are read once per process.
+        """
         deployment = self.store.get(DEPLOYMENT, (relay.namespace, relay.name))
         if deployment is None or not deployment.get("status", {}).get("replicas"):
             return ()  # There is none, and the first one changes the Deployment: an event.
         settled = statuses.is_settled(deployment, relay.replicas)
-        if settled and statuses.knows_its_image(relay, previous):
+        known = relay.image.digest or relay.uid in self._seen
+        if settled and known and statuses.knows_its_image(relay, previous):
             return None
         pods, _ = await self.kube.list(POD, relay.namespace, relay.selector_text)
+        if len(self._seen) >= MAX_RELAYS:
+            self._seen.clear()
+        self._seen.add(relay.uid)
         return tuple(pods)
 
     def upstream(self, relay: Relay, pods: tuple[Object, ...] | None) -> Report | None:
@@ -76,10 +88,12 @@ class Observer:
         """
         if relay.gpu.mode is GpuMode.NONE:
             return None
-        where = _of_pod(relay, pods or ()) or self._of_service(relay)
+        key = relay.namespace, relay.name
+        where = self._of_service(relay) if pods is None else _of_pod(relay, pods)
         if not where:
+            self.upstreams.forget(key)
             return None
-        return self.upstreams.report((relay.namespace, relay.name), f"http://{where}")
+        return self.upstreams.report(key, f"http://{where}")
 
     def _of_service(self, relay: Relay) -> str:
         service = self.store.get(SERVICE, (relay.namespace, relay.name)) or {}
@@ -88,11 +102,8 @@ class Observer:
 
 
 def _of_pod(relay: Relay, pods: tuple[Object, ...]) -> str:
-    for pod in pods:
-        status = pod.get("status", {})
-        if status.get("phase") == "Running" and status.get("podIP"):
-            return f"{_bracketed(status['podIP'])}:{relay.port}"
-    return ""
+    address = next((pod["status"]["podIP"] for pod in pods if statuses.runs(pod)), "")
+    return f"{_bracketed(address)}:{relay.port}" if address else ""
 
 
 def _bracketed(address: str) -> str:

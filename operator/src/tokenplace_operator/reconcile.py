@@ -176,6 +176,7 @@ class Reconciler:
         wishes = (
             (rollout, rolling),
             (POLL_SECONDS, self.observer.upstreams.is_asking(key)),
+            (self.observer.upstreams.wait(key), bool(seen.upstream and not seen.upstream.settled)),
             (retry or 0.0, retry is not None),
             (held or 0.0, held is not None),
             (REFRESH_SECONDS, relay.gpu.mode is not GpuMode.NONE),

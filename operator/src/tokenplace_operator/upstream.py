@@ -15,6 +15,8 @@ import aiohttp
 from tokenplace_operator.kinds import Key
 
 REFRESH_SECONDS = 60.0
+AGAIN_SECONDS = 5.0
+"""After no answer, and twice as long each time: a pod that has just started may answer soon."""
 TIMEOUT_SECONDS = 3.0
 AT_A_TIME = 16
 MAX_BYTES = 2**20
@@ -23,27 +25,48 @@ MAX_RELAYS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """up: None when the relay did not tell. verdict: its own word, or why there is none."""
+    """up: None when the relay did not tell. verdict: its own word, or why there is none.
+
+    settled: false when the next seconds may well change it.
+    """
 
     up: bool | None
     verdict: str
+    settled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    report: Report
+    wait: float
+    """Seconds from one question to the next."""
+    due: float
 
 
 class UpstreamProbe:
-    """Asks each relay once a minute and remembers what it said."""
+    """Asks each relay once a minute, after no answer sooner, and remembers what it said."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._known: dict[Key, tuple[float, Report]] = {}
+        self._known: dict[Key, _Known] = {}
         self._asking: dict[Key, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(AT_A_TIME)
 
     def report(self, key: Key, url: str) -> Report | None:
         """What the relay said last; None before the first answer. Asks anew when that is old."""
-        asked, known = self._known.get(key, (float("-inf"), None))
-        if self._clock() - asked >= REFRESH_SECONDS and key not in self._asking:
+        known = self._known.get(key)
+        if (known is None or self._clock() >= known.due) and key not in self._asking:
             self._asking[key] = asyncio.create_task(self._refresh(key, url), name=f"ask {url}")
-        return known
+        return None if known is None else known.report
+
+    def wait(self, key: Key) -> float:
+        """Seconds until it is asked anew; 0 when it never was."""
+        known = self._known.get(key)
+        return 0.0 if known is None else max(known.due - self._clock(), 0.0)
+
+    def forget(self, key: Key) -> None:
+        """Begin anew: whoever said that does not run any more."""
+        self._known.pop(key, None)
 
     def is_asking(self, key: Key) -> bool:
         """Whether an answer is on its way."""
@@ -61,7 +84,16 @@ class UpstreamProbe:
             del self._asking[key]
         if len(self._known) >= MAX_RELAYS:
             self._known.clear()
-        self._known[key] = (self._clock(), found)
+        wait = _wait(found, self._known.get(key))
+        self._known[key] = _Known(found, wait, self._clock() + wait)
+
+
+def _wait(found: Report, before: _Known | None) -> float:
+    if found.settled:
+        return REFRESH_SECONDS
+    if before is None or before.report.settled:
+        return AGAIN_SECONDS
+    return min(2 * before.wait, REFRESH_SECONDS)
 
 
 async def ask(url: str) -> Report:
@@ -72,13 +104,23 @@ async def ask(url: str) -> Report:
             aiohttp.ClientSession(timeout=limit) as session,
             session.get(f"{url}/healthz", allow_redirects=False) as answer,
         ):
-            return _read(json.loads(await answer.content.read(MAX_BYTES)))
+            return _read(json.loads(await _body(answer.content)))
     except TimeoutError:
-        return Report(None, f"no answer within {TIMEOUT_SECONDS:g} s")
+        return Report(None, f"no answer within {TIMEOUT_SECONDS:g} s", settled=False)
     except (aiohttp.ClientError, OSError) as error:
-        return Report(None, type(error).__name__)
-    except ValueError:
+        return Report(None, type(error).__name__, settled=False)
+    except (ValueError, RecursionError):
         return Report(None, "its answer is no JSON")
+
+
+async def _body(content: aiohttp.StreamReader) -> bytes:
+    """All of it; ValueError when that is more than a relay ever says."""
+    found = bytearray()
+    async for piece in content.iter_any():
+        found += piece
+        if len(found) > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES} bytes")
+    return bytes(found)
 
 
 def _read(body: Any) -> Report:  # noqa: ANN401 (JSON of any shape)
@@ -87,7 +129,8 @@ def _read(body: Any) -> Report:  # noqa: ANN401 (JSON of any shape)
     health, details = body.get("upstreamHealth"), body.get("details")
     if isinstance(health, dict) and isinstance(health.get("up"), bool):
         verdict = str(health.get("verdict", ""))[:32]
-        return Report(None if verdict == "unknown" else health["up"], verdict)
+        looked = verdict != "unknown"
+        return Report(health["up"] if looked else None, verdict, settled=looked)
     if isinstance(details, dict) and details.get("gpuHostResolution") == "failed":
         return Report(False, "dns")
     if isinstance(details, dict) and isinstance(details.get("upstream"), str):

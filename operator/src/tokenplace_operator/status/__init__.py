@@ -19,6 +19,7 @@ from tokenplace_operator.status.observed import (
     Verdict,
     count,
 )
+from tokenplace_operator.status.pods import runs
 from tokenplace_operator.status.rollback import apply_to, due, record, standing
 from tokenplace_operator.status.rollout import is_settled
 from tokenplace_operator.status.summary import findings, summary
@@ -34,6 +35,7 @@ __all__ = [
     "is_settled",
     "knows_its_image",
     "of_invalid",
+    "runs",
     "standing",
 ]
 

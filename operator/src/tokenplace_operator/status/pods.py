@@ -22,6 +22,12 @@ def unready_pod(seen: Observed) -> Finding | None:
     return next((found for pod in _pods(seen) if (found := _unready(pod)) is not None), None)
 
 
+def runs(pod: Object) -> bool:
+    """Whether the pod runs somewhere, ready or not."""
+    status = pod.get("status", {})
+    return status.get("phase") == "Running" and bool(status.get("podIP"))
+
+
 def _pods(seen: Observed) -> Iterator[Object]:
     for pod in seen.pods or ():
         # What is on its way out tells nothing of the pods that are wanted.

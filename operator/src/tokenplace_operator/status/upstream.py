@@ -3,6 +3,7 @@
 from tokenplace_operator.api import GpuMode, Relay
 from tokenplace_operator.conditions import KNOWN, Reason, Type
 from tokenplace_operator.status.observed import Observed, Verdict
+from tokenplace_operator.status.pods import runs
 
 _WHY = {
     "dns": "its name does not resolve",
@@ -19,10 +20,15 @@ def upstream_reachable(relay: Relay, seen: Observed) -> Verdict | None:
     where = f"{relay.gpu.service_name}:{relay.gpu.port}"
     report = seen.upstream
     if report is None:
-        text = "The relay has not been asked yet."
-        return _as_before(relay, seen) or Verdict(None, Reason.UPSTREAM_UNKNOWN, text)
+        text = "The relay has not been asked yet; it is as soon as a pod of it runs. See Available."
+        unasked = Verdict(None, Reason.UPSTREAM_UNKNOWN, text)
+        nobody = seen.pods is not None and not any(map(runs, seen.pods))
+        return unasked if nobody else _as_before(relay, seen) or unasked
     if report.up is None:
-        text = f"The relay did not tell whether it reaches {where}: {report.verdict or 'no probe'}."
+        text = (
+            f"The relay did not tell whether it reaches {where}: {report.verdict or 'no probe'}. "
+            "See Available; from outside the cluster it cannot be asked."
+        )
         return Verdict(None, Reason.UPSTREAM_UNKNOWN, text)
     if report.up:
         return Verdict(True, Reason.UPSTREAM_ANSWERS, f"The relay reaches {where}.")

@@ -26,6 +26,14 @@ ROUTED = {"gateway": {"parentRefs": [{"name": "public"}], "hosts": HOSTS}}
 ROUTED_TWICE = {"gateway": {"parentRefs": [{"name": "public"}, {"name": "inner"}], "hosts": HOSTS}}
 APIS = Facts(apis=frozenset(OPTIONAL_KINDS))
 ITS_POLICY = {"kind": "NetworkPolicy", "metadata": {"name": "relay"}}
+REACHED = {
+    "type": "UpstreamReachable",
+    "status": "True",
+    "reason": "UpstreamAnswers",
+    "message": "as before",
+    "observedGeneration": 3,
+    "lastTransitionTime": "2026-11-24T11:00:00Z",
+}
 ITS_DASHBOARD = {"kind": "ConfigMap", "metadata": {"name": "relay-dashboard"}}
 
 
@@ -91,6 +99,16 @@ PARTS: dict[str, Case] = {
     "upstream not asked": Case(
         EXTERNAL,
         wanted={Type.UPSTREAM_REACHABLE: ("Unknown", Reason.UPSTREAM_UNKNOWN, "not been asked")},
+    ),
+    "upstream of a relay of which no pod runs": Case(
+        EXTERNAL,
+        {"pods": (pod(waiting="CrashLoopBackOff"),), "previous": {"conditions": [REACHED]}},
+        {Type.UPSTREAM_REACHABLE: ("Unknown", Reason.UPSTREAM_UNKNOWN, "as soon as a pod of it")},
+    ),
+    "upstream after a restart of the operator": Case(
+        EXTERNAL,
+        {"previous": {"conditions": [REACHED]}},
+        {Type.UPSTREAM_REACHABLE: ("True", Reason.UPSTREAM_ANSWERS, "as before")},
     ),
     "upstream not told": Case(
         EXTERNAL,
