@@ -1,5 +1,6 @@
 """Every condition with every status and reason, and that the summary never contradicts itself."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 
@@ -7,7 +8,12 @@ import pytest
 
 from tokenplace_harness.states import CASES, NOW, Case, make_relay, observed
 from tokenplace_operator import status as statuses
+from tokenplace_operator.apply import identity, plan
+from tokenplace_operator.cli.details import is_good
+from tokenplace_operator.cli.next_steps import step
 from tokenplace_operator.conditions import Reason, Type
+from tokenplace_operator.desired import build
+from tokenplace_operator.facts import Facts
 from tokenplace_operator.kinds import Object
 
 
@@ -37,6 +43,38 @@ def test_every_reason_of_a_condition_is_in_the_table() -> None:
     elsewhere = {Reason.SPEC_INVALID, Reason.FIELD_CONFLICT}
     assert told | elsewhere == set(Reason)
     assert {kind for case in CASES.values() for kind in case.wanted} == set(Type)
+
+
+STEP = re.compile(
+    r"\b(check|choose|create|install|issue|lift|name|renew|see|set|stop|wait|delete)\b",
+    re.IGNORECASE,
+)
+CALM = {Reason.ROLLOUT_PENDING, Reason.SCALED_TO_ZERO, Reason.MONITORING_OFF}
+"""What is False without any trouble: it is so at first, or as the user wants it."""
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_every_trouble_names_the_next_step(case: Case) -> None:
+    status = statuses.compute(make_relay(**case.spec), observed(case))
+    for one in status["conditions"]:
+        if is_good(one) or one["reason"] in CALM:
+            continue
+        assert STEP.search(one["message"]), (one["type"], one["message"])
+        assert step(one["reason"]) not in {"", "Nothing."}, one["reason"]
+
+
+def test_a_stranger_of_a_name_is_told_by_its_field_managers() -> None:
+    service = next(one for one in build(make_relay(), Facts()) if one["kind"] == "Service")
+    fields = [
+        {"manager": "helm", "operation": "Update"},
+        {"manager": "kube-controller-manager", "subresource": "status"},
+    ]
+    for managed, text in ((fields, "somebody else (field manager helm)."), ([], "somebody else.")):
+        stranger = {"metadata": {"name": "relay", "managedFields": managed}}
+        todo = plan([service], {identity(service): stranger}, [], "u")
+        status = statuses.compute(make_relay(), replace(observed(Case()), plan=todo))
+        told = next(one["message"] for one in status["conditions"] if one["type"] == Type.READY)
+        assert told.startswith(f"Service relay belongs to {text}")
 
 
 def test_what_a_relay_has_no_use_for_has_no_condition() -> None:

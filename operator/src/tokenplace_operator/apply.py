@@ -160,9 +160,14 @@ def _is_leaving(obj: Object) -> bool:
 
 def _holder(live: Object) -> str:
     owner = controller_of(live)
-    if owner is None:
-        return "an object without a controller, made by somebody else"
-    return f"{owner['kind']} {owner['name']}"
+    if owner is not None:
+        return f"{owner['kind']} {owner['name']}"
+    # Who writes its status did not make it.
+    fields = (
+        one for one in live["metadata"].get("managedFields", ()) if not one.get("subresource")
+    )
+    names = sorted({str(one.get("manager", "")) for one in fields} - {""})
+    return f"somebody else (field manager {', '.join(names[:3])})" if names else "somebody else"
 
 
 def _hash(obj: Object) -> str:

@@ -18,6 +18,7 @@ from tokenplace_operator.status.observed import (
     Observed,
     Verdict,
     count,
+    number,
 )
 from tokenplace_operator.status.pods import runs
 from tokenplace_operator.status.rollback import apply_to, due, record, standing
@@ -88,7 +89,8 @@ def _conditions(relay: Relay, seen: Observed) -> list[Condition]:
 def _available(relay: Relay, seen: Observed) -> Verdict:
     available = count(seen.deployment, "availableReplicas")
     if available > 0:
-        return Verdict(True, Reason.AVAILABLE, f"{available} pods serve.")
+        serve = "serves" if available == 1 else "serve"
+        return Verdict(True, Reason.AVAILABLE, f"{number(available, 'pod')} {serve}.")
     if relay.replicas == 0:
         return Verdict(False, Reason.SCALED_TO_ZERO, "replicas is 0: the relay is stopped")
     return Verdict(False, Reason.ROLLOUT_PENDING, "No pod serves yet.")
@@ -98,7 +100,9 @@ def _paused(relay: Relay, seen: Observed) -> Verdict:
     if not relay.paused:
         return Verdict(False, Reason.ACTIVE, "Children are kept as the spec says.")
     changes = len(seen.plan.apply) + len(seen.plan.prune)
-    return Verdict(True, Reason.PAUSED, f"No child is written; {changes} changes wait.")
+    wait = "waits" if changes == 1 else "wait"
+    text = f"No child is written; {number(changes, 'change')} {wait}. To go on, set spec.paused to "
+    return Verdict(True, Reason.PAUSED, f"{text}false.")
 
 
 _ASPECTS: dict[Type, Judge] = {

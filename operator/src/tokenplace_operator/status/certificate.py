@@ -31,13 +31,16 @@ def certificate_ready(relay: Relay, seen: Observed) -> Verdict | None:
         return Verdict(False, Reason.CERTIFICATE_BROKEN, text)
     if found.state in {State.MISSING, State.NOT_SERVED}:
         return Verdict(False, Reason.CERTIFICATE_MISSING, _missing(what, name, managed=managed))
-    text = f"{what} cannot be read: {found.text}. How long it is valid is not known here."
+    text = (
+        f"{what} cannot be read: {found.text}. How long it is valid is not known here; "
+        "see to it yourself, or give the operator the right to read it."
+    )
     return Verdict(None, Reason.CERTIFICATE_UNREADABLE, text)
 
 
 def _missing(what: str, name: str, *, managed: bool) -> str:
     if managed:
-        return f"There is no {what}; is cert-manager installed, and does its issuer exist?"
+        return f"There is no {what}; check that cert-manager is installed and its issuer exists."
     return f"There is no {what}; create it with kubectl create secret tls {name}."
 
 

@@ -31,11 +31,15 @@ def policy_accurate(relay: Relay, seen: Observed) -> Verdict:
 def _host_accurate(host: str, seen: Observed) -> Verdict:
     known = len(seen.facts.gpu_addresses)
     if seen.gpu_error:
-        kept = f"the {known} last known addresses stay open" if known else "none is open"
+        last = "last known address stays" if known == 1 else f"{known} last known addresses stay"
+        kept = f"the {last} open" if known else "none is open"
         text = f"{host} does not resolve ({seen.gpu_error}); {kept}. Check gpu.host and DNS."
         return Verdict(False, Reason.GPU_HOST_UNRESOLVED, text)
     if known >= MAX_ADDRESSES:
-        text = f"{host} has {MAX_ADDRESSES} addresses or more; any more are closed."
+        text = (
+            f"{host} has {MAX_ADDRESSES} addresses or more; any more are closed. "
+            "Name a host of its own, or use networkPolicy.extraEgress."
+        )
         return Verdict(False, Reason.GPU_HOST_TOO_WIDE, text)
     retiring = ", ".join(seen.facts.gpu_retiring)
     note = f" DNS no longer names {retiring}: they close 10 minutes after that." if retiring else ""

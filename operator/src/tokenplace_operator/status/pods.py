@@ -43,7 +43,10 @@ def _trouble_of(pod: Object) -> Finding | None:
             return found
     for condition in status.get("conditions", []):
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            text = f"Pod {name} fits on no node: {condition.get('message', '')}"
+            text = (
+                f"Pod {name} fits on no node; check resources, and podTemplate's nodeSelector, "
+                f"affinity and tolerations: {condition.get('message', '')}"
+            )
             return Finding(Reason.POD_UNSCHEDULABLE, text)
     return None
 

@@ -55,7 +55,10 @@ def pods_refused(relay: Relay, seen: Observed) -> Finding | None:
     failure = _condition(seen.deployment, "ReplicaFailure")
     if failure.get("status") != "True":
         return None
-    return Finding(Reason.POD_REFUSED, f"Pods are refused: {failure.get('message', '')}")
+    text = (
+        f"Pods are refused; lift the rule that is named or follow it: {failure.get('message', '')}"
+    )
+    return Finding(Reason.POD_REFUSED, text)
 
 
 def in_progress(relay: Relay, seen: Observed) -> Finding | None:

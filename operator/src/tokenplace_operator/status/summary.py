@@ -9,7 +9,7 @@ from datetime import datetime
 
 from tokenplace_operator.api import Relay
 from tokenplace_operator.conditions import Condition, Reason, Type, set_condition
-from tokenplace_operator.status.observed import Check, Finding, Observed
+from tokenplace_operator.status.observed import Check, Finding, Observed, number
 from tokenplace_operator.status.pods import pod_trouble
 from tokenplace_operator.status.rollback import rolled_back
 from tokenplace_operator.status.rollout import in_progress, is_settled, overdue, pods_refused
@@ -68,7 +68,9 @@ def _name_taken(_relay: Relay, seen: Observed) -> Finding | None:
 def _refused(_relay: Relay, seen: Observed) -> Finding | None:
     if not seen.refusal:
         return None
-    text = f"The API server refused a child: {seen.refusal}"
+    text = (
+        f"The API server refused a child; lift the rule that it names or follow it: {seen.refusal}"
+    )
     return Finding(Reason.APPLY_REFUSED, text, must_act=True)
 
 
@@ -87,7 +89,8 @@ def _held_back(relay: Relay, seen: Observed) -> Finding | None:
     if not relay.paused or seen.plan.is_empty:
         return None
     changes = len(seen.plan.apply) + len(seen.plan.prune)
-    text = f"Paused with {changes} changes not made; set spec.paused to false to make them."
+    many = number(changes, "change")
+    text = f"Paused with {many} not made; set spec.paused to false to go on."
     return Finding(Reason.PAUSED, text, must_act=True)
 
 
@@ -95,13 +98,18 @@ def _leaving(_relay: Relay, seen: Observed) -> Finding | None:
     if not seen.plan.waiting:
         return None
     names = ", ".join(f"{one['kind']} {one['metadata']['name']}" for one in seen.plan.waiting)
-    return Finding(Reason.WAITING_FOR_DELETION, f"An earlier {names} is still being deleted.")
+    text = (
+        f"An earlier {names} is still being deleted; wait, and if that does not end, "
+        "see kubectl describe for the finalizer that holds it."
+    )
+    return Finding(Reason.WAITING_FOR_DELETION, text)
 
 
 def _missing(_relay: Relay, seen: Observed) -> Finding | None:
     if seen.deployment is not None:
         return None
-    return Finding(Reason.DEPLOYMENT_MISSING, "The Deployment does not exist yet.")
+    text = "The Deployment does not exist yet; wait, and if it stays so, see the operator's log."
+    return Finding(Reason.DEPLOYMENT_MISSING, text)
 
 
 def _cannot_start(relay: Relay, seen: Observed) -> Finding | None:

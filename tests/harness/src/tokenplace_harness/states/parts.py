@@ -68,21 +68,28 @@ PARTS: dict[str, Case] = {
     ),
     "policy that was written before a refusal": Case(
         seen={"plan": Plan(skip=(ITS_POLICY,)), "refusal": "exceeded quota"},
-        wanted={Type.NETWORK_POLICY_ACCURATE: ("True", Reason.POLICY_CURRENT, "exactly")},
+        wanted={
+            Type.STALLED: ("True", Reason.APPLY_REFUSED, "exceeded quota"),
+            Type.NETWORK_POLICY_ACCURATE: ("True", Reason.POLICY_CURRENT, "exactly"),
+        },
     ),
     "policy that came to its refusal": Case(
         seen={"plan": Plan(apply=(ITS_POLICY,)), "refusal": "exceeded quota"},
-        wanted={Type.NETWORK_POLICY_ACCURATE: ("False", Reason.POLICY_MISSING, "see Ready")},
+        wanted={
+            Type.STALLED: ("True", Reason.APPLY_REFUSED, "exceeded quota"),
+            Type.NETWORK_POLICY_ACCURATE: ("False", Reason.POLICY_MISSING, "see Ready"),
+        },
     ),
     "policy off in a pause": Case(
         {"networkPolicy": {"enabled": False}, "paused": True},
         {"plan": Plan(prune=(ITS_POLICY,))},
         {
+            Type.STALLED: ("True", Reason.PAUSED, "1 change not made"),
             Type.NETWORK_POLICY_ACCURATE: (
                 "False",
                 Reason.POLICY_DISABLED,
                 "the NetworkPolicy of before is still there and denies",
-            )
+            ),
         },
     ),
     "host unresolved": Case(
@@ -204,7 +211,7 @@ PARTS: dict[str, Case] = {
     "certificate missing": Case(
         TLS,
         certificate(State.MISSING),
-        {Type.CERTIFICATE_READY: ("False", Reason.CERTIFICATE_MISSING, "is cert-manager")},
+        {Type.CERTIFICATE_READY: ("False", Reason.CERTIFICATE_MISSING, "check that cert-manager")},
     ),
     "secret missing": Case(
         OWN_TLS,
@@ -271,12 +278,18 @@ PARTS: dict[str, Case] = {
     "monitored under a name that is taken": Case(
         {"monitoring": {"serviceMonitor": {"enabled": True}}},
         {"facts": APIS, "plan": Plan(blocked=(Blocked("ServiceMonitor", "relay", "helm"),))},
-        {Type.MONITORING_READY: ("False", Reason.MONITORING_MISSING, "see Ready")},
+        {
+            Type.STALLED: ("True", Reason.NAME_TAKEN, "belongs to helm"),
+            Type.MONITORING_READY: ("False", Reason.MONITORING_MISSING, "see Ready"),
+        },
     ),
     "monitored in a pause": Case(
         {"monitoring": {"dashboard": {"enabled": True}}, "paused": True},
         {"facts": APIS, "plan": Plan(apply=(ITS_DASHBOARD,))},
-        {Type.MONITORING_READY: ("False", Reason.MONITORING_MISSING, "see Ready")},
+        {
+            Type.STALLED: ("True", Reason.PAUSED, "1 change not made"),
+            Type.MONITORING_READY: ("False", Reason.MONITORING_MISSING, "see Ready"),
+        },
     ),
     "monitored where nobody can": Case(
         {"monitoring": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}},
@@ -305,7 +318,10 @@ PARTS: dict[str, Case] = {
             **routed(answer("True", "ok")),
             "plan": Plan(blocked=(Blocked("HTTPRoute", "relay", "helm"),)),
         },
-        {Type.ROUTE_READY: ("False", Reason.ROUTE_MISSING, "see Ready")},
+        {
+            Type.STALLED: ("True", Reason.NAME_TAKEN, "belongs to helm"),
+            Type.ROUTE_READY: ("False", Reason.ROUTE_MISSING, "see Ready"),
+        },
     ),
     "route of which one Gateway says nothing": Case(
         ROUTED_TWICE,

@@ -37,7 +37,7 @@ SUMMARIES: dict[str, Case] = {
             Type.READY: ("True", Reason.AVAILABLE, "The relay serves."),
             Type.RECONCILING: ("False", Reason.SETTLED, "as wanted"),
             Type.STALLED: ("False", Reason.SETTLED, "Nothing waits"),
-            Type.AVAILABLE: ("True", Reason.AVAILABLE, "1 pods serve."),
+            Type.AVAILABLE: ("True", Reason.AVAILABLE, "1 pod serves."),
             Type.IMAGE_PINNED: ("True", Reason.DIGEST, "by its digest"),
             Type.NETWORK_POLICY_ACCURATE: ("True", Reason.POLICY_CURRENT, "exactly"),
             Type.PAUSED: ("False", Reason.ACTIVE, "as the spec says"),
@@ -70,9 +70,9 @@ SUMMARIES: dict[str, Case] = {
     "paused with changes": Case(
         {"paused": True},
         {"plan": Plan(apply=(ITS_POLICY,))},
-        not_ready(Reason.PAUSED, "1 changes not made", must_act=True)
+        not_ready(Reason.PAUSED, "1 change not made", must_act=True)
         | {
-            Type.PAUSED: ("True", Reason.PAUSED, "1 changes wait"),
+            Type.PAUSED: ("True", Reason.PAUSED, "1 change waits"),
             Type.NETWORK_POLICY_ACCURATE: ("False", Reason.POLICY_MISSING, "not as wanted"),
         },
     ),
@@ -81,6 +81,18 @@ SUMMARIES: dict[str, Case] = {
         wanted={
             Type.READY: ("True", Reason.AVAILABLE, "serves"),
             Type.PAUSED: ("True", Reason.PAUSED, "0 changes wait"),
+        },
+    ),
+    "paused with two changes": Case(
+        {"paused": True},
+        {
+            "plan": Plan(apply=(ITS_POLICY,), prune=(ITS_POLICY,)),
+            "deployment": make_deployment(available=2),
+        },
+        not_ready(Reason.PAUSED, "2 changes not made", must_act=True)
+        | {
+            Type.PAUSED: ("True", Reason.PAUSED, "2 changes wait"),
+            Type.AVAILABLE: ("True", Reason.AVAILABLE, "2 pods serve."),
         },
     ),
     "predecessor": Case(
@@ -169,7 +181,7 @@ SUMMARIES: dict[str, Case] = {
             "r@sha256:bad did not get Ready; pods run r@",
             must_act=True,
         )
-        | {Type.AVAILABLE: ("True", Reason.AVAILABLE, "1 pods serve.")},
+        | {Type.AVAILABLE: ("True", Reason.AVAILABLE, "1 pod serves.")},
     ),
     "rolled back in vain": Case(
         seen={
