@@ -123,7 +123,7 @@ def test_one_screen_says_what_runs_where_since_when_and_what_is_wrong() -> None:
     assert "  url        https://relay.example.com" in lines
     assert f"  runs       {DIGEST}" in lines
     gpu = "ExternalName; gpu.example; port 5; Service gpu-server; "
-    addresses = "192.0.2.1, 192.0.2.2, 192.0.2.3 and 1 more; as of 5m ago"
+    addresses = "192.0.2.1, 192.0.2.2, 192.0.2.3 and 1 more; unchanged for 5m"
     assert f"  gpu        {gpu}{addresses}" in lines
     assert "  replicas   1 of 1 ready" in lines
     assert "  age        2d" in lines

@@ -197,5 +197,5 @@ def _gpu_text(gpu: Object, now: datetime) -> str:
         more = f" and {len(addresses) - 3} more" if len(addresses) > 3 else ""
         parts.append(", ".join(addresses[:3]) + more)
     if gpu.get("lastResolved"):
-        parts.append(f"as of {age(gpu['lastResolved'], now)} ago")
+        parts.append(f"unchanged for {age(gpu['lastResolved'], now)}")
     return "; ".join(part for part in parts if part)
