@@ -34,7 +34,7 @@ def test_a_name_that_a_stranger_has_is_left_alone(relays: Relays, eventually: Ev
     before = relays.read("gpu-server", "service")
     relays.apply(gpu={"mode": "ExternalName", "host": "gpu.example.com"})
     relay = eventually(lambda: relays.when(Ready="NameTaken", Stalled="True"))
-    assert "Service gpu-server belongs to" in message(relay)
+    assert "belongs to somebody else (field manager kubectl" in message(relay)
     assert relays.read("gpu-server", "service") == before
     assert len(relays.events("NameTaken")) == 1
     relays.delete("gpu-server", "service")
