@@ -3,6 +3,7 @@
 import pytest
 
 from tokenplace_harness.states import NOW, make_relay
+from tokenplace_harness.states.parts import REACHED
 from tokenplace_harness.states.seen import DIGEST, make_deployment, pod
 from tokenplace_operator import status as statuses
 from tokenplace_operator.apply import Plan
@@ -76,8 +77,8 @@ def observer(cluster: Cluster, deployment: Object | None) -> Observer:
 def running(digest: str = DIGEST, address: str = "") -> Object:
     found = pod(ready=True)
     found["status"]["containerStatuses"][0]["imageID"] = f"ghcr.io/relay@{digest}"
-    where = {"phase": "Running", "podIP": address} if address else {}
-    return {**found, "status": {**found["status"], **where}}
+    where = {"podIP": address} if address else {}
+    return {**found, "status": {**found["status"], "phase": "Running", **where}}
 
 
 def told(spec: dict[str, object], pods: tuple[Object, ...] | None, before: Object) -> Object:
@@ -88,19 +89,21 @@ def told(spec: dict[str, object], pods: tuple[Object, ...] | None, before: Objec
     return statuses.compute(make_relay(**spec), seen)
 
 
-async def test_pods_behind_a_tag_are_read_once_by_each_process() -> None:
-    before = told(TAG, (running(),), {})
+@pytest.mark.parametrize("spec", [TAG, {**TAG, **GPU}])
+async def test_pods_behind_a_tag_are_read_once_by_each_process(spec: dict[str, object]) -> None:
+    before = told(spec, None, {"conditions": [REACHED], "image": {"running": DIGEST}})
+    before = told(spec, (running(),), before)
     cluster = Cluster(running())
     watching = observer(cluster, make_deployment())
-    pods = await watching.pods(make_relay(**TAG), before)
-    assert told(TAG, pods, before) == before, "a restart costs no write"
-    assert await watching.pods(make_relay(**TAG), before) is None
+    pods = await watching.pods(make_relay(**spec), before)
+    assert told(spec, pods, before) == before, "a restart costs no write"
+    assert await watching.pods(make_relay(**spec), before) is None
     assert cluster.read == 1
 
     # The tag was moved and the pod replaced while no operator ran.
     cluster.pods = [running(OTHER)]
     watching = observer(cluster, make_deployment())
-    after = told(TAG, await watching.pods(make_relay(**TAG), before), before)
+    after = told(spec, await watching.pods(make_relay(**spec), before), before)
     assert after["image"]["running"] == OTHER
     pinned = next(one for one in after["conditions"] if one["type"] == "ImagePinned")
     assert f"set spec.image.digest to {OTHER}" in pinned["message"]
@@ -120,7 +123,7 @@ async def test_without_a_running_pod_nobody_is_asked(pods: tuple[Object, ...]) -
     assert not watching.upstreams.is_asking(KEY)
 
 
-@pytest.mark.parametrize("pods", [None, (running(address="127.0.0.1"),)])
+@pytest.mark.parametrize("pods", [None, (running(),), (running(address="127.0.0.1"),)])
 async def test_a_running_pod_is_asked_or_else_the_service(pods: tuple[Object, ...] | None) -> None:
     watching = observer(Cluster(), make_deployment())
     relay = make_relay(**GPU, port=65535, service={"port": 65535})

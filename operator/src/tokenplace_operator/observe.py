@@ -89,11 +89,11 @@ class Observer:
         if relay.gpu.mode is GpuMode.NONE:
             return None
         key = relay.namespace, relay.name
-        where = self._of_service(relay) if pods is None else _of_pod(relay, pods)
-        if not where:
+        if pods is not None and not any(map(statuses.runs, pods)):
             self.upstreams.forget(key)
             return None
-        return self.upstreams.report(key, f"http://{where}")
+        where = _of_pod(relay, pods or ()) or self._of_service(relay)
+        return self.upstreams.report(key, f"http://{where}") if where else None
 
     def _of_service(self, relay: Relay) -> str:
         service = self.store.get(SERVICE, (relay.namespace, relay.name)) or {}
@@ -102,8 +102,11 @@ class Observer:
 
 
 def _of_pod(relay: Relay, pods: tuple[Object, ...]) -> str:
-    address = next((pod["status"]["podIP"] for pod in pods if statuses.runs(pod)), "")
-    return f"{_bracketed(address)}:{relay.port}" if address else ""
+    for pod in pods:
+        address = pod.get("status", {}).get("podIP")
+        if address and statuses.runs(pod):
+            return f"{_bracketed(address)}:{relay.port}"
+    return ""
 
 
 def _bracketed(address: str) -> str:

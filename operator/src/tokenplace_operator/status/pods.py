@@ -24,8 +24,7 @@ def unready_pod(seen: Observed) -> Finding | None:
 
 def runs(pod: Object) -> bool:
     """Whether the pod runs somewhere, ready or not."""
-    status = pod.get("status", {})
-    return status.get("phase") == "Running" and bool(status.get("podIP"))
+    return bool(pod.get("status", {}).get("phase") == "Running")
 
 
 def _pods(seen: Observed) -> Iterator[Object]:
