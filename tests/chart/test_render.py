@@ -174,6 +174,23 @@ def test_the_prober_is_let_in_by_the_relay_and_may_talk_with_it_alone(render: Re
     assert policy["egress"][1]["ports"] == [{"protocol": "TCP", "port": "http"}]
 
 
+@pytest.mark.parametrize(
+    ("reference", "key"),
+    [(None, None), ({"name": "nodes"}, "token"), ({"name": "nodes", "key": "all"}, "all")],
+)
+def test_the_prober_shows_the_token_that_the_relay_asks_for(
+    reference: Object | None, key: str | None, render: Render
+) -> None:
+    objects = render({"relay": {"registrationTokenSecretRef": reference}} if reference else {})
+    (probe,) = one(objects, "Pod")["spec"]["containers"]
+    if reference is None:
+        assert "env" not in probe
+        return
+    assert one(objects, "TokenplaceRelay")["spec"]["relay"]["registrationTokenSecretRef"]
+    secret = {"secretKeyRef": {"name": "nodes", "key": key}}
+    assert probe["env"] == [{"name": "TOKENPLACE_PROBE_TOKEN", "valueFrom": secret}]
+
+
 def test_without_a_relay_only_the_operator_is_there(render: Render) -> None:
     found = kinds(render({"relay": {"create": False}}))
     assert "Deployment" in found

@@ -1,6 +1,7 @@
 """The probe against a real relay process, and what it says when things are wrong."""
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -20,17 +21,27 @@ STEPS = [
 ]  # fmt: skip
 
 
-def probe(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def probe(url: str, *arguments: str, token: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [PROGRAM, "probe", url, *arguments], capture_output=True, text=True, check=False, timeout=60
+        [PROGRAM, "probe", url, *arguments],
+        env={**os.environ, "TOKENPLACE_PROBE_TOKEN": token},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
 
 
 @pytest.fixture
-def relay_url(eventually: object) -> Iterator[str]:
-    del eventually
+def relay_url() -> Iterator[str]:
+    with serving() as url:
+        yield url
+
+
+@contextmanager
+def serving(**settings: str) -> Iterator[str]:
     port = free_port()
-    environment = {"RELAY_HOST": "127.0.0.1", "RELAY_PORT": str(port), "PATH": ""}
+    environment = {"RELAY_HOST": "127.0.0.1", "RELAY_PORT": str(port), "PATH": "", **settings}
     with subprocess.Popen(
         [PROGRAM, "serve"],
         env=environment,
@@ -63,6 +74,16 @@ def test_json_holds_the_same(relay_url: str) -> None:
 def test_nothing_of_the_probe_stays_behind(relay_url: str) -> None:
     assert probe(relay_url).returncode == 0
     assert probe(relay_url).returncode == 0
+
+
+@pytest.mark.parametrize("given", ["second", "first, second\n", "\n ,second,\nunknown"])
+def test_a_relay_that_asks_for_a_token_takes_the_first_that_is_given(given: str) -> None:
+    """What the relay reads from its Secret is what `helm test` hands in, however many are in it."""
+    with serving(TOKEN_PLACE_RELAY_SERVER_TOKENS="first,second\n") as url:
+        assert probe(url).returncode == 1
+        assert probe(url, token="unknown,second").returncode == 1
+        done = probe(url, token=given)
+    assert done.returncode == 0, done.stdout
 
 
 def test_no_relay_at_all() -> None:
