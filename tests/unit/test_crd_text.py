@@ -1,5 +1,6 @@
 """What can be read off the CRD without an API server; tests/api has the rest."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
+FIELDS = Path(__file__).parent / "golden" / "v1alpha1.fields.txt"
 Schema = dict[str, Any]
 
 
@@ -31,6 +33,17 @@ def fields(field: Schema, path: str) -> Iterator[tuple[str, Schema]]:
 
 def everything() -> list[tuple[str, Schema]]:
     return [*fields(schema()["spec"], "spec"), *fields(schema()["status"], "status")]
+
+
+def test_no_field_is_removed_renamed_or_given_another_type() -> None:
+    """What docs/support.md promises. UPDATE_GOLDEN=1 adds new fields to the list."""
+    known = set(FIELDS.read_text().splitlines())
+    found = {f"{path} {field.get('type', 'any')}" for path, field in everything()}
+    if os.environ.get("UPDATE_GOLDEN"):
+        known |= found
+        FIELDS.write_text("\n".join(sorted(known)) + "\n")
+    assert known - found == set()
+    assert found - known == set(), "new: UPDATE_GOLDEN=1 adds them"
 
 
 def test_every_field_has_a_description() -> None:
