@@ -30,6 +30,25 @@ def test_every_link_leads_to_a_file(page: str) -> None:
     assert [one for one in targets(page) if not (folder / one).exists()] == []
 
 
+def headings(page: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    found = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in found}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_into_a_page_leads_to_a_heading(page: str) -> None:
+    here = ROOT / page
+    found = re.findall(r"\]\(([\w./-]*\.md)?#([^)\s]+)\)", here.read_text())
+    lost = [
+        (path, anchor)
+        for path, anchor in found
+        if anchor not in headings((here.parent / path) if path else here)
+    ]
+    assert lost == []
+
+
 def test_the_readme_leads_to_every_page() -> None:
     """To those of docs/ itself; folders below have a page that leads to them."""
     text = (ROOT / "README.md").read_text()
