@@ -190,11 +190,9 @@ def test_the_command_of_the_readme_installs(plane: ControlPlane, helm: Helm) -> 
         (block,) = documents.of(f"deploy/charts/{page}")
         install, _ = block.commands
         chart = "oci://ghcr.io/futuroptimist/charts/tokenplace-relay"
-        here = install.replace(chart, str(CHART)).replace("sha256:...", DIGEST)
-        done = helm(*shlex.split(here)[1:], "--dry-run=server")
+        done = helm(*shlex.split(install.replace(chart, str(CHART)))[1:], "--dry-run=server")
         assert done.returncode == 0, done.stderr
-        assert DIGEST in done.stdout
-        assert "domain: example.com" in done.stdout
+        assert "kind: TokenplaceRelay\n" in done.stdout
 
 
 @pytest.fixture

@@ -91,6 +91,22 @@ def test_every_gpu_mode_reaches_the_relay(gpu: Object, render: Render) -> None:
     assert one(render({"gpuExternalName": gpu}), "TokenplaceRelay")["spec"]["gpu"] == gpu
 
 
+def test_the_values_that_the_documents_show_are_taken(render: Render) -> None:
+    page = (ROOT / "docs" / "relay-deploy.md").read_text()
+    shown = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    values = [one for one in shown if "apiVersion" not in one]
+    assert len(values) > 2
+    for one_of_them in values:
+        assert render(one_of_them)
+
+
+def test_the_values_for_the_traefik_of_k3s_are_nested_as_its_chart_wants_them() -> None:
+    page = (ROOT / "docs" / "relay-deploy.md").read_text()
+    (text,) = re.findall(r"```yaml\n(apiVersion: helm.cattle.io/v1\n.*?)```", page, re.DOTALL)
+    values = yaml.safe_load(yaml.safe_load(text)["spec"]["valuesContent"])
+    assert values == {"service": {"spec": {"externalTrafficPolicy": "Local"}}}
+
+
 def test_a_domain_asks_for_an_ingress_with_a_certificate(render: Render) -> None:
     ingress = {"domain": "example.com", "tls": {"clusterIssuer": "letsencrypt-dns01"}}
     assert one(render({"ingress": ingress}), "TokenplaceRelay")["spec"]["ingress"] == ingress
@@ -115,6 +131,23 @@ def test_the_notes_tell_where_the_relay_will_be(
     notes = done.stdout.partition("\nNOTES:\n")[2]
     assert wanted in notes
     assert ("Point the DNS name" in notes) == ("://" in wanted)
+
+
+@pytest.mark.parametrize("is_asked_for", [True, False])
+@pytest.mark.parametrize("is_reachable", [True, False])
+def test_the_notes_warn_of_a_relay_that_strangers_can_reach_and_register_with(
+    *, is_asked_for: bool, is_reachable: bool, offline: Helm
+) -> None:
+    token = {"registrationTokenSecretRef": {"name": "nodes"}}
+    values: Object = {
+        "relay": token if is_asked_for else {},
+        "ingress": {"domain": "example.com"} if is_reachable else {},
+    }
+    done = offline("install", "tokenplace", str(CHART), "--dry-run=client", values=values)
+    assert done.returncode == 0, done.stderr
+    notes = done.stdout.partition("\nNOTES:\n")[2]
+    warned = "relay.registrationTokenSecretRef" in notes
+    assert warned == (is_reachable and not is_asked_for)
 
 
 def test_monitoring_is_off_until_it_is_asked_for(render: Render) -> None:
