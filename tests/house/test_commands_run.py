@@ -1,6 +1,7 @@
 """Commands of the documents that need no cluster: run, or checked as far as this machine allows."""
 
 import base64
+import getpass
 import hashlib
 import os
 import re
@@ -47,7 +48,7 @@ def test_powershell_has_the_right_syntax() -> None:
     """By the grammar of tree-sitter, which is not PowerShell's own."""
     assert POWERSHELL.parse(b"if (").root_node.has_error
     found = of("docs/relay-deploy.md", "powershell")
-    assert len(found) == 4
+    assert len(found) == 5
     for block in found:
         assert not POWERSHELL.parse(block.text.encode()).root_node.has_error, block.text
 
@@ -114,6 +115,25 @@ def test_the_package_brings_the_plugin(tmp_path: Path) -> None:
         run(command.replace("install ./", "install --no-build-isolation ./"), tmp_path, **here)
     plugin = tmp_path / ".local" / "bin" / "kubectl-tokenplace"
     assert "status" in run(f"{plugin} --help", tmp_path, **here)
+
+
+def test_a_raspberry_pi_gets_its_memory_cgroup_and_its_user_a_kubeconfig(tmp_path: Path) -> None:
+    here = {
+        "sudo ": "",
+        "/boot/firmware/cmdline.txt": str(tmp_path / "cmdline.txt"),
+        "/etc/rancher/k3s/k3s.yaml": str(tmp_path / "k3s.yaml"),
+    }
+    (tmp_path / "cmdline.txt").write_text("console=tty1 rootwait\n")
+    (tmp_path / "k3s.yaml").write_text("apiVersion: v1\n")
+    commands = [one for block in of("docs/relay-deploy.md", "text") for one in block.commands]
+    mine = [one for one in commands if not one.startswith(("curl ", "sudo reboot"))]
+    script = "\n".join([*mine, 'cat "$KUBECONFIG"'])
+    for there, path in here.items():
+        script = script.replace(there, path)
+    assert run(script, tmp_path, USER=getpass.getuser()) == "apiVersion: v1\n"
+    line = "console=tty1 rootwait cgroup_memory=1 cgroup_enable=memory\n"
+    assert (tmp_path / "cmdline.txt").read_text() == line
+    assert (tmp_path / ".kube" / "config").stat().st_mode & 0o777 == 0o600
 
 
 def test_the_fingerprint_of_a_key(tmp_path: Path) -> None:

@@ -9,12 +9,26 @@ from pathlib import Path
 
 import yaml
 
+from tokenplace_cluster.documents import blocks
+
 ROOT = Path(__file__).parents[2]
 KINDS = {"security", "added", "changed", "fixed", "removed"}
 
 
+CHART = "oci://ghcr.io/futuroptimist/charts/tokenplace-relay"
+
+
+def commands_with_the_chart() -> list[tuple[str, str]]:
+    """Every command of the documents that takes the chart from its registry, with its page."""
+    found = [(block.page, command) for block in blocks() for command in block.commands]
+    return [(page, command) for page, command in found if CHART in command]
+
+
 def versions() -> dict[str, str]:
     found = {}
+    for number, (page, command) in enumerate(commands_with_the_chart()):
+        named = re.search(rf"{CHART} --version (\S+)", command)
+        found[f"{page}, {number}: {command}"] = named[1] if named else "none"
     for name in ("pyproject.toml", "operator/pyproject.toml", "relay/pyproject.toml"):
         found[name] = tomllib.loads((ROOT / name).read_text())["project"]["version"]
     for name in ("Dockerfile.relay", "Dockerfile.operator"):
@@ -29,7 +43,15 @@ def versions() -> dict[str, str]:
 
 
 def test_everything_has_the_same_version() -> None:
+    assert len(commands_with_the_chart()) > 9
     assert len(set(versions().values())) == 1, versions()
+
+
+def test_no_command_sets_a_value_by_a_flag() -> None:
+    """The next upgrade would forget it: they have their values from a file."""
+    commands = [command for _, command in commands_with_the_chart()]
+    assert [one for one in commands if "--set" in one] == []
+    assert [one for one in commands if "upgrade" in one and "--values values.yaml" not in one] == []
 
 
 def test_fragments_are_named_as_the_changelog_needs_them() -> None:

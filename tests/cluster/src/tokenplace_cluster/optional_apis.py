@@ -29,6 +29,10 @@ FILES: Final = {
         _CERTIFICATES,
         "deploy/crds/cert-manager.io_certificates.yaml",
     ),
+    "clusterissuers.cert-manager.io": (
+        _CERTIFICATES,
+        "deploy/crds/cert-manager.io_clusterissuers.yaml",
+    ),
 }
 MONITORING: Final = (
     "servicemonitors.monitoring.coreos.com",
@@ -36,6 +40,7 @@ MONITORING: Final = (
 )
 ROUTES: Final = ("httproutes.gateway.networking.k8s.io",)
 CERTIFICATES: Final = ("certificates.cert-manager.io",)
+ISSUERS: Final = ("clusterissuers.cert-manager.io",)
 
 
 def crd_file(name: str) -> Path:
