@@ -172,6 +172,25 @@ def test_each_fate_names_a_test_that_exists_and_a_command_that_is_there(fate: Fa
     assert any(fate.covers(block, command) for block, command in COMMANDS)
 
 
+NAMESPACED = re.compile(
+    r"kubectl (get|describe|logs|rollout restart|delete|tokenplace (explain|report)) "
+    r"(?!node|--raw)\S"
+)
+
+
+def test_a_command_within_a_text_names_its_namespace() -> None:
+    """Whoever looks for a fault stands in any other, and would be told that there is nothing."""
+    pages = [ROOT / "docs" / f"{name}.md" for name in ("migrate", "troubleshooting", "upgrade")]
+    spans = [
+        " ".join(span.split())
+        for page in [*pages, *(ROOT / "docs" / "runbooks").glob("*.md")]
+        for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", page.read_text())
+    ]
+    found = [one for one in spans if NAMESPACED.match(one)]
+    assert len(found) > 30
+    assert [one for one in found if not re.search(r"--(all-)?namespaces?\b|-A\b", one)] == []
+
+
 def test_the_blocks_that_are_run_in_the_order_of_reading_are_on_pages_that_are_read() -> None:
     """What is marked `sh` is run as a whole, by a test which names its pages."""
     text = (ROOT / DOCUMENTS.partition("::")[0]).read_text()
