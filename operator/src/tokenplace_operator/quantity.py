@@ -12,8 +12,10 @@ from functools import lru_cache
 from math import ceil
 
 _PATTERN = re.compile(
-    r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]|[eE][+-]?[0-9]+)?"
+    r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]|[eE][+-]?[0-9]{1,3})?"
 )
+MAX_CHARACTERS = 64
+"""The server caps what is beyond 2^63; arithmetic with it would take for ever here."""
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _DECIMAL = {-3: "n", -2: "u", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T", 5: "P", 6: "E"}
 _POWER = {suffix: power for power, suffix in _DECIMAL.items()}
@@ -25,26 +27,30 @@ def canonical(quantity: str | int) -> str:
 
     Raises ValueError for text that is no quantity.
     """
-    match = _PATTERN.fullmatch(str(quantity))
-    if match is None:
-        raise ValueError(f"{quantity!r} is no quantity")
-    sign, number, suffix = match[1], match[2], match[3] or ""
+    sign, number, suffix = _parts(quantity)
     amount = Fraction(number) * _multiplier(suffix)
     return ("-" if sign == "-" and amount else "") + _format(amount, suffix)
 
 
 def amount(quantity: str | int) -> Fraction:
     """The number that a quantity stands for; ValueError for text that is none."""
-    match = _PATTERN.fullmatch(str(quantity))
-    if match is None:
-        raise ValueError(f"{quantity!r} is no quantity")
-    sign, number, suffix = match[1], match[2], match[3] or ""
+    sign, number, suffix = _parts(quantity)
     return (-1 if sign == "-" else 1) * Fraction(number) * _multiplier(suffix)
 
 
 def canonical_values(quantities: Mapping[str, str | int]) -> dict[str, str]:
     """`canonical` for each value of a resource list."""
     return {name: canonical(quantity) for name, quantity in quantities.items()}
+
+
+def _parts(quantity: str | int) -> tuple[str, str, str]:
+    text = str(quantity)
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"a quantity has at most {MAX_CHARACTERS} characters")
+    match = _PATTERN.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{quantity!r} is no quantity")
+    return match[1], match[2], match[3] or ""
 
 
 def _multiplier(suffix: str) -> Fraction:
