@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tokenplace_operator.cli import names
 from tokenplace_operator.cli.exits import CliError, Exit
 from tokenplace_operator.cli.output import Format
 from tokenplace_operator.kube import Kube
@@ -23,12 +24,21 @@ Context = Annotated[str, typer.Option(help="The kubeconfig context to use.", sho
 Namespace = Annotated[
     str,
     typer.Option(
-        "--namespace", "-n", help="Default: the namespace of the context.", show_default=False
+        "--namespace",
+        "-n",
+        help="Default: the namespace of the context.",
+        show_default=False,
+        callback=names.namespace,
     ),
 ]
 Kubeconfig = Annotated[str, typer.Option(help="Path of the kubeconfig file.", show_default=False)]
 Output = Annotated[Format, typer.Option("--output", "-o", help="For people or for programs.")]
-Name = Annotated[str, typer.Argument(help="Name of a TokenplaceRelay.", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="Name of a TokenplaceRelay.", show_default=False, callback=names.relay_name
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)

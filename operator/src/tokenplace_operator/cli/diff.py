@@ -19,6 +19,7 @@ from tokenplace_operator.cli.connection import (
 )
 from tokenplace_operator.cli.documents import parse_file, read_relay, to_yaml
 from tokenplace_operator.cli.exits import Exit, finish
+from tokenplace_operator.cli.names import optional_relay_name
 from tokenplace_operator.cli.observe import Snapshot, observe
 from tokenplace_operator.cli.output import (
     BAD,
@@ -66,7 +67,12 @@ class Change:
 def diff(
     *,
     name: Annotated[
-        str, typer.Argument(help="A TokenplaceRelay of the cluster.", show_default=False)
+        str,
+        typer.Argument(
+            help="A TokenplaceRelay of the cluster.",
+            show_default=False,
+            callback=optional_relay_name,
+        ),
     ] = "",
     filename: Annotated[
         str,

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import typer
 
 from tokenplace_operator.api import SpecError
-from tokenplace_operator.cli.output import clean
+from tokenplace_operator.cli.output import NOBODY_READS, clean
 from tokenplace_operator.kube_errors import Forbidden, KubeError, NotFound, Unavailable
 
 
@@ -23,6 +23,10 @@ class Exit(IntEnum):
     NO_CLUSTER = 4
     FORBIDDEN = 5
     REFUSED = 6
+    DEFECT = 70
+    """Of this program; 1 would say no."""
+    INTERRUPTED = 130
+    UNREAD = NOBODY_READS
 
 
 class CliError(Exception):
@@ -39,9 +43,14 @@ def finish(work: Coroutine[Any, Any, Exit]) -> NoReturn:
         code = asyncio.run(work)
     except (CliError, KubeError, SpecError) as error:
         found = explain(error)
-        typer.echo(f"error: {clean(str(found))}", err=True)
+        tell_error(str(found))
         code = found.code
     raise typer.Exit(code)
+
+
+def tell_error(text: str) -> None:
+    """One line on standard error."""
+    typer.echo(f"error: {clean(text)}", err=True)
 
 
 def explain(error: CliError | KubeError | SpecError) -> CliError:

@@ -1,13 +1,13 @@
 """`kubectl tokenplace import`: a TokenplaceRelay from the values of upstream's charts."""
 
 import re
-import sys
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 import yaml
 
+from tokenplace_operator.cli import names
 from tokenplace_operator.cli.connection import Output
 from tokenplace_operator.cli.documents import read_text, to_yaml
 from tokenplace_operator.cli.exits import CliError, Exit, finish
@@ -32,6 +32,7 @@ from tokenplace_operator.cli.output import (
     plain,
     show,
     show_json,
+    write,
 )
 from tokenplace_operator.kinds import Object
 
@@ -68,7 +69,13 @@ def import_values(
     ] = "",
     namespace: Annotated[
         str,
-        typer.Option("--namespace", "-n", help="Written into the relay.", show_default=False),
+        typer.Option(
+            "--namespace",
+            "-n",
+            help="Written into the relay.",
+            show_default=False,
+            callback=names.namespace,
+        ),
     ] = "",
     output: Output = Format.TEXT,
 ) -> None:
@@ -100,7 +107,7 @@ async def _import(
     if output is Format.JSON:
         show_json(_for_programs(source, done))
     else:
-        sys.stdout.write(to_yaml(done.relay))
+        write(to_yaml(done.relay))
         show(text(source, done), aside=True)
     return Exit.YES if done.is_whole else Exit.NO
 

@@ -1,20 +1,32 @@
 """The program `kubectl-tokenplace`, which kubectl runs as `kubectl tokenplace`."""
 
+import os
 import re
 import sys
+import traceback
+from pathlib import Path
+from typing import Any
 
 import typer
 
 from tokenplace_operator import __version__
 from tokenplace_operator.cli.adopt import adopt
+from tokenplace_operator.cli.connection import Output
 from tokenplace_operator.cli.diff import diff
+from tokenplace_operator.cli.exits import Exit, tell_error
 from tokenplace_operator.cli.explain import explain
 from tokenplace_operator.cli.import_values import import_values
+from tokenplace_operator.cli.output import Format, plain, show, show_json
 from tokenplace_operator.cli.pin import pin
 from tokenplace_operator.cli.probe import probe
 from tokenplace_operator.cli.render import render
 from tokenplace_operator.cli.report import report
 from tokenplace_operator.cli.status import status
+
+PROGRAM = "kubectl tokenplace"
+
+_WrongUsage: Any = typer.BadParameter.__base__
+"""typer has a click of its own, of which it gives out this one error only."""
 
 cli = typer.Typer(
     help="Look after TokenplaceRelays.",
@@ -30,14 +42,67 @@ cli.command("import")(import_values)
 
 
 @cli.command()
-def version() -> None:
+def version(*, output: Output = Format.TEXT) -> None:
     """Print the version."""
-    typer.echo(__version__)
+    if output is Format.JSON:
+        show_json({"version": __version__})
+    else:
+        show([plain(__version__)])
 
 
 def run() -> None:
     """Run as the plugin."""
-    cli([as_click(one) for one in sys.argv[1:]], prog_name="kubectl tokenplace")
+    code = main([as_click(one) for one in sys.argv[1:]])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = Exit.UNREAD
+    except OSError as error:
+        tell_error(_reason(error))
+        code = Exit.USAGE
+    # Python flushes once more at its end, and would complain of what was told here.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; its exit code. Errors are one line on standard error."""
+    try:
+        code = cli(arguments, prog_name=PROGRAM, standalone_mode=False)
+    except _WrongUsage as error:
+        return _wrong_usage(error, arguments)
+    except typer.Abort:
+        return Exit.INTERRUPTED
+    except SystemExit:
+        return Exit.UNREAD  # What typer does about a closed pipe.
+    except OSError as error:
+        tell_error(_reason(error))
+        return Exit.USAGE
+    except Exception as error:  # noqa: BLE001 (a traceback ends with code 1, which means no)
+        tell_error(f"a defect of this program, please report it: {_where(error)}")
+        return Exit.DEFECT
+    return int(code or 0)
+
+
+def _wrong_usage(error: Any, arguments: list[str]) -> int:  # noqa: ANN401 (of typer's own click)
+    if not arguments:
+        error.show()  # What there is: the page of --help.
+        return Exit.USAGE
+    path = error.ctx.command_path if error.ctx is not None else PROGRAM
+    text = error.format_message().replace("Value error, ", "").rstrip(".")
+    tell_error(f"{text}; see {path} --help")
+    return Exit.USAGE
+
+
+def _reason(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+
+
+def _where(error: Exception) -> str:
+    """The kind of an error and the line it comes from; not its text, which may hold a secret."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"
 
 
 def as_click(argument: str) -> str:

@@ -7,9 +7,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+import typer
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
+
+NOBODY_READS = 141
+"""Exit code when the pipe was closed: what a shell calls the end by SIGPIPE."""
 
 GOOD, BAD, DIM, BOLD = "green", "red", "dim", "bold"
 
@@ -24,20 +28,35 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would end the program with code 1, which means no."""
+        raise typer.Exit(NOBODY_READS)
+
+
 def show(lines: Iterable[Line], *, aside: bool = False) -> None:
     """Print lines as they are: never wrapped, coloured only on a terminal (and not by NO_COLOR).
 
     aside: on standard error, beside an answer that a program may read.
     """
     file = sys.stderr if aside else sys.stdout
-    console = Console(file=file, highlight=False, markup=False, emoji=False)
+    console = _Console(file=file, highlight=False, markup=False, emoji=False)
     for line in lines:
         console.print(line, soft_wrap=True)
 
 
 def show_json(content: object) -> None:
     """Print JSON for programs."""
-    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write(text: str) -> None:
+    """Print a text that goes to a program or into a file."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise typer.Exit(NOBODY_READS) from None
 
 
 def clean(text: str) -> str:

@@ -1,6 +1,5 @@
 """`kubectl tokenplace render`: the children of a relay, from a file and without a cluster."""
 
-import sys
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Annotated
@@ -10,7 +9,7 @@ import typer
 from tokenplace_operator.cli.connection import Namespace, Output
 from tokenplace_operator.cli.documents import parse_file, read_relays, to_yaml
 from tokenplace_operator.cli.exits import CliError, Exit, finish
-from tokenplace_operator.cli.output import Format, show_json
+from tokenplace_operator.cli.output import Format, show_json, write
 from tokenplace_operator.desired import build
 from tokenplace_operator.desired.metadata import APPLIED_HASH
 from tokenplace_operator.facts import Facts
@@ -69,7 +68,7 @@ async def _render(filename: str, given: Given, namespace: str, output: Format) -
     if output is Format.JSON:
         show_json({"apiVersion": "v1", "kind": "List", "items": children})
     else:
-        sys.stdout.write(to_yaml(*children))
+        write(to_yaml(*children))
     return Exit.YES
 
 

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from tokenplace_operator import __version__
+from tokenplace_operator.cli import names
 from tokenplace_operator.cli.connection import (
     Cluster,
     Context,
@@ -66,7 +67,7 @@ def report(
         typer.Option(help="Where to write it. Default: a name with the time.", show_default=False),
     ] = None,
     operator_namespace: Annotated[
-        str, typer.Option(help="Where the operator runs.")
+        str, typer.Option(help="Where the operator runs.", callback=names.namespace)
     ] = "tokenplace-system",
     namespace: Namespace = "",
     output: Output = Format.TEXT,

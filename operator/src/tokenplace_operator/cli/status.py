@@ -15,6 +15,7 @@ from tokenplace_operator.cli.connection import (
 )
 from tokenplace_operator.cli.details import details, summary
 from tokenplace_operator.cli.exits import Exit, finish
+from tokenplace_operator.cli.names import optional_relay_name
 from tokenplace_operator.cli.observe import observe
 from tokenplace_operator.cli.output import (
     BAD,
@@ -40,7 +41,11 @@ def status(
     *,
     name: Annotated[
         str,
-        typer.Argument(help="A TokenplaceRelay; without it a table of all.", show_default=False),
+        typer.Argument(
+            help="A TokenplaceRelay; without it a table of all.",
+            show_default=False,
+            callback=optional_relay_name,
+        ),
     ] = "",
     everywhere: Annotated[
         bool, typer.Option("--all-namespaces", "-A", help="A table of all namespaces.")

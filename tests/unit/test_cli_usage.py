@@ -1,0 +1,114 @@
+"""The command line itself: names, wrong usage, a closed pipe, and defects of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tokenplace_operator import __version__
+from tokenplace_operator.cli import main as program
+from tokenplace_operator.cli.exits import Exit
+from tokenplace_operator.cli.main import main
+from tokenplace_operator.cli.names import optional_relay_name, relay_name
+
+PLUGIN = Path(sys.executable).with_name("kubectl-tokenplace")
+EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "ingress.yaml"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "relay",
+        "tpr/relay",
+        "TokenplaceRelay/relay",
+        "tokenplacerelays/relay",
+        "tokenplacerelays.token.place/relay",
+        "tokenplacerelays.v1alpha1.token.place/relay",
+    ],
+)
+def test_a_name_is_taken_as_kubectl_takes_it(given: str) -> None:
+    assert relay_name(given) == optional_relay_name(given) == "relay"
+
+
+@pytest.mark.parametrize(
+    "given", ["relay?x=y", "relay#a", "../relay", "Relay", "tpr/", "pod/relay", "a" * 64, "a\n"]
+)
+@pytest.mark.parametrize("verb", ["status", "explain", "diff", "pin", "report", "probe"])
+def test_what_is_no_name_is_refused_before_a_cluster_is_asked(
+    verb: str, given: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert main([verb, given]) == Exit.USAGE
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: Invalid value for 'name': ")
+    assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", ["explain", "pin", "report", "probe"])
+def test_an_empty_name_is_no_name(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, ""]) == Exit.USAGE
+    assert "a name is lower-case letters" in capsys.readouterr().err
+
+
+def test_a_namespace_is_refused_likewise(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "-n", "a/b"]) == Exit.USAGE
+    assert "a namespace is lower-case letters" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["statu"], "No such command 'statu'. Did you mean 'status'?; see kubectl tokenplace"),
+        (["status", "-o", "yaml"], "'yaml' is not one of 'text', 'json'; see kubectl tokenplace"),
+        (["probe"], "Missing argument 'name'; see kubectl tokenplace probe --help"),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == Exit.USAGE
+    said = capsys.readouterr()
+    assert said.err.startswith("error: ")
+    assert text in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_a_defect_is_one_line_that_says_where_and_not_no(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise KeyError("planted")
+
+    monkeypatch.setattr(program, "plain", broken)
+    assert main(["version"]) == Exit.DEFECT
+    said = capsys.readouterr().err
+    assert said.startswith("error: a defect of this program, please report it: KeyError in test_")
+    assert "planted" not in said
+
+
+def test_version_is_for_programs_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["version", "-ojson"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"version": __version__}
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["--help"], ["render", "-f", str(EXAMPLE)]])
+def test_a_closed_pipe_is_no_no_and_no_noise(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [PLUGIN, *arguments], stdout=writer, stderr=subprocess.PIPE, check=False
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (Exit.UNREAD, b"")
+
+
+def test_a_full_disk_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([PLUGIN, "version"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (Exit.USAGE, b"error: No space left on device\n")
