@@ -60,6 +60,7 @@ docs: sync ## write the generated pages anew
 	$(RUN) python deploy/charts/generate.py
 	$(RUN) python docs/generate_relay_settings.py
 	$(RUN) python docs/generate_reasons.py
+	$(RUN) python docs/generate_schema.py
 
 pictures: sync ## draw the pictures of a terminal anew, from what the program prints
 	PICTURES=1 $(RUN) pytest tests/api/test_pictures.py

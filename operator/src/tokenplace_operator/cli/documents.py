@@ -8,6 +8,9 @@ import yaml
 
 from tokenplace_operator.api import Relay, SpecError, parse
 from tokenplace_operator.cli.exits import CliError, Exit
+from tokenplace_operator.cli.names import RULE, is_label
+from tokenplace_operator.cli.schema import refuse_wrong_shapes
+from tokenplace_operator.cli.yaml_text import documents
 from tokenplace_operator.kinds import RELAY, Object
 
 MAX_BYTES = 4 * 2**20
@@ -28,19 +31,41 @@ def to_yaml(*objects: object) -> str:
 def read_relays(path: str, namespace: str) -> list[Object]:
     """All TokenplaceRelays of a file, or of standard input for `-`; other kinds are left out.
 
-    A relay without a namespace gets `namespace`. CliError says what is wrong with the file.
+    A relay without a namespace gets `namespace`. Fields that are null are left out, as the API
+    server does. CliError says what is wrong with the file.
     """
     name = "standard input" if path == "-" else path
     try:
-        found = [one for one in yaml.safe_load_all(read_text(path)) if isinstance(one, dict)]
-    except yaml.YAMLError as error:
-        text = " ".join(str(error).split())
-        raise CliError(Exit.USAGE, f"{name} is no YAML: {text}") from None
-    found = [item for one in found for item in one.get("items", [one])]
-    relays = [one for one in found if one.get("kind") == RELAY.kind]
+        found = documents(read_text(path))
+    except ValueError as error:
+        raise CliError(Exit.USAGE, f"{name} is no YAML: {error}") from None
+    objects = [item for one in found for item in _items(one, name)]
+    relays = [one for one in objects if one.get("kind") == RELAY.kind]
     if not relays:
         raise CliError(Exit.USAGE, f"{name} holds no {RELAY.kind}")
-    return [_placed(one, namespace, name) for one in relays]
+    return [_placed(_without_nulls(one), namespace, name) for one in relays]
+
+
+def _items(document: object, file: str) -> list[Object]:
+    """The objects of a document: those of a List, or itself."""
+    if not isinstance(document, dict):
+        return []
+    if not str(document.get("kind")).endswith("List"):
+        return [document]
+    items = document.get("items") or []
+    if not isinstance(items, list) or not all(isinstance(one, dict) for one in items):
+        raise CliError(
+            Exit.USAGE, f"{file}: items of a {document['kind']}: must be a list of objects"
+        )
+    return items
+
+
+def _without_nulls(value: Any) -> Any:  # noqa: ANN401 (JSON of any shape)
+    if isinstance(value, dict):
+        return {key: _without_nulls(one) for key, one in value.items() if one is not None}
+    if isinstance(value, list):
+        return [_without_nulls(one) for one in value]
+    return value
 
 
 def read_relay(path: str, namespace: str, command: str) -> Object:
@@ -69,10 +94,11 @@ def read_text(path: str) -> str:
 
 def parse_file(obj: Object) -> Relay:
     """Parse a relay that a person wrote; CliError names fields and rules."""
+    who = obj["metadata"]["name"]
     try:
+        refuse_wrong_shapes(obj)
         return parse(obj)
     except SpecError as error:
-        who = obj["metadata"]["name"]
         raise CliError(Exit.USAGE, f"{who}: {error}") from None
 
 
@@ -83,4 +109,8 @@ def _placed(relay: Object, namespace: str, file: str) -> Object:
     metadata = relay.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
         raise CliError(Exit.USAGE, f"{file}: a {RELAY.kind} without metadata.name")
-    return {**relay, "metadata": {"namespace": namespace, **metadata}}
+    given = metadata.get("namespace", namespace)
+    if not isinstance(given, str) or not is_label(given):
+        text = f"{file}: metadata.namespace: must be {RULE}"
+        raise CliError(Exit.USAGE, text)
+    return {**relay, "metadata": {"namespace": given, **metadata}}
