@@ -7,6 +7,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +20,8 @@ from tokenplace_operator.metrics import Metrics
 
 MANAGER = "kubectl-tokenplace"
 """Field manager of what a person changes through this program."""
+
+_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 Context = Annotated[str, typer.Option(help="The kubeconfig context to use.", show_default=False)]
 Namespace = Annotated[
@@ -67,9 +70,9 @@ class Cluster:
 @asynccontextmanager
 async def connected(where: Where) -> AsyncIterator[Cluster]:
     """Log in as kubectl would; CliError when there is no kubeconfig or no such context."""
-    if "KUBERNETES_SERVICE_HOST" in os.environ and not (where.kubeconfig or _has_kubeconfig()):
+    if means_own_cluster(where):
         async with Kube.connect(Metrics()) as kube:
-            yield Cluster(kube, where.namespace or "default")
+            yield Cluster(kube, where.namespace or _own_namespace())
         return
     config = await _kubeconfig(where)
     context = config["contexts"][0]
@@ -86,8 +89,20 @@ def kubectl() -> str:
     return found
 
 
-def _has_kubeconfig() -> bool:
-    return "KUBECONFIG" in os.environ
+def means_own_cluster(where: Where) -> bool:
+    """Whether this is a pod, and nothing names another cluster: no flag, variable or file."""
+    if "KUBERNETES_SERVICE_HOST" not in os.environ:
+        return False
+    named = where.context or where.kubeconfig or "KUBECONFIG" in os.environ
+    return not named and not (Path.home() / ".kube" / "config").exists()
+
+
+def _own_namespace() -> str:
+    """That of the pod, as kubectl takes it."""
+    try:
+        return os.environ.get("POD_NAMESPACE") or _NAMESPACE_FILE.read_text().strip() or "default"
+    except OSError:
+        return "default"
 
 
 async def _kubeconfig(where: Where) -> dict[str, Any]:
