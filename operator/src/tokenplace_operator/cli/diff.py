@@ -1,6 +1,7 @@
 """`kubectl tokenplace diff`: what the operator would change, by a dry run on the server."""
 
 import difflib
+import re
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ from tokenplace_operator.cli.output import (
     GOOD,
     Format,
     Line,
+    counted,
     pick,
     plain,
     show,
@@ -38,8 +40,9 @@ from tokenplace_operator.desired.network_policy import NODE_LOCAL_DNS
 from tokenplace_operator.facts import Facts
 from tokenplace_operator.kinds import NETWORK_POLICY, Object
 from tokenplace_operator.kube import Kube
-from tokenplace_operator.kube_errors import Invalid, NotFound
+from tokenplace_operator.kube_errors import Forbidden, Invalid, NotFound
 
+_LACKS_RIGHT = re.compile(r'User "[^"]*" cannot [a-z]+ resource')
 _SERVERS_OWN = (
     "managedFields",
     "resourceVersion",
@@ -53,8 +56,8 @@ _SERVERS_OWN = (
 class Change:
     """What would become of one child.
 
-    action: none, create, change, delete, blocked, waiting or refused; note says why for the last
-    three. diff: unified, of YAML.
+    action: none, create, change, delete, blocked, waiting, refused or forbidden; note says why
+    for the last four. diff: unified, of YAML.
     """
 
     kind: str
@@ -102,6 +105,8 @@ async def _diff(where: Where, name: str, filename: str, output: Format) -> Exit:
         show_json({"different": different, "children": [asdict(one) for one in changes]})
     else:
         show(text(changes))
+    if any(one.action == "forbidden" for one in changes):
+        return Exit.FORBIDDEN
     return Exit.NO if different else Exit.YES
 
 
@@ -157,6 +162,12 @@ async def _try(kube: Kube, wanted: Object, live: Object | None) -> Change:
         result = await kube.apply(wanted, force=True, dry_run=True)
     except Invalid as refusal:
         return Change(*names, "refused", refusal.message)
+    except Forbidden as refusal:
+        if refusal.code == 401:
+            raise
+        # A quota and an admission policy say 403 as well; only who asks lacks a right.
+        action = "forbidden" if _LACKS_RIGHT.search(refusal.message) else "refused"
+        return Change(*names, action, refusal.message)
     return change(*names, live, result)
 
 
@@ -218,7 +229,7 @@ def text(changes: list[Change]) -> list[Line]:
             lines.append(plain(f"{one.kind}/{one.name} is {one.action}: {one.note}", BAD))
         lines += [_coloured(line) for line in one.diff.splitlines()]
     if not lines:
-        lines.append(plain(f"No difference in {len(changes)} children."))
+        lines.append(plain(f"No difference in {counted(len(changes), 'child', 'children')}."))
     return lines
 
 
