@@ -56,11 +56,10 @@ def explanation(relay: Object) -> Object:
     """The verdict, whose turn it is, what to run next, and what else is worth knowing."""
     head = summary(relay)
     conditions = relay.get("status", {}).get("conditions", [])
-    stalled = any(one["type"] == Type.STALLED and one["status"] == "True" for one in conditions)
     others = [one for one in conditions if one["type"] not in _SUMMARIES and not is_good(one)]
     return {
         **{key: head[key] for key in ("namespace", "name", "ready", "reason", "message")},
-        "turn": "nobody" if head["ready"] else "you" if stalled else _waiting_for(head),
+        "turn": _turn(head, conditions),
         "meaning": meaning(head["reason"]),
         "step": "" if head["ready"] else step(head["reason"]),
         "next": [] if head["ready"] else commands(head["reason"], head["namespace"], head["name"]),
@@ -104,5 +103,11 @@ _TURNS = {
 }
 
 
-def _waiting_for(head: Object) -> str:
-    return "operator" if head["reason"] == "NotObserved" else "cluster"
+def _turn(head: Object, conditions: list[Object]) -> str:
+    if head["ready"]:
+        return "nobody"
+    # Conditions of an older spec do not say whose turn it is with the new one.
+    if head["reason"] == "NotObserved":
+        return "operator"
+    stalled = any(one["type"] == Type.STALLED and one["status"] == "True" for one in conditions)
+    return "you" if stalled else "cluster"
