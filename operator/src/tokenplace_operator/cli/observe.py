@@ -1,6 +1,7 @@
 """One relay with all that belongs to it, as the cluster tells it to the person who asks."""
 
 import asyncio
+import re
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from tokenplace_operator.kinds import (
     OPTIONAL_CHILD_KINDS,
     POD,
     RELAY,
+    REPLICA_SET,
     Kind,
     Object,
 )
@@ -19,7 +21,8 @@ from tokenplace_operator.kube import Kube
 from tokenplace_operator.kube_errors import Forbidden, NotFound
 from tokenplace_operator.store import controller_of
 
-_OWNED_INDIRECTLY = {"ReplicaSet"}
+_HASH = re.compile("[bcdfghjklmnpqrstvwxz2456789]{1,10}")
+"""Letters and digits of k8s.io/apimachinery/pkg/util/rand, SafeEncodeString."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +102,8 @@ def _is_about(event: Object, objects: list[Object], name: str) -> bool:
     about = event.get("involvedObject", {})
     if about.get("uid") in {one["metadata"]["uid"] for one in objects}:
         return True
-    return about.get("kind") in _OWNED_INDIRECTLY and str(about.get("name")).startswith(f"{name}-")
+    if about.get("kind") != REPLICA_SET.kind:
+        return False
+    # Of the Deployment, some gone already: its name and the hash of a pod template.
+    owner, _, template = str(about.get("name")).rpartition("-")
+    return owner == name and _HASH.fullmatch(template) is not None
