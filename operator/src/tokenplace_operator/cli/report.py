@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import tarfile
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,7 +29,7 @@ from tokenplace_operator.cli.details import details
 from tokenplace_operator.cli.documents import to_yaml
 from tokenplace_operator.cli.exits import CliError, Exit, finish
 from tokenplace_operator.cli.observe import Snapshot, observe
-from tokenplace_operator.cli.output import Format, aligned, plain, show, show_json, utc_now
+from tokenplace_operator.cli.output import Format, aligned, counted, plain, show, show_json, utc_now
 from tokenplace_operator.cli.redact import Redactor
 from tokenplace_operator.kinds import POD, Object
 from tokenplace_operator.kube import Kube
@@ -94,7 +96,12 @@ async def _report(
     if output is Format.JSON:
         show_json({"file": str(path), "contents": sizes, "notRead": bundle.gaps})
     else:
-        show([plain(f"{path} holds"), *aligned([[one, f"{n} bytes"] for one, n in sizes.items()])])
+        show(
+            [
+                plain(f"{path} holds"),
+                *aligned([[one, counted(n, "byte")] for one, n in sizes.items()]),
+            ]
+        )
         show(plain(f"not read: {one}") for one in bundle.gaps)
     return Exit.YES
 
@@ -138,14 +145,30 @@ def redacted(
 
 def write(path: Path, files: dict[str, str], now: datetime) -> None:
     """Write a tar.gz whose only folder is named like the file; others may not read it."""
+    if path.exists() and not path.is_file():  # A pipe or a device has nothing to be replaced.
+        path.write_bytes(_packed(path, files, now))
+        return
+    # A new file, for one that is there may be open to others, or have been opened by them.
+    handle, made = tempfile.mkstemp(dir=path.parent, prefix=".tokenplace-report-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(_packed(path, files, now))
+        Path(made).replace(path)
+    except BaseException:
+        Path(made).unlink(missing_ok=True)
+        raise
+
+
+def _packed(path: Path, files: dict[str, str], now: datetime) -> bytes:
     folder = path.name.removesuffix(".gz").removesuffix(".tar").removesuffix(".tgz")
-    path.touch(mode=0o600)
-    with tarfile.open(path, "w:gz") as archive:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         for name, content in files.items():
             data = content.encode()
             member = tarfile.TarInfo(f"{folder}/{name}")
             member.size, member.mtime, member.mode = len(data), int(now.timestamp()), 0o600
             archive.addfile(member, io.BytesIO(data))
+    return packed.getvalue()
 
 
 async def _logs(kube: Kube, pods: Iterable[Object], container: str, gaps: list[str]) -> list[Log]:
