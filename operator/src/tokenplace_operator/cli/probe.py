@@ -130,10 +130,10 @@ def read(ended: Ended) -> dict[str, Any]:
     """What the probe's program said; CliError when it said nothing that can be read."""
     try:
         found = json.loads(ended.output)
-    except ValueError:
+        return {"passed": ended.code == 0 and found["passed"], "steps": found["steps"]}
+    except (ValueError, KeyError, TypeError):
         last = (ended.errors.strip() or ended.output.strip() or "no output").splitlines()[-1]
         raise CliError(Exit.NO, f"the probe did not run: {last}") from None
-    return {"passed": ended.code == 0 and found["passed"], "steps": found["steps"]}
 
 
 def text(result: dict[str, Any]) -> list[Line]:
@@ -202,8 +202,11 @@ async def _run(command: list[str], seconds: float) -> Ended:
         async with asyncio.timeout(seconds):
             output, errors = await process.communicate()
     except TimeoutError:
-        process.kill()
-        await process.wait()
         raise CliError(Exit.NO, f"the probe did not end within {seconds:g} s") from None
+    finally:
+        # Ctrl-C too: what goes on in a pod would hold its request open.
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     assert process.returncode is not None
     return Ended(process.returncode, output.decode(), errors.decode(errors="replace"))
