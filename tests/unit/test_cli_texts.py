@@ -18,7 +18,7 @@ from tokenplace_operator.cli.exits import explain as explain_error
 from tokenplace_operator.cli.migrate import Chart, Source, convert
 from tokenplace_operator.cli.next_steps import commands, meaning, step
 from tokenplace_operator.cli.observe import Snapshot
-from tokenplace_operator.cli.output import Line, age, aligned, clean, plain
+from tokenplace_operator.cli.output import Line, age, aligned, clean, counted, plain
 from tokenplace_operator.conditions import Reason
 from tokenplace_operator.kube_errors import (
     Conflict,
@@ -213,6 +213,12 @@ def test_explain_says_when_only_the_user_can_go_on() -> None:
     assert "It is your turn" in written(explain.text(found))
 
 
+def test_explain_of_a_newer_spec_is_the_operators_turn_whatever_the_old_status_says() -> None:
+    found = explain.explanation(relay(PULLS, STALLED, observed=1))
+    assert (found["reason"], found["turn"]) == ("NotObserved", "operator")
+    assert "your turn" not in written(explain.text(found))
+
+
 def test_explain_of_a_ready_relay_gives_nothing_to_do() -> None:
     found = explain.explanation(relay(READY, TAG))
     assert (found["ready"], found["next"], found["turn"]) == (True, [], "nobody")
@@ -261,7 +267,7 @@ def test_diff_says_why_a_child_cannot_be_written() -> None:
     text = written(diff.text([blocked, diff.Change("Service", "relay", "none")]))
     assert text == "Service/gpu-server is blocked: the name belongs to Helm x\n"
     none = written(diff.text([diff.Change("Service", "relay", "none")]))
-    assert none == "No difference in 1 children.\n"
+    assert none == "No difference in 1 child.\n"
 
 
 def test_pin_takes_the_digest_of_the_running_pods_only() -> None:
@@ -314,6 +320,12 @@ def test_each_error_has_a_code_and_words(error: KubeError, code: Exit, text: str
     found = explain_error(error)
     assert found.code is code
     assert text in str(found)
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 children"), (1, "1 child"), (2, "2 children")])
+def test_a_number_of_things_has_the_right_word(number: int, text: str) -> None:
+    assert counted(number, "child", "children") == text
+    assert counted(number, "byte") == f"{number} byte{'' if number == 1 else 's'}"
 
 
 def test_columns_are_aligned_by_what_a_terminal_shows() -> None:

@@ -72,7 +72,7 @@ def read_relay(path: str, namespace: str, command: str) -> Object:
     """The one relay of a file, for a command that takes no more; CliError when there are."""
     relays = read_relays(path, namespace)
     if len(relays) != 1:
-        raise CliError(Exit.USAGE, f"{path} holds {len(relays)} relays; {command} takes one")
+        raise CliError(Exit.USAGE, f"{path} holds {len(relays)} relays, and {command} takes one")
     return relays[0]
 
 

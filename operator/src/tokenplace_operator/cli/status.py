@@ -27,6 +27,7 @@ from tokenplace_operator.cli.output import (
     Line,
     age,
     aligned,
+    counted,
     heading,
     pick,
     plain,
@@ -170,7 +171,7 @@ def _pod_rows(pods: list[Object], now: datetime) -> list[list[Cell]]:
         [
             one["name"],
             plain(one["state"], GOOD if one["ready"] else BAD),
-            f"{one['restarts']} restarts",
+            counted(one["restarts"], "restart"),
             one["node"] or "no node",
             age(one["created"], now),
         ]

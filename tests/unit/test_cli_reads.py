@@ -1,0 +1,163 @@
+"""Whom `kubectl tokenplace` asks, what it takes from the answers, and what it leaves behind."""
+
+import asyncio
+import os
+import stat
+import tarfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tokenplace_operator.api import parse
+from tokenplace_operator.cli import diff, observe, probe, report
+from tokenplace_operator.cli.connection import Where, means_own_cluster
+from tokenplace_operator.cli.exits import CliError
+from tokenplace_operator.cli.observe import Snapshot
+from tokenplace_operator.kinds import Kind
+from tokenplace_operator.kube_errors import Forbidden, NotFound
+
+Object = dict[str, Any]
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+RELAY: Object = {
+    "metadata": {"name": "relay", "namespace": "shop", "uid": "u"},
+    "spec": {"image": {"tag": "v1"}, "gpu": {"mode": "None"}},
+}
+QUOTA = 'deployments.apps "relay" is forbidden: exceeded quota: small, requested: count=1'
+RIGHT = (
+    'services "relay" is forbidden: User "bob" cannot patch resource "services" in API group "" '
+    'in the namespace "shop"'
+)
+
+
+@pytest.fixture
+def in_pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A pod without any kubeconfig; returns its home."""
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    return tmp_path
+
+
+def test_a_pod_means_its_own_cluster_only_when_nothing_names_another(
+    in_pod: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert means_own_cluster(Where(namespace="shop"))
+    assert not means_own_cluster(Where(context="prod"))
+    assert not means_own_cluster(Where(kubeconfig="/file"))
+    with monkeypatch.context() as patch:
+        patch.setenv("KUBECONFIG", "/file")
+        assert not means_own_cluster(Where())
+    (in_pod / ".kube").mkdir()
+    (in_pod / ".kube" / "config").touch()
+    assert not means_own_cluster(Where())
+
+
+def test_outside_of_a_pod_there_is_no_own_cluster(
+    in_pod: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert in_pod.exists()
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
+    assert not means_own_cluster(Where())
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "is_about"),
+    [
+        ("ReplicaSet", "relay-7d9c6b5f84", True),
+        ("ReplicaSet", "relay-two-7d9c6b5f84", False),
+        ("ReplicaSet", "relay-two", False),
+        ("ReplicaSet", "relay", False),
+        ("Pod", "relay-7d9c6b5f84", False),
+    ],
+)
+def test_events_are_those_of_the_relays_own_sets(kind: str, name: str, *, is_about: bool) -> None:
+    event = {"involvedObject": {"kind": kind, "name": name, "uid": "other"}}
+    assert observe._is_about(event, [RELAY], "relay") is is_about
+
+
+class Server:
+    """Refuses to apply some kinds; has nothing yet."""
+
+    def __init__(self, refusals: dict[str, Forbidden]) -> None:
+        self.refusals = refusals
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        raise NotFound(404, "NotFound", f'{kind.plural} "{namespace}/{name}" not found')
+
+    async def apply(self, obj: Object, *, force: bool, dry_run: bool) -> Object:
+        assert force
+        assert dry_run
+        if obj["kind"] in self.refusals:
+            raise self.refusals[obj["kind"]]
+        return obj
+
+
+async def actions(refusals: dict[str, Forbidden]) -> dict[str, str]:
+    found = await diff.compare(Server(refusals), parse(RELAY), Snapshot(RELAY))  # type: ignore[arg-type]
+    return {one.kind: one.action for one in found}
+
+
+async def test_a_quota_that_refuses_a_child_hides_no_other() -> None:
+    assert await actions({"Deployment": Forbidden(403, "Forbidden", QUOTA)}) == {
+        "ServiceAccount": "create",
+        "Service": "create",
+        "Deployment": "refused",
+        "NetworkPolicy": "create",
+    }
+
+
+async def test_a_right_that_is_missing_is_told_of_the_child() -> None:
+    found = await actions({"Service": Forbidden(403, "Forbidden", RIGHT)})
+    assert (found["Service"], found["Deployment"]) == ("forbidden", "create")
+
+
+async def test_credentials_that_are_not_accepted_end_it() -> None:
+    with pytest.raises(Forbidden):
+        await actions({"Service": Forbidden(401, "Unauthorized", "")})
+
+
+def test_others_may_not_read_a_report_even_where_they_could_read_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "bundle.tar.gz"
+    path.write_text("old")
+    path.chmod(0o644)
+    with path.open() as opened:
+        report.write(path, {"a.txt": "text"}, NOW)
+        assert opened.read() == "old"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with tarfile.open(path) as archive:
+        assert archive.getnames() == ["bundle/a.txt"]
+    assert [one.name for one in tmp_path.iterdir()] == ["bundle.tar.gz"]
+
+
+def test_a_report_can_go_to_what_is_no_file() -> None:
+    report.write(Path("/dev/null"), {"a.txt": "text"}, NOW)
+    assert not Path("/dev/null").is_file()
+
+
+def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(IsADirectoryError):
+        report.write(tmp_path / "taken", {"a.txt": "text"}, NOW)
+    assert [one.name for one in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize("output", ["", "null", "1", "{}", '{"passed": true}', "Traceback"])
+def test_a_probe_of_another_version_is_one_line(output: str) -> None:
+    with pytest.raises(CliError, match="the probe did not run"):
+        probe.read(probe.Ended(0, output, ""))
+
+
+async def test_ctrl_c_takes_the_program_of_a_probe_along(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    os.mkfifo(pid)
+    program = ["sh", "-c", f"echo $$ > {pid}; exec sleep 60"]
+    task = asyncio.create_task(probe._run(program, 60))
+    number = int(await asyncio.to_thread(pid.read_text))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(ProcessLookupError):
+        os.kill(number, 0)
