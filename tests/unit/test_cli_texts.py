@@ -375,6 +375,7 @@ def test_import_says_what_became_of_each_value_and_what_is_left_last() -> None:
         ("USER-SUPPLIED VALUES:\nreplicaCount: 1\n", {"replicaCount": 1}),
         ("COMPUTED VALUES:\nnull\n", {}),
         ("", {}),
+        ("at: 2026-01-01\n8080: http\n", {"at": "2026-01-01", "8080": "http"}),
     ],
 )
 def test_import_reads_what_helm_prints(text: str, values: Object, tmp_path: Path) -> None:
@@ -385,7 +386,11 @@ def test_import_reads_what_helm_prints(text: str, values: Object, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("text", "error"),
-    [("- planted\n", "holds no values"), ("a: [planted\nb: c", "is no YAML in line 2")],
+    [
+        ("- planted\n", "holds no values"),
+        ("- a\n---\nplanted: b\n", "holds no values"),
+        ("a: [planted\nb: c", "is no YAML: .* in line 2"),
+    ],
 )
 def test_import_names_a_file_that_it_cannot_read_but_not_its_text(
     text: str, error: str, tmp_path: Path

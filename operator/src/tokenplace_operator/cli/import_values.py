@@ -5,7 +5,6 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from tokenplace_operator.cli import names
 from tokenplace_operator.cli.connection import Output
@@ -34,6 +33,7 @@ from tokenplace_operator.cli.output import (
     show_json,
     write,
 )
+from tokenplace_operator.cli.yaml_text import documents
 from tokenplace_operator.kinds import Object
 
 _STYLES = {Outcome.CARRIED: GOOD, Outcome.CHANGED: "yellow", Outcome.LEFT: BAD}
@@ -116,17 +116,14 @@ def read_values(path: str) -> Object:
     """The values in a file, or in what `helm get values` prints; CliError when it has none."""
     name = "standard input" if path == "-" else path
     try:
-        found = yaml.safe_load(_HEADER.sub("", read_text(path)))
-    except yaml.YAMLError as error:
-        # Only where: the message would quote a line, and a line may hold a secret.
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark is not None else ""
-        raise CliError(Exit.USAGE, f"{name} is no YAML{where}") from None
-    if found is None:
+        found = documents(_HEADER.sub("", read_text(path)))
+    except ValueError as error:
+        raise CliError(Exit.USAGE, f"{name} is no YAML: {error}") from None
+    if found in ([], [None]):
         return {}
-    if not isinstance(found, dict):
+    if len(found) > 1 or not isinstance(found[0], dict):
         raise CliError(Exit.USAGE, f"{name} holds no values: it must be a map")
-    return {str(key): value for key, value in found.items()}
+    return found[0]
 
 
 def text(source: Source, done: Import) -> list[Line]:
