@@ -1,5 +1,7 @@
 """The command line itself: names, wrong usage, a closed pipe, and defects of its own."""
 
+import errno
+import io
 import json
 import os
 import subprocess
@@ -15,7 +17,6 @@ from tokenplace_operator.cli.main import main
 from tokenplace_operator.cli.names import optional_relay_name, relay_name
 
 PLUGIN = Path(sys.executable).with_name("kubectl-tokenplace")
-EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "ingress.yaml"
 
 
 @pytest.mark.parametrize(
@@ -95,20 +96,44 @@ def test_version_is_for_programs_as_well(capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(capsys.readouterr().out) == {"version": __version__}
 
 
-@pytest.mark.parametrize("arguments", [["version"], ["--help"], ["render", "-f", str(EXAMPLE)]])
-def test_a_closed_pipe_is_no_no_and_no_noise(arguments: list[str]) -> None:
+class Closed(io.StringIO):
+    """What nobody reads, or a full disk."""
+
+    def __init__(self, error: type[OSError], number: int) -> None:
+        super().__init__()
+        self.error = error(number, os.strerror(number))
+
+    def flush(self) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["version", "-ojson"], ["--help"]])
+def test_a_closed_pipe_is_no_no_and_no_noise(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", Closed(BrokenPipeError, errno.EPIPE))
+    assert program.flushed(0) == Exit.UNREAD
+    assert main(arguments) == Exit.UNREAD
+    monkeypatch.undo()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_full_disk_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", Closed(OSError, errno.ENOSPC))
+    assert main(["version"]) == program.flushed(0) == Exit.USAGE
+    monkeypatch.undo()
+    assert capsys.readouterr().err == "error: No space left on device\n" * 2
+
+
+def test_the_program_ends_by_a_closed_pipe_as_shells_expect() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:
         done = subprocess.run(
-            [PLUGIN, *arguments], stdout=writer, stderr=subprocess.PIPE, check=False
+            [PLUGIN, "--help"], stdout=writer, stderr=subprocess.PIPE, check=False
         )
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (Exit.UNREAD, b"")
-
-
-def test_a_full_disk_is_one_line() -> None:
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run([PLUGIN, "version"], stdout=full, stderr=subprocess.PIPE, check=False)
-    assert (done.returncode, done.stderr) == (Exit.USAGE, b"error: No space left on device\n")

@@ -53,16 +53,22 @@ def version(*, output: Output = Format.TEXT) -> None:
 def run() -> None:
     """Run as the plugin."""
     code = main([as_click(one) for one in sys.argv[1:]])
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        code = Exit.UNREAD
-    except OSError as error:
-        tell_error(_reason(error))
-        code = Exit.USAGE
+    code = flushed(code)
     # Python flushes once more at its end, and would complain of what was told here.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
+
+
+def flushed(code: int) -> int:
+    """The exit code once all is written; another one when it could not be."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return Exit.UNREAD
+    except OSError as error:
+        tell_error(_reason(error))
+        return Exit.USAGE
+    return code
 
 
 def main(arguments: list[str]) -> int:

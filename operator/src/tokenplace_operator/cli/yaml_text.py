@@ -14,7 +14,7 @@ _TAG = "tag:yaml.org,2002:"
 _INTEGER = re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)\Z")
 _DECIMAL = re.compile(r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\Z")
 
-_QUOTED = re.compile(r" '.*'", re.DOTALL)
+_QUOTED = re.compile(r"(, but found)? '.*'", re.DOTALL)
 """What PyYAML quotes of the text."""
 
 
