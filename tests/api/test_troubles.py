@@ -1,5 +1,7 @@
 """Mistakes of users and troubles of clusters: each is told once, with the next step, and heals."""
 
+import copy
+
 import pytest
 
 from tokenplace_cluster.control_plane import ControlPlane
@@ -109,21 +111,52 @@ def test_pods_that_may_not_be_made_are_told(
 def test_an_admission_policy_that_denies_a_child_is_named(
     namespace: str, relays: Relays, eventually: Eventually
 ) -> None:
+    deny(relays, namespace, "networking.k8s.io/ingresses", "false", "no way in from outside")
+    eventually(lambda: not is_allowed(relays))
+    relays.apply(ingress={"domain": "example.com"})
+    relay = eventually(lambda: relays.when(Ready="ApplyRefused", Stalled="True"))
+    assert "no way in from outside" in message(relay)
+    assert len(relays.events("ApplyRefused")) == 1
+    assert relays.read(kind="deployment"), "what is allowed is there"
+    for kind in ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"):
+        relays.delete(namespace, kind)
+    eventually(lambda: relays.when(Ready="True"), seconds=RETRY_SECONDS)
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_denial_that_speaks_of_what_cannot_change_costs_no_child(
+    namespace: str, relays: Relays, eventually: Eventually
+) -> None:
+    relays.apply()
+    eventually(lambda: relays.when(Ready="True"))
+    before = relays.read(kind="deployment")
+    rule = "object.spec.template.spec.containers.all(one, one.image.contains('@sha256:'))"
+    deny(relays, namespace, "apps/deployments", rule, "images are immutable: name a digest")
+    eventually(lambda: not takes_image(relays, before, f"{REPOSITORY}:1.0.0"))
+    relays.apply(image={"repository": REPOSITORY, "tag": "1.0.0"})
+    relay = eventually(lambda: relays.when(Ready="ApplyRefused", Stalled="True"))
+    assert "images are immutable" in message(relay)
+    assert relays.read(kind="deployment")["metadata"]["uid"] == before["metadata"]["uid"]
+
+
+def deny(relays: Relays, namespace: str, what: str, rule: str, words: str) -> None:
+    """Have a policy refuse what breaks a rule, in one namespace."""
     admission = "admissionregistration.k8s.io/v1"
+    group, _, resource = what.partition("/")
     here = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
-    ingresses = {
-        "apiGroups": ["networking.k8s.io"],
+    concerned = {
+        "apiGroups": [group],
         "apiVersions": ["v1"],
         "operations": ["CREATE", "UPDATE"],
-        "resources": ["ingresses"],
+        "resources": [resource],
     }
     policy = {
         "apiVersion": admission,
         "kind": "ValidatingAdmissionPolicy",
         "metadata": {"name": namespace},
         "spec": {
-            "matchConstraints": {"resourceRules": [ingresses]},
-            "validations": [{"expression": "false", "message": "no way in from outside"}],
+            "matchConstraints": {"resourceRules": [concerned]},
+            "validations": [{"expression": rule, "message": words}],
         },
     }
     binding = {
@@ -138,15 +171,14 @@ def test_an_admission_policy_that_denies_a_child_is_named(
     }
     for obj in (policy, binding):
         relays.write(obj)
-    eventually(lambda: not is_allowed(relays))
-    relays.apply(ingress={"domain": "example.com"})
-    relay = eventually(lambda: relays.when(Ready="ApplyRefused", Stalled="True"))
-    assert "no way in from outside" in message(relay)
-    assert len(relays.events("ApplyRefused")) == 1
-    assert relays.read(kind="deployment"), "what is allowed is there"
-    for kind in ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"):
-        relays.delete(namespace, kind)
-    eventually(lambda: relays.when(Ready="True"), seconds=RETRY_SECONDS)
+
+
+def takes_image(relays: Relays, deployment: Object, image: str) -> bool:
+    """Whether the API server would take a Deployment like this one with another image."""
+    spec = copy.deepcopy(deployment["spec"])
+    spec["template"]["spec"]["containers"][0]["image"] = image
+    kept = {name: deployment[name] for name in ("apiVersion", "kind")}
+    return relays.would_take({**kept, "metadata": {"name": "question"}, "spec": spec})
 
 
 def is_allowed(relays: Relays) -> bool:

@@ -13,9 +13,6 @@ from tokenplace_operator.kube_errors import Conflict, FieldConflict, Invalid, Ku
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.store import Store, controller_of
 
-_CANNOT_CHANGE = ("immutable", "may not change", "Duplicate value")
-"""In refusals of a change that no apply can make: a new selector, a port that others renumbered."""
-
 Live = Mapping[tuple[Kind, Key], Object]
 
 
@@ -236,9 +233,9 @@ class Applier:
         try:
             live, conflicts = await self._applied(obj)
         except Invalid as refusal:
-            if await self._replaced(obj, refusal):
-                return
-            raise
+            if not (refusal.cannot_change and await self._is_making_way(obj)):
+                raise
+            return
         self._written(obj, live, undone(obj, before, conflicts))
 
     def _written(self, obj: Object, live: Object, how: str) -> None:
@@ -278,11 +275,11 @@ class Applier:
         with contextlib.suppress(Conflict):
             await self._kube.hand_over({**kept, "spec": {"replicas": replicas}})
 
-    async def _replaced(self, obj: Object, refusal: Invalid) -> bool:
+    async def _is_making_way(self, obj: Object) -> bool:
         """Delete a live child that cannot be changed into what is wanted; its end is an event."""
         kind, key = identity(obj)
         live = self._store.get(kind, key)
-        if live is None or not any(text in refusal.message for text in _CANNOT_CHANGE):
+        if live is None:
             return False
         await self._kube.delete(kind, *key, uid=live["metadata"]["uid"])
         return True

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from tokenplace_operator.kinds import Object
 
 _CONFLICT_WITH = re.compile(r'conflict with "([^"]+)"')
+_CANNOT_CHANGE = ("immutable", "may not change", "Duplicate value")
+"""What the server's own rules say of a new selector, or of a port that others renumbered."""
 
 
 class KubeError(Exception):
@@ -48,7 +50,17 @@ class NotFound(KubeError):  # noqa: N818 (named as the API names them)
 
 
 class Invalid(KubeError):  # noqa: N818 (named as the API names them)
-    """400 or 422: the object breaks a rule; a retry does not help."""
+    """400 or 422: the object breaks a rule; a retry does not help.
+
+    cannot_change: whether it is a rule of the kind itself on what may become of the live object,
+    which only a new object can satisfy.
+    """
+
+    def __init__(
+        self, code: int, reason: str, message: str, *, cannot_change: bool = False
+    ) -> None:
+        super().__init__(code, reason, message)
+        self.cannot_change = cannot_change
 
 
 class Forbidden(KubeError):  # noqa: N818 (named as the API names them)
@@ -85,14 +97,33 @@ def error_of(
         return Conflict(code, reason, message, _field_conflicts(status))
     if code == 429 or code >= 500:
         return Unavailable(code, reason, message, _retry_after(headers))
-    classes = {400: Invalid, 401: Forbidden, 403: Forbidden, 404: NotFound, 422: Invalid}
+    if code in {400, 422}:
+        return Invalid(code, reason, message, cannot_change=code == 422 and _forbids_change(status))
+    classes = {401: Forbidden, 403: Forbidden, 404: NotFound}
     return classes.get(code, KubeError)(code, reason, message)
 
 
+def _forbids_change(status: Object) -> bool:
+    """Whether a rule of the kind itself does: who writes an admission policy may say anything.
+
+    A policy's denial has no reason in its causes; a webhook could put one there.
+    """
+    if "denied the request" in str(status.get("message")):
+        return False
+    return any(
+        str(cause.get("reason")).startswith("FieldValue")
+        and any(text in str(cause.get("message")) for text in _CANNOT_CHANGE)
+        for cause in _causes(status)
+    )
+
+
+def _causes(status: Object) -> list[Object]:
+    return (status.get("details") or {}).get("causes") or []
+
+
 def _field_conflicts(status: Object) -> tuple[FieldConflict, ...]:
-    causes = (status.get("details") or {}).get("causes") or []
     found = []
-    for cause in causes:
+    for cause in _causes(status):
         if cause.get("reason") != "FieldManagerConflict":
             continue
         match = _CONFLICT_WITH.search(cause.get("message", ""))
