@@ -45,3 +45,17 @@ def test_a_new_spec_and_a_lost_child_go_before_what_waits(
     store.put({**obj(4, OWNER), "apiVersion": SERVICE.api_version, "kind": SERVICE.kind})
     Intake(store, queue, metrics).take(kind, event_type, found)
     assert queue.take() == first
+
+
+@pytest.mark.parametrize(
+    ("owners", "concerned"),
+    [([], {KEY}), ([{**OWNER, "name": "other"}], {KEY, OTHER})],
+)
+def test_a_child_that_is_taken_from_a_relay_concerns_it(
+    owners: list[dict[str, Any]], concerned: set[tuple[str, str]]
+) -> None:
+    metrics = Metrics()
+    store, queue = Store(metrics), WorkQueue(lambda: 0.0, Random(1), metrics)
+    store.put({**obj(4, OWNER), "apiVersion": SERVICE.api_version, "kind": SERVICE.kind})
+    Intake(store, queue, metrics).take(SERVICE, "MODIFIED", obj(5, *owners))
+    assert {queue.take(), queue.take()} - {None} == concerned

@@ -157,6 +157,28 @@ async def test_resync_does_not_bring_back_what_went_while_it_listed(store: Store
     assert store.get(DEPLOYMENT, KEY) is None
 
 
+async def test_a_datastore_that_was_restored_is_believed(store: Store) -> None:
+    store.put(owned(DEPLOYMENT, 90, "one"))
+    store.put(make(RELAY, 95))
+    store.put(make(RELAY, 96, name="made-later"))
+    store.observe("DELETED", make(SERVICE, 97))
+    lists = Lists(40, make(RELAY, 30), make(SERVICE, 31))
+    keys = await store.resync(lists)
+    assert keys == [KEY, ("team", "made-later")]
+    relay = store.get(RELAY, KEY)
+    assert relay is not None
+    assert relay["metadata"]["resourceVersion"] == "30"
+    assert store.get(SERVICE, KEY) is not None
+    assert store.get(DEPLOYMENT, KEY) is None
+    assert store.get(RELAY, ("team", "made-later")) is None
+
+
+async def test_a_child_that_changed_hands_concerns_both(store: Store) -> None:
+    store.put(owned(DEPLOYMENT, 4, "one"))
+    taken = owned(DEPLOYMENT, 5, "two", name="other")
+    assert await store.relist(Lists(10, taken), DEPLOYMENT) == {KEY, ("team", "other")}
+
+
 async def test_resync_of_one_namespace_leaves_the_others(store: Store) -> None:
     store.put(make(RELAY, 3))
     lists = Lists(10)
@@ -169,6 +191,15 @@ async def test_resync_of_one_namespace_leaves_the_others(store: Store) -> None:
     made = "endpointslice.kubernetes.io/managed-by=tokenplace-operator"
     assert selectors.pop("EndpointSlice") == f"{ours},{made}"
     assert set(selectors.values()) == {ours}
+
+
+def test_words_that_nobody_says_any_more_are_let_go(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tokenplace_operator.store.MAX_WORDS", 20)
+    for version in range(100):
+        store.put(make(SERVICE, version))
+    assert len(store._words) < 30
 
 
 def test_equal_strings_of_all_objects_are_one(store: Store) -> None:

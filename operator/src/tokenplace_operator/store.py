@@ -4,7 +4,6 @@ Fed by watch events, by the answers to our own writes, and by resync. Versions a
 the order in which these arrive does not matter: an older one never replaces a newer one.
 """
 
-import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
@@ -23,6 +22,7 @@ from tokenplace_operator.metrics import Metrics
 
 DELETED = "DELETED"
 MAX_TOMBSTONES = 4096
+MAX_WORDS = 1 << 16
 
 _Id = tuple[Kind, Key]
 
@@ -47,6 +47,7 @@ class Store:
         # The version at which an object went, so that an answer or list read before that
         # does not bring it back.
         self._tombstones: OrderedDict[_Id, str] = OrderedDict()
+        self._words: dict[str, str] = {}
 
     def observe(self, event_type: str | None, obj: Object) -> bool:
         """Take in a watch event; False for an echo of what is known, which needs no reconcile."""
@@ -95,9 +96,27 @@ class Store:
         """List one kind afresh; return the relays whose objects changed or vanished unnoticed."""
         concerned: set[Key] = set()
         for namespace in namespaces or (None,):
+            before = self._newest(kind)
             items, version = await lister.list(kind, namespace, selector_of(kind))
+            if version.isdecimal() and int(version) < before:
+                # The datastore was restored from a copy, and versions count from there again.
+                concerned |= self._disbelieve(kind, namespace)
             concerned |= self._replace(kind, namespace, items, version)
         return concerned
+
+    def _newest(self, kind: Kind) -> int:
+        versions = [_version(obj) for obj in self.all(kind)]
+        versions += [version for one, version in self._tombstones.items() if one[0] == kind]
+        return max((int(one) for one in versions if one.isdecimal()), default=0)
+
+    def _disbelieve(self, kind: Kind, namespace: str | None) -> set[Key]:
+        """Forget what is known of a kind, whatever its version; return the relays concerned."""
+        known = [obj for obj in self.all(kind) if namespace in {None, key_of(obj)[0]}]
+        for obj in known:
+            self.forget(kind, key_of(obj))
+        for one in [one for one in self._tombstones if one[0] == kind]:
+            del self._tombstones[one]
+        return concerned(kind, known)
 
     def drop(self, kind: Kind) -> None:
         """Forget all objects of a kind that the API server no longer serves."""
@@ -111,8 +130,9 @@ class Store:
         changed = []
         for obj in items:
             listed.add(key_of(obj))
+            known = self.get(kind, key_of(obj))
             if self.observe(None, obj):
-                changed.append(obj)
+                changed += [obj] if known is None else [known, obj]
         for key, obj in list(self._objects.get(kind, {}).items()):
             in_scope = namespace is None or key[0] == namespace
             # What is newer than the list was written while we listed.
@@ -121,8 +141,7 @@ class Store:
                 self._bury(kind, key, version)
                 self._metrics.resync_missed_deletes.labels(kind.kind).inc()
                 changed.append(obj)
-        parents = (key_of(obj) if kind == RELAY else parent_key(obj) for obj in changed)
-        return {key for key in parents if key is not None}
+        return concerned(kind, changed)
 
     def _observe_delete(self, kind: Kind, key: Key, obj: Object) -> bool:
         known = self.get(kind, key)
@@ -150,7 +169,9 @@ class Store:
         self.forget(kind, key)
         self._tombstones.pop((kind, key), None)
         metadata = {name: v for name, v in obj["metadata"].items() if name != "managedFields"}
-        obj = _shared({**obj, "metadata": metadata})
+        if len(self._words) > MAX_WORDS:
+            self._words.clear()
+        obj = _shared({**obj, "metadata": metadata}, self._words)
         self._objects.setdefault(kind, {})[key] = obj
         uid = _controller_uid(obj)
         if uid is not None:
@@ -185,13 +206,22 @@ def parent_key(obj: Object) -> Key | None:
     return obj["metadata"]["namespace"], owner["name"]
 
 
-def _shared(value: Any) -> Any:  # noqa: ANN401 (JSON of any shape)
-    """An equal value in which equal strings are one: objects of a kind repeat the same words."""
+def concerned(kind: Kind, objs: Iterable[Object]) -> set[Key]:
+    """The relays that objects are, or belong to."""
+    keys = (key_of(obj) if kind == RELAY else parent_key(obj) for obj in objs)
+    return {key for key in keys if key is not None}
+
+
+def _shared(value: Any, words: dict[str, str]) -> Any:  # noqa: ANN401 (JSON of any shape)
+    """An equal value in which equal strings are one: objects of a kind repeat the same words.
+
+    sys.intern would do, but Python 3.12 never lets go of a string that went through it.
+    """
     if isinstance(value, dict):
-        return {sys.intern(name): _shared(one) for name, one in value.items()}
+        return {words.setdefault(name, name): _shared(one, words) for name, one in value.items()}
     if isinstance(value, list):
-        return [_shared(one) for one in value]
-    return sys.intern(value) if isinstance(value, str) else value
+        return [_shared(one, words) for one in value]
+    return words.setdefault(value, value) if isinstance(value, str) else value
 
 
 def _controller_uid(obj: Object) -> str | None:

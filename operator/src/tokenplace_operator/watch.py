@@ -16,7 +16,7 @@ from tokenplace_operator.kinds import CHILD_KINDS, RELAY, Kind, Object, key_of, 
 from tokenplace_operator.kube import Kube
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.outlast import outlast
-from tokenplace_operator.store import DELETED, Store, parent_key
+from tokenplace_operator.store import DELETED, Store, concerned
 from tokenplace_operator.tap import Take, Tap
 from tokenplace_operator.workqueue import WorkQueue
 
@@ -73,10 +73,11 @@ class Intake:
         """Observe one event of one kind; type None: listed at the start of a watch."""
         self._metrics.watch_events.labels(kind.kind, event_type or "LISTED").inc()
         obj = {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
+        known = self._store.get(kind, key_of(obj))
         if not self._store.observe(event_type, obj):
             return
-        key = key_of(obj) if kind == RELAY else parent_key(obj)
-        if key is not None:
+        # Of a child, also the relay that it was taken from.
+        for key in concerned(kind, (obj,) if known is None else (obj, known)):
             self._queue.add(key, urgent=_is_urgent(kind, event_type, obj))
 
 
