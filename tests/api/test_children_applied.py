@@ -60,7 +60,10 @@ def server_side_apply(kubectl: Kubectl, child: Object, *, dry_run: bool = True) 
 
 
 def missing(wanted: object, live: object, path: str = "") -> list[str]:
-    """Where `wanted` is not a part of `live`; lists must agree item by item."""
+    """Where `wanted` is not a part of `live`; lists must agree item by item.
+
+    The server keeps no `false`: its absence says the same.
+    """
     if isinstance(wanted, dict) and isinstance(live, dict):
         return [
             problem
@@ -70,4 +73,6 @@ def missing(wanted: object, live: object, path: str = "") -> list[str]:
     if isinstance(wanted, list) and isinstance(live, list) and len(wanted) == len(live):
         pairs = enumerate(zip(wanted, live, strict=True))
         return [p for i, (w, have) in pairs for p in missing(w, have, f"{path}[{i}]")]
+    if wanted is False and live is None:
+        return []
     return [] if wanted == live else [f"{path}: {wanted!r} became {live!r}"]

@@ -89,6 +89,8 @@ DRIFTS: list[tuple[str, Object]] = [
         "deployment/relay",
         {"spec": {"template": {"spec": {"automountServiceAccountToken": True}}}},
     ),
+    ("deployment/relay", {"spec": {"template": {"spec": {"hostNetwork": True}}}}),
+    ("deployment/relay", {"spec": {"template": {"spec": {"hostPID": True, "hostIPC": True}}}}),
     ("service/relay", {"spec": {"selector": {"app.kubernetes.io/name": "stranger"}}}),
     ("service/relay", {"metadata": {"labels": {"app.kubernetes.io/part-of": "stranger"}}}),
     ("service/relay", {"spec": {"ports": [{"name": "http", "port": 81, "targetPort": 81}]}}),
@@ -105,7 +107,7 @@ def test_what_somebody_changed_is_put_back_and_counted(
     relays.apply(**FULL)
     eventually(lambda: relays.children().keys() == OF_FULL)
     eventually(lambda: bool(relays.conditions()))
-    before = wishes(relays)
+    before = relays.wishes()
     for target, change in DRIFTS:
         kind, _, name = target.partition("/")
         counted = operator.total("tokenplace_operator_drift_total")
@@ -113,7 +115,7 @@ def test_what_somebody_changed_is_put_back_and_counted(
 
         def put_back(counted: float = counted, target: str = target) -> bool:
             assert operator.total("tokenplace_operator_drift_total") > counted, target
-            assert wishes(relays) == before, target
+            assert relays.wishes() == before, target
             return True
 
         eventually(put_back)
@@ -196,20 +198,3 @@ def test_a_relay_can_be_deleted_while_the_operator_is_dead(
 def container(relays: Relays) -> Object:
     found: Object = relays.read(kind="deployment")["spec"]["template"]["spec"]["containers"][0]
     return found
-
-
-def wishes(relays: Relays) -> Object:
-    """What is wanted of all children: not their status, nor what the server gives or counts."""
-    return {name: _wished(child) for name, child in relays.children().items()}
-
-
-def _wished(child: Object) -> Object:
-    kept = {"labels", "annotations", "ownerReferences"}
-    metadata = {name: value for name, value in child["metadata"].items() if name in kept}
-    metadata.get("annotations", {}).pop("deployment.kubernetes.io/revision", None)
-    wanted = {name: value for name, value in child.items() if name not in {"status", "metadata"}}
-    if child["kind"] == "Service":
-        # A Service whose port was renumbered is made anew, and gets another address.
-        given = {"clusterIP", "clusterIPs"}
-        wanted["spec"] = {name: v for name, v in child["spec"].items() if name not in given}
-    return {**wanted, "metadata": metadata}

@@ -8,7 +8,15 @@ from typing import Any, Protocol
 from tokenplace_operator.contests import Contests, undone
 from tokenplace_operator.desired.metadata import APPLIED_HASH
 from tokenplace_operator.drift import is_subset
-from tokenplace_operator.kinds import DEPLOYMENT, Key, Kind, Object, key_of, of
+from tokenplace_operator.kinds import (
+    DEPLOYMENT,
+    OPTIONAL_CHILD_KINDS,
+    Key,
+    Kind,
+    Object,
+    key_of,
+    of,
+)
 from tokenplace_operator.kube_errors import Conflict, FieldConflict, Invalid, KubeError
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.store import Store, controller_of
@@ -288,3 +296,5 @@ class Applier:
         kind, key = identity(obj)
         await self._kube.delete(kind, *key, uid=obj["metadata"]["uid"])
         self._metrics.pruned.labels(kind.kind).inc()
+        if kind in OPTIONAL_CHILD_KINDS:
+            self._store.forget(kind, key)  # Nobody watches it, so its end is no event.

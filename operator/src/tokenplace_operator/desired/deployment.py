@@ -57,6 +57,10 @@ def _pod_template(relay: Relay) -> Object:
         # Without this, a Service named "relay" would inject its own RELAY_PORT into the pods.
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": relay.drain.grace_period_seconds,
+        # The server keeps no `false`, but that we said it: one who says `true` is contradicted.
+        "hostNetwork": False,
+        "hostPID": False,
+        "hostIPC": False,
         "securityContext": POD_SECURITY,
         "containers": [_container(relay)],
         "volumes": [_tmp(), *(_volume(volume) for volume in added.volumes)],

@@ -78,6 +78,10 @@ class Relays:
             if owner["uid"] == uid and owner.get("controller")
         }
 
+    def wishes(self, name: str = "relay") -> dict[str, Object]:
+        """What is wanted of all children: not their status, nor what the server gives or counts."""
+        return {child: _wished(obj) for child, obj in self.children(name).items()}
+
     def leftovers(self) -> set[str]:
         """What there is of the kinds of children, whoever owns it."""
         found = {f"{one['kind']}/{one['metadata']['name']}" for one in self.all(CHILDREN)}
@@ -120,3 +124,15 @@ class Relays:
         done = self._kubectl(*arguments, given=given)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+
+def _wished(child: Object) -> Object:
+    kept = {"labels", "annotations", "ownerReferences"}
+    metadata = {name: value for name, value in child["metadata"].items() if name in kept}
+    metadata.get("annotations", {}).pop("deployment.kubernetes.io/revision", None)
+    wanted = {name: value for name, value in child.items() if name not in {"status", "metadata"}}
+    if child["kind"] == "Service":
+        # A Service whose port was renumbered is made anew, and gets another address.
+        given = {"clusterIP", "clusterIPs"}
+        wanted["spec"] = {name: v for name, v in child["spec"].items() if name not in given}
+    return {**wanted, "metadata": metadata}
