@@ -1,0 +1,26 @@
+"""What is pruned is gone, whether its end is told by a watch or not."""
+
+from unittest.mock import AsyncMock
+
+import pytest
+
+from tokenplace_operator.apply import Applier, Plan
+from tokenplace_operator.contests import Contests
+from tokenplace_operator.kinds import DEPLOYMENT, SERVICE_MONITOR, Kind
+from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.store import Store
+
+
+@pytest.mark.parametrize(("kind", "is_known"), [(SERVICE_MONITOR, False), (DEPLOYMENT, True)])
+async def test_only_a_watched_child_is_known_until_its_end_is_told(
+    kind: Kind, *, is_known: bool
+) -> None:
+    metrics, kube = Metrics(), AsyncMock()
+    store = Store(metrics)
+    metadata = {"namespace": "team", "name": "relay", "uid": "u", "resourceVersion": "1"}
+    child = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
+    store.put(child)
+    applier = Applier(kube, store, metrics, Contests(lambda: 0.0, metrics), AsyncMock())
+    await applier.execute(Plan(prune=(child,)))
+    kube.delete.assert_awaited_once_with(kind, "team", "relay", uid="u")
+    assert (store.get(kind, ("team", "relay")) is not None) is is_known
