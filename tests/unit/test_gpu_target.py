@@ -11,6 +11,7 @@ from tokenplace_operator.gpu_target import (
     MAX_ADDRESSES,
     REFRESH_SECONDS,
     RETIRING_SECONDS,
+    Resolution,
     Resolver,
     system_lookup,
 )
@@ -21,10 +22,11 @@ HOST = "gpu.example.com"
 
 
 class Dns:
-    """Answers what the test says, and fails with what it says."""
+    """Answers what the test says, fails with what it says, and asks for a relay with its status."""
 
     def __init__(self, *answers: str) -> None:
         self.answers = list(answers)
+        self.status: tuple[str, ...] = ()
         self.failure: OSError | None = None
         self.asked = 0
         self.now = 1000.0
@@ -47,10 +49,16 @@ class Dns:
         self.answers = list(answers)
         end = self.now + seconds
         while self.now < end:
-            await self.resolver.resolve(HOST)
+            await self.look()
             self.now = min(end, self.now + REFRESH_SECONDS)
-        found = await self.resolver.resolve(HOST)
+        found = await self.look()
         return found.addresses, found.retiring
+
+    async def look(self) -> Resolution:
+        """As a reconcile does, whose status says the next time what was found."""
+        found = await self.resolver.resolve(HOST, self.status)
+        self.status = found.addresses
+        return found
 
 
 async def test_both_families_are_found_and_what_pods_cannot_reach_is_left_out() -> None:
@@ -107,7 +115,8 @@ async def test_an_answer_without_any_usable_address_is_a_failure() -> None:
 
 async def test_what_an_earlier_process_knew_is_open_at_once_and_has_its_grace_time() -> None:
     dns = Dns(B)
-    assert (await dns.resolver.resolve(HOST, (A,))).addresses == (A, B)
+    dns.status = (A,)
+    assert (await dns.look()).addresses == (A, B)
     assert await dns.after(GRACE_SECONDS - REFRESH_SECONDS, B) == ((A, B), (A,))
     assert await dns.after(2 * REFRESH_SECONDS, B) == ((B,), ())
 
@@ -117,6 +126,53 @@ async def test_a_restart_while_dns_fails_keeps_what_worked() -> None:
     dns.failure = OSError(-2, "Name or service not known")
     found = await dns.resolver.resolve(HOST, (A, C))
     assert (found.addresses, found.error) == ((A, C), "Name or service not known")
+
+
+async def test_each_relay_keeps_what_it_had_whoever_asks_first() -> None:
+    dns = Dns()
+    dns.failure = OSError(-3, "Temporary failure in name resolution")
+    new = await dns.resolver.resolve(HOST)
+    old = await dns.resolver.resolve(HOST, (A,))
+    assert (new.addresses, old.addresses) == ((), (A,))
+    assert dns.asked == 1
+    dns.failure, dns.answers, dns.status = None, [B], (A,)
+    assert (await dns.after(REFRESH_SECONDS, B))[0] == (A, B)
+    assert (await dns.resolver.resolve(HOST)).addresses == (B,)
+
+
+async def test_dns_that_fails_after_its_first_answer_closes_nothing_of_an_earlier_process() -> None:
+    dns = Dns(B)
+    dns.status = (A,)
+    await dns.look()
+    dns.failure = OSError(-2, "Name or service not known")
+    assert await dns.after(2 * GRACE_SECONDS) == ((A, B), (A,))
+
+
+async def test_what_closed_does_not_come_back_with_a_status_that_is_late() -> None:
+    dns = Dns(B)
+    await dns.after(GRACE_SECONDS, B)
+    assert (await dns.resolver.resolve(HOST, (A,))).addresses == (B,)
+
+
+async def test_who_comes_while_dns_is_asked_waits_for_the_answer() -> None:
+    answer = asyncio.Event()
+    asked = []
+
+    async def lookup(host: str) -> list[str]:
+        asked.append(host)
+        await answer.wait()
+        return [A]
+
+    resolver = Resolver(lambda: 0.0, Metrics(), lookup)
+    first, second, third = (asyncio.create_task(resolver.resolve(HOST, (B,))) for _ in range(3))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    assert not second.done()
+    answer.set()
+    assert [(await one).addresses for one in (second, third)] == [(A, B), (A, B)]
+    assert first.cancelled()
+    assert asked == [HOST]
 
 
 async def test_names_that_rotate_settle_down() -> None:

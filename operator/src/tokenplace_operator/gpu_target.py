@@ -10,10 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from tokenplace_operator.logs import get_logger
 from tokenplace_operator.metrics import Metrics
-
-log = get_logger(__name__)
 
 REFRESH_SECONDS = 60.0
 GRACE_SECONDS = 600.0
@@ -42,11 +39,28 @@ class Resolution:
 
 @dataclass(slots=True)
 class _Host:
-    """missing_since: for each open address, when DNS first left it out; None while it is named."""
+    """What DNS has told this process, and when it did so first and last.
+
+    missing_since: for each open address, when DNS first left it out; None while it is named.
+    """
 
     missing_since: dict[str, float | None] = field(default_factory=dict)
     asked: float = float("-inf")
+    answered_first: float | None = None
+    answered_last: float | None = None
     error: str = ""
+    asking: asyncio.Task[None] | None = None
+
+    def known_with(self, last_known: tuple[str, ...]) -> dict[str, float | None]:
+        """As missing_since, with what a caller knew before: named until the first answer.
+
+        Once answers cover a grace time, nothing older is open. What one caller knew is for that
+        one only: it may have come from another host that it had before.
+        """
+        first, last = self.answered_first, self.answered_last
+        if first is not None and last is not None and last - first >= GRACE_SECONDS:
+            return self.missing_since
+        return {**dict.fromkeys(last_known, first), **self.missing_since}
 
 
 class Resolver:
@@ -61,23 +75,35 @@ class Resolver:
         self._known: dict[str, _Host] = {}
 
     async def resolve(self, host: str, last_known: tuple[str, ...] = ()) -> Resolution:
-        """The host's addresses, sorted; last_known is what an earlier process had found."""
+        """The host's addresses, sorted; last_known are those that this caller had before.
+
+        Who comes while DNS is asked waits for the same answer.
+        """
         known = self._known.get(host)
         if known is None:
             if len(self._known) >= MAX_HOSTS:
                 self._known.clear()
-            known = self._known[host] = _Host(dict.fromkeys(last_known))
-        if self._clock() - known.asked >= REFRESH_SECONDS:
-            await self._refresh(host, known)
-        return self._resolution(known)
+            known = self._known[host] = _Host()
+        if known.asking is None and self._clock() - known.asked >= REFRESH_SECONDS:
+            known.asking = asyncio.create_task(self._refresh(host, known), name="dns")
+        if known.asking is not None:
+            await asyncio.shield(known.asking)  # One caller that is cancelled is not all.
+        return self._resolution(known, last_known)
 
     async def _refresh(self, host: str, known: _Host) -> None:
         known.asked = self._clock()
-        named, known.error = await self._ask(host)
+        try:
+            named, known.error = await self._ask(host)
+        finally:
+            known.asking = None
         self._metrics.gpu_lookups.labels("failed" if known.error else "answered").inc()
-        if known.error:
-            return
-        now = self._clock()
+        if not known.error:
+            self._learn(known, named)
+
+    def _learn(self, known: _Host, named: frozenset[str]) -> None:
+        now = known.answered_last = self._clock()
+        if known.answered_first is None:
+            known.answered_first = now
         for address in named:
             known.missing_since[address] = None
         for address, since in list(known.missing_since.items()):
@@ -99,16 +125,16 @@ class Resolver:
         usable = frozenset(answer for answer in answers if _is_usable(answer))
         return usable, "" if usable else "only addresses that pods cannot reach"
 
-    def _resolution(self, known: _Host) -> Resolution:
+    def _resolution(self, known: _Host, last_known: tuple[str, ...]) -> Resolution:
         """At most MAX_ADDRESSES, and those that DNS names before those that it does not."""
         now = self._clock()
-        ordered = sorted(known.missing_since, key=lambda a: (known.missing_since[a] is not None, a))
+        missing_since = known.known_with(last_known)
+        ordered = sorted(missing_since, key=lambda a: (missing_since[a] is not None, a))
         open_now = sorted(ordered[:MAX_ADDRESSES])
         retiring = [
             address
             for address in open_now
-            if (since := known.missing_since[address]) is not None
-            and now - since >= RETIRING_SECONDS
+            if (since := missing_since[address]) is not None and now - since >= RETIRING_SECONDS
         ]
         return Resolution(tuple(open_now), known.error, tuple(retiring))
 
