@@ -1,6 +1,9 @@
 """The addresses behind a host name: kept through failures, and for a while after DNS drops them."""
 
 import asyncio
+import socket
+import threading
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -210,12 +213,40 @@ async def test_the_number_of_addresses_is_bounded(many: set[str], named: set[str
 async def test_the_system_is_asked_for_the_whole_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pods get gpu.host as a CNAME, which knows no search domains."""
     asked = []
-    loop = asyncio.get_running_loop()
 
-    async def getaddrinfo(host: str, _: object, **__: object) -> list[tuple[object, ...]]:
+    def getaddrinfo(host: str, _: object, **__: object) -> list[tuple[object, ...]]:
         asked.append(host)
         return [(2, 1, 6, "", (A, 0)), (10, 1, 6, "", (C, 0, 0, 0))]
 
-    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     assert await system_lookup(HOST) == [A, C]
     assert asked == [f"{HOST}."]
+
+
+@pytest.fixture
+def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Names that start with `dead` get no answer before the end of the test; who was asked."""
+    asked: list[str] = []
+    over = threading.Event()
+
+    def getaddrinfo(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        asked.append(host)
+        if host.startswith("dead"):
+            over.wait(30)
+        return [(2, 1, 6, "", (A, 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield asked
+    over.set()
+
+
+async def test_hosts_without_an_answer_leave_room_for_others(silence: list[str]) -> None:
+    resolver = Resolver(lambda: 0.0, Metrics())
+    dead = [asyncio.create_task(resolver.resolve(f"dead{n}.example.com")) for n in range(24)]
+    await asyncio.sleep(0)
+    found = await resolver.resolve("fine.example.com")
+    assert (found.addresses, found.error) == ((A,), "")
+    assert len(silence) == 25
+    for one in dead:
+        one.cancel()
+    await asyncio.gather(*dead, return_exceptions=True)

@@ -7,7 +7,9 @@ may still use it. The time counts from the first answer without it: while DNS fa
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address
 
 from tokenplace_operator.metrics import Metrics
@@ -20,6 +22,11 @@ than fit into one answer would otherwise change the status each minute."""
 TIMEOUT_SECONDS = 5.0
 MAX_ADDRESSES = 128
 MAX_HOSTS = 4096
+MAX_LOOKUPS = 32
+"""Lookups of the system at a time. Its resolver needs a thread for each, and one that waits for a
+dead server keeps it beyond our timeout."""
+
+_threads = ThreadPoolExecutor(MAX_LOOKUPS, thread_name_prefix="dns")
 
 Lookup = Callable[[str], Awaitable[list[str]]]
 
@@ -144,8 +151,8 @@ async def system_lookup(host: str) -> list[str]:
 
     The final dot keeps the search domains out: pods get the name as a CNAME, which has none.
     """
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host.rstrip(".") + ".", None, type=socket.SOCK_STREAM)
+    ask = partial(socket.getaddrinfo, host.rstrip(".") + ".", None, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_threads, ask)
     return [str(address[0]) for *_, address in found]
 
 
