@@ -21,7 +21,8 @@ def line(event_type: str, version: int) -> bytes:
 
 
 def obj(version: int) -> Object:
-    return {"metadata": {"name": "a", "resourceVersion": str(version)}, "spec": {"text": "é\n"}}
+    metadata = {"namespace": "team", "name": "a", "resourceVersion": str(version)}
+    return {"metadata": metadata, "spec": {"text": "é\n"}}
 
 
 @pytest.fixture
@@ -64,7 +65,18 @@ async def test_the_end_of_a_watch_comes_after_what_was_told(server: Canned, take
     assert len(taken) == 1
 
 
-@pytest.mark.parametrize("broken", [b"<html>\n", b"{}\n", b'{"type":"ADDED","object":[]}\n'])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"<html>\n",
+        b"{}\n",
+        b'{"type":"ADDED","object":[]}\n',
+        b'{"type":"ADDED","object":{}}\n',
+        b'{"type":"BOOKMARK","object":{"metadata":null}}\n',
+        b'{"type":"DELETED","object":{"metadata":{"namespace":"a","resourceVersion":"6"}}}\n',
+        b'{"type":"MODIFIED","object":{"metadata":{"namespace":"a","name":"b"}}}\n',
+    ],
+)
 async def test_a_line_that_is_no_event_lets_the_watch_begin_again(
     server: Canned, taken: Taken, broken: bytes
 ) -> None:
@@ -101,10 +113,25 @@ async def test_objects_of_a_list_are_taken_and_its_pages_go_on_empty(
     assert taken == [(SERVICE, None, obj(5)), (SERVICE, None, obj(6))]
 
 
-async def test_a_list_that_is_none_is_a_failed_answer(server: Canned) -> None:
-    server.pieces = [b"<html>"]
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"<html>",
+        b'{"kind":"Status"}',
+        b'{"metadata":{"resourceVersion":"9"}}',
+        b'{"metadata":{"resourceVersion":"9"},"items":null}',
+        b'{"metadata":{"resourceVersion":"9"},"items":[{"metadata":{"name":"a"}}]}',
+        b'{"metadata":{"resourceVersion":"9"},"items":[null]}',
+        b'{"metadata":null,"items":[]}',
+    ],
+)
+async def test_a_list_that_is_none_is_a_failed_answer(
+    server: Canned, taken: Taken, page: bytes
+) -> None:
+    server.pieces = [page]
     with pytest.raises(aiohttp.ClientPayloadError):
         await (await server.session.get(SERVICES)).read()
+    assert not taken
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,9 @@ class _Event(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Event).decode
+_VERSION = ("resourceVersion",)
+_IDENTITY = ("namespace", "name", "resourceVersion")
+"""What the metadata of a page or a bookmark, and those of an object, must say."""
 
 
 class Tap:
@@ -82,7 +85,12 @@ class _Page(_Told):
             page = msgspec.json.decode(await self._content.read(), type=Object)
         except msgspec.DecodeError as error:
             raise aiohttp.ClientPayloadError(f"{self._kind.plural}: {error}") from None
-        for obj in page["items"]:
+        items = page.get("items")
+        if not (_says(page, _VERSION) and isinstance(items, list)):
+            raise aiohttp.ClientPayloadError(f"{self._kind.plural}: no list")
+        if not all(_says(obj, _IDENTITY) for obj in items):
+            raise aiohttp.ClientPayloadError(f"{self._kind.plural}: a list of what is no object")
+        for obj in items:
             self._take(self._kind, None, obj)
         return msgspec.json.encode({**page, "items": []})
 
@@ -109,11 +117,23 @@ class _Watched(_Told):
 
 
 def _event(line: bytes) -> _Event | None:
+    """The event of a line; None, and a warning, when it is none."""
     try:
-        return _decode(line)
+        event = _decode(line)
     except msgspec.DecodeError as error:
         log.warning("a watch told what is no event", error=str(error))
         return None
+    needed = _VERSION if event.type == BOOKMARK else _IDENTITY
+    if event.type in _KNOWN and not _says(event.object, needed):
+        log.warning("a watch told of an object without a name or version", type=event.type)
+        return None
+    return event
+
+
+def _says(obj: object, names: tuple[str, ...]) -> bool:
+    """Whether it is an object whose metadata have these texts."""
+    metadata = obj.get("metadata") if isinstance(obj, dict) else None
+    return isinstance(metadata, dict) and all(isinstance(metadata.get(n), str) for n in names)
 
 
 def _bookmark(version: str | None) -> bytes:
