@@ -175,7 +175,8 @@ async def test_drain_cancels_what_takes_too_long() -> None:
     assert bench.queue.longest_running() == 0
 
 
-async def test_the_ticker_resyncs_and_survives_an_outage() -> None:
+@pytest.mark.parametrize("error", [Unavailable(0, "Timeout", "no answer"), KeyError("items")])
+async def test_the_ticker_resyncs_and_survives_what_fails(error: Exception) -> None:
     seen: list[Key] = []
 
     async def reconcile(key: Key) -> Done:
@@ -185,7 +186,7 @@ async def test_the_ticker_resyncs_and_survives_an_outage() -> None:
     bench = Bench(reconcile, [A])
     await bench.controller.start()
     await until(lambda: len(seen) == 1 and len(bench.naps) == 1)
-    bench.resync_error = Unavailable(0, "Timeout", "no answer")
+    bench.resync_error = error
     bench.nap_over.release()
     await until(lambda: len(bench.naps) == 2)
     bench.resync_error = None

@@ -107,12 +107,15 @@ class Controller:
             self._queue.add(key)
 
     async def _tick(self, name: str, action: Look, seconds: float) -> None:
+        """Act for ever: nobody would see that a ticker has ended."""
         while True:
             await self._sleep(seconds * (0.9 + 0.2 * self._rng.random()))
             try:
                 await action()
             except KubeError as error:
                 log.warning("ticker failed", ticker=name, reason=error.reason, code=error.code)
+            except Exception:  # A bug: logged with its traceback, and the next time is soon.
+                log.exception("ticker crashed", ticker=name)
 
     async def _work(self) -> None:
         while True:

@@ -7,8 +7,8 @@ Every call has a deadline and raises KubeError only.
 import asyncio
 import os
 import urllib.request
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
 
 import aiohttp
@@ -17,7 +17,7 @@ from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from kubernetes.aio.dynamic import DynamicClient
 
-from tokenplace_operator.kinds import LEASE, POD, Kind, Object, of
+from tokenplace_operator.kinds import LEASE, POD, Kind, Object, key_of, of
 from tokenplace_operator.kube_errors import KubeError, NotFound, Unavailable, error_of
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.request_metrics import trace_requests
@@ -99,11 +99,13 @@ class Kube:
 
     async def serves(self, kind: Kind) -> bool:
         """Whether the API server knows a kind now; every logged-in user may ask."""
+        path = f"/apis/{kind.api_version}"
         try:
-            found = await self._request("GET", f"/apis/{kind.api_version}")
+            found = await self._ask("GET", path)
         except NotFound:
             return False
-        return any(resource["name"] == kind.plural for resource in found["resources"])
+        with _shape_of("GET", path):
+            return any(resource["name"] == kind.plural for resource in found["resources"])
 
     async def apply(
         self,
@@ -183,20 +185,19 @@ class Kube:
         items: Objects = []
         token: str | None = None
         while True:
-            page = await self._request(
+            page = await self._ask(
                 "GET",
                 kind.path(namespace),
                 label_selector=label_selector or None,
                 limit=limit,
                 _continue=token,
             )
-            named = {"apiVersion": kind.api_version, "kind": kind.kind}
-            for item in page["items"]:
-                item["metadata"].pop("managedFields", None)  # More than the rest of some objects.
-                items.append({**item, **named})
-            token = page["metadata"].get("continue") or None
+            with _shape_of("GET", kind.path(namespace)):
+                items += _items(page, kind)
+                token = page["metadata"].get("continue") or None
+                version = str(page["metadata"]["resourceVersion"])
             if token is None:
-                return items, str(page["metadata"]["resourceVersion"])
+                return items, version
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Read one object."""
@@ -216,7 +217,7 @@ class Kube:
             "propagationPolicy": "Orphan" if orphan else "Background",
         }
         try:
-            await self._request("DELETE", kind.path(namespace, name), body)
+            await self._ask("DELETE", kind.path(namespace, name), body)
         except NotFound:
             return
 
@@ -271,6 +272,20 @@ class Kube:
         body: Object | None = None,
         **params: Any,  # noqa: ANN401 (query options of DynamicClient.request)
     ) -> Object:
+        """The object that the server answers with."""
+        found = await self._ask(method, path, body, **params)
+        with _shape_of(method, path):
+            found["metadata"]["name"]
+        return found
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Object | None = None,
+        **params: Any,  # noqa: ANN401 (query options of DynamicClient.request)
+    ) -> Object:
+        """The JSON that the server answers with: an object, a list or a Status."""
         content = await self._read(method, path, body, **params)
         try:
             return msgspec.json.decode(content, type=Object)
@@ -300,6 +315,26 @@ class Kube:
             raise Unavailable(0, "Timeout", f"{method} {path}: no answer in time") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise Unavailable(0, type(error).__name__, f"{method} {path}: {error}") from None
+
+
+def _items(page: Object, kind: Kind) -> Objects:
+    """The objects of a page, which itself says what kind they are."""
+    named = {"apiVersion": kind.api_version, "kind": kind.kind}
+    items = [{**item, **named} for item in page["items"]]
+    for item in items:
+        key_of(item)
+        item["metadata"].pop("managedFields", None)  # More than the rest of some objects.
+    return items
+
+
+@contextmanager
+def _shape_of(method: str, path: str) -> Iterator[None]:
+    """An answer that is not what was asked for is none: a proxy's, or that of a broken server."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError) as error:
+        text = f"{method} {path}: the answer has a wrong shape: {error!r}"
+        raise Unavailable(0, "WrongShape", text) from None
 
 
 def _path_of(obj: Object, subresource: str | None = None) -> str:

@@ -16,6 +16,7 @@ class Canned:
     """Its answer: a status, and some pieces of a body."""
 
     session: aiohttp.ClientSession = field(init=False)
+    url: str = field(init=False)
     status: int = 200
     pieces: Iterable[bytes] = ()
 
@@ -39,8 +40,9 @@ async def canned(*middlewares: aiohttp.ClientMiddlewareType) -> AsyncIterator[Ca
     """Run one, and a session to it, until the end of the block."""
     found = Canned()
     app = web.Application()
-    app.router.add_get("/{path:.*}", found.answer)
+    app.router.add_route("*", "/{path:.*}", found.answer)
     async with TestServer(app) as server:
         url = server.make_url("/")
+        found.url = str(url).rstrip("/")
         async with aiohttp.ClientSession(base_url=url, middlewares=middlewares) as found.session:
             yield found
