@@ -91,6 +91,20 @@ def test_an_ordinary_key_waits_for_urgent_ones_only_so_long(
     assert [queue.take() for _ in range(3)] == [A, C, None]
 
 
+def test_an_old_backlog_and_urgent_keys_take_turns(queue: WorkQueue, clock: FakeClock) -> None:
+    """Else a thousand relays that a restart queued would go before a new one for minutes."""
+    backlog = [("team", str(number)) for number in range(1000)]
+    for key in backlog:
+        queue.add(key)
+    clock.now += PATIENCE_SECONDS + 1
+    assert [queue.take(), queue.take()] == backlog[:2]
+    queue.add(A, urgent=True)
+    queue.add(B, urgent=True)
+    assert {queue.take(), queue.take()} == {A, backlog[2]}
+    assert {queue.take(), queue.take()} == {B, backlog[3]}
+    assert queue.take() == backlog[4]
+
+
 def wait_until_ready(queue: WorkQueue, clock: FakeClock, step: float) -> float:
     """Move the clock until the key can be taken; return how long that was."""
     started = clock.now

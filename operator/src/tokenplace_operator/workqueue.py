@@ -3,8 +3,9 @@
 A key is in the queue once, however often it is added. It is never with two workers: added while a
 worker has it, it comes back when that worker is done. Failed keys come back after a backoff.
 
-There are two lanes. Urgent keys go before ordinary ones, and no ordinary one waits for them longer
-than `PATIENCE_SECONDS`: what users want is done before it is told how it went.
+There are two lanes. Urgent keys go before ordinary ones: what users want is done before it is told
+how it went. While an ordinary key has waited `PATIENCE_SECONDS` the lanes take turns, so that
+neither is held up by the other.
 """
 
 import asyncio
@@ -41,6 +42,8 @@ class WorkQueue:
         self._due: dict[Key, float] = {}
         self._timers: list[tuple[float, Key]] = []
         self._failures: dict[Key, int] = {}
+        self._was_overdue = False
+        """Whether an overdue ordinary key had the last turn; the next is an urgent one's."""
         self._changed = asyncio.Event()
         self._closed = False
         metrics.queue_depth.set_function(lambda: len(self._waiting_since))
@@ -133,9 +136,9 @@ class WorkQueue:
     def _next_lane(self, now: float) -> dict[Key, None]:
         """The lane whose first key is served next; empty when both are."""
         oldest = next(iter(self._ordinary), None)
-        if oldest is not None and now - self._waiting_since[oldest] >= PATIENCE_SECONDS:
-            return self._ordinary
-        return self._urgent or self._ordinary
+        overdue = oldest is not None and now - self._waiting_since[oldest] >= PATIENCE_SECONDS
+        self._was_overdue = overdue and not self._was_overdue
+        return self._ordinary if self._was_overdue else self._urgent or self._ordinary
 
     def _unfinished(self) -> float:
         now = self._clock()
