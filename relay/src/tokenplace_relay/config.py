@@ -30,7 +30,9 @@ ENVIRONMENTS = ("DEV", "DEVELOPMENT", "STAGE", "STAGING", "PROD", "PRODUCTION")
 class Config(Bounds):
     """Everything that can be set, with the documented defaults."""
 
-    host: str = setting("127.0.0.1", "RELAY_HOST", "address to listen on")
+    host: str = setting(
+        "127.0.0.1", "RELAY_HOST", "address to listen on, :: for all of IPv4 and IPv6"
+    )
     port: int = setting(5010, "RELAY_PORT", "port to listen on, 0 for any free one", high=65535)
     log_level: str = setting(
         "INFO", "TOKENPLACE_LOG_LEVEL", "least level that is logged", choices=LOG_LEVELS

@@ -7,7 +7,6 @@ import sys
 
 import click
 import uvloop
-from aiohttp import web
 
 from tokenplace_relay import garbage
 from tokenplace_relay.app import make_app
@@ -15,6 +14,7 @@ from tokenplace_relay.config import Config, about, load
 from tokenplace_relay.connections import Runner
 from tokenplace_relay.context import CONTEXT
 from tokenplace_relay.drain import drain
+from tokenplace_relay.listening import site_of
 from tokenplace_relay.logs import configure, flush, get
 from tokenplace_relay.settings import About, ConfigError
 
@@ -79,8 +79,7 @@ async def _serve(config: Config) -> int:
     await runner.setup()
     stop = _signals()
     try:
-        site = web.TCPSite(runner, config.host, config.port, backlog=1024)
-        await site.start()
+        await site_of(runner, config).start()
     except OSError as error:
         sys.stderr.write(f"cannot listen on {config.host}:{config.port}: {error.strerror}\n")
         await runner.cleanup()
