@@ -20,6 +20,7 @@ from tokenplace_operator.desired.deployment import deployment
 from tokenplace_operator.desired.metadata import seal
 from tokenplace_operator.desired.scaling import autoscaler, disruption_budget
 from tokenplace_operator.desired.service_account import service_account
+from tokenplace_operator.facts import Facts
 from tokenplace_operator.kube import Kube
 from tokenplace_operator.kube_errors import FieldConflict
 from tokenplace_operator.metrics import Metrics
@@ -104,7 +105,7 @@ class Bench:
             without_owner(seal(child))
             for child in (
                 *service_account(relay),
-                *deployment(relay),
+                *deployment(relay, Facts()),
                 *autoscaler(relay),
                 *disruption_budget(relay),
             )

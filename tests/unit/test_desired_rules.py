@@ -28,6 +28,13 @@ def one(kind: str, **spec: object) -> Object:
     return next(child for child in build(relay(**spec), Facts()) if child["kind"] == kind)
 
 
+def listens_on(*nameservers: str) -> str:
+    children = build(relay(), Facts(nameservers=nameservers))
+    pods = next(child for child in children if child["kind"] == "Deployment")["spec"]["template"]
+    env = pods["spec"]["containers"][0]["env"]
+    return str(next(variable["value"] for variable in env if variable["name"] == "RELAY_HOST"))
+
+
 def pod(**spec: object) -> Object:
     template: Object = one("Deployment", **spec)["spec"]["template"]
     return template
@@ -50,6 +57,13 @@ def test_every_child_is_owned_labelled_and_carries_its_hash() -> None:
         )
         assert metadata["labels"]["app.kubernetes.io/managed-by"] == "tokenplace-operator"
         assert metadata["annotations"][APPLIED_HASH] == applied_hash(child)
+
+
+def test_a_relay_listens_where_its_probes_come() -> None:
+    """`::` is both families for our relay, and IPv6 alone for older ones."""
+    assert listens_on() == listens_on("10.96.0.10") == listens_on("10.96.0.10", "fd00::a")
+    assert listens_on("10.96.0.10") == "0.0.0.0"
+    assert listens_on("fd00::a") == listens_on("fd00::a", "fd00::b") == "::"
 
 
 def test_what_is_not_wanted_is_not_built() -> None:

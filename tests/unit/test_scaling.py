@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tokenplace_operator.api import Autoscaling, BudgetMode, Relay, parse
 from tokenplace_operator.desired.deployment import deployment
 from tokenplace_operator.desired.scaling import autoscaler, disruption_budget
+from tokenplace_operator.facts import Facts
 
 Object = dict[str, Any]
 
@@ -60,7 +61,7 @@ def test_a_budget_exists_exactly_from_two_pods_on(relay: Relay) -> None:
 
 @given(relays)
 def test_either_the_spec_or_the_autoscaler_sets_the_number_of_pods(relay: Relay) -> None:
-    spec = deployment(relay)[0]["spec"]
+    spec = deployment(relay, Facts())[0]["spec"]
     scalers = autoscaler(relay)
     assert ("replicas" in spec) != bool(scalers)
     if relay.replicas == 0:

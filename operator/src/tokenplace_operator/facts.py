@@ -22,3 +22,8 @@ class Facts:
     gpu_retiring: tuple[str, ...] = ()
     apis: frozenset[Kind] = frozenset()
     nameservers: tuple[str, ...] = ()
+
+    @property
+    def begins_with_ipv6(self) -> bool:
+        """Whether pods have IPv6 first, as the DNS Service then has; probes come that way."""
+        return bool(self.nameservers) and all(":" in address for address in self.nameservers)

@@ -27,7 +27,7 @@ def build(relay: Relay, facts: Facts) -> list[Object]:
         *network_policy(relay, facts),
         *gpu_service(relay),
         *service(relay),
-        *deployment(relay),
+        *deployment(relay, facts),
         *autoscaler(relay),
         *disruption_budget(relay),
         *ingress(relay),

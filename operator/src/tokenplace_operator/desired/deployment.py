@@ -9,6 +9,7 @@ from tokenplace_operator.api import PodTemplate, Relay
 from tokenplace_operator.desired.environment import environment
 from tokenplace_operator.desired.metadata import Object, child, labels
 from tokenplace_operator.desired.raw import compact
+from tokenplace_operator.facts import Facts
 from tokenplace_operator.quantity import canonical, canonical_values
 
 UID = 1000
@@ -32,7 +33,7 @@ POD_SECURITY = {
 }
 
 
-def deployment(relay: Relay) -> list[Object]:
+def deployment(relay: Relay, facts: Facts) -> list[Object]:
     """Always wanted."""
     spec = {
         # An autoscaler owns the number; naming it here would take it back at each apply.
@@ -41,12 +42,12 @@ def deployment(relay: Relay) -> list[Object]:
         "strategy": {"type": "Recreate"},
         "progressDeadlineSeconds": relay.rollback.deadline_seconds,
         "revisionHistoryLimit": 3,
-        "template": _pod_template(relay),
+        "template": _pod_template(relay, facts),
     }
     return [child(relay, "apps/v1", "Deployment", relay.name, spec=spec)]
 
 
-def _pod_template(relay: Relay) -> Object:
+def _pod_template(relay: Relay, facts: Facts) -> Object:
     added = relay.pod_template
     metadata: Object = {"labels": {**added.labels, **labels(relay)}}
     if added.annotations:
@@ -62,7 +63,7 @@ def _pod_template(relay: Relay) -> Object:
         "hostPID": False,
         "hostIPC": False,
         "securityContext": POD_SECURITY,
-        "containers": [_container(relay)],
+        "containers": [_container(relay, facts)],
         "volumes": [_tmp(), *(_volume(volume) for volume in added.volumes)],
         **_pull_secrets(relay),
         **_scheduling(relay),
@@ -70,14 +71,14 @@ def _pod_template(relay: Relay) -> Object:
     return {"metadata": metadata, "spec": spec}
 
 
-def _container(relay: Relay) -> Object:
+def _container(relay: Relay, facts: Facts) -> Object:
     added = relay.pod_template
     container: Object = {
         "name": "relay",
         "image": relay.image.reference,
         "imagePullPolicy": relay.image.pull_policy,
         "ports": [{"name": "http", "containerPort": relay.port, "protocol": "TCP"}],
-        "env": [*environment(relay), *compact(added.env)],
+        "env": [*environment(relay, facts), *compact(added.env)],
         "resources": _resources(relay),
         "securityContext": CONTAINER_SECURITY,
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *compact(added.volume_mounts)],  # noqa: S108 (a path in the pod)

@@ -11,15 +11,21 @@ from tokenplace_operator.api.settings import (
     REQUIRE_UPSTREAM,
 )
 from tokenplace_operator.desired.metadata import Object
+from tokenplace_operator.facts import Facts
 
 METRICS_TOKEN = "TOKENPLACE_METRICS_TOKEN"  # noqa: S105 (a variable's name)
 METRICS_DISABLED = "TOKENPLACE_METRICS_DISABLED"
 
 
-def environment(relay: Relay) -> list[Object]:
+ALL_OF_IPV4 = "0.0.0.0"  # noqa: S104 (inside the pod; the NetworkPolicy decides who enters)
+EVERY_ADDRESS = "::"
+
+
+def environment(relay: Relay, facts: Facts) -> list[Object]:
     """Every variable, values before those that come from Secrets."""
     values = {
-        "RELAY_HOST": "0.0.0.0",  # noqa: S104 (inside the pod; the NetworkPolicy decides who enters)
+        # An older relay takes `::` for IPv6 alone.
+        "RELAY_HOST": EVERY_ADDRESS if facts.begins_with_ipv6 else ALL_OF_IPV4,
         "RELAY_PORT": str(relay.port),
         "RELAY_DRAIN_DELAY_SECONDS": str(relay.drain.delay_seconds),
         "RELAY_DRAIN_TIMEOUT_SECONDS": str(relay.drain.timeout_seconds),
