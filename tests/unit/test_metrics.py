@@ -7,10 +7,54 @@ from prometheus_client.exposition import generate_latest
 from tokenplace_operator.kinds import Object
 from tokenplace_operator.metrics import Metrics
 
+FAMILIES: dict[str, set[str]] = {
+    "workqueue_depth": set(),
+    "workqueue_adds": set(),
+    "workqueue_retries": set(),
+    "workqueue_queue_duration_seconds": set(),
+    "workqueue_work_duration_seconds": set(),
+    "workqueue_unfinished_work_seconds": set(),
+    "workqueue_longest_running_seconds": set(),
+    "reconcile": {"result"},
+    "reconcile_duration_seconds": set(),
+    "reconcile_errors": {"reason"},
+    "apply": {"kind", "result"},
+    "drift": {"kind"},
+    "pruned": {"kind"},
+    "kube_requests": {"method", "code"},
+    "kube_request_duration_seconds": {"method"},
+    "watch_events": {"kind", "type"},
+    "resync_duration_seconds": set(),
+    "resync_missed_deletes": {"kind"},
+    "leader": set(),
+    "leader_transitions": set(),
+    "relays": {"ready"},
+    "relay_condition": {"condition", "status"},
+    "build_info": {"version"},
+    "event_loop_lag_seconds": set(),
+}
+"""What was promised: each family with its labels, counters without their `_total`."""
+
 
 def relay(**statuses: str) -> Object:
     conditions = [{"type": kind, "status": status} for kind, status in statuses.items()]
     return {"metadata": {"name": "secret-project"}, "status": {"conditions": conditions}}
+
+
+def test_every_family_that_was_promised_is_there_with_its_labels() -> None:
+    metrics = Metrics()
+    metrics.count_relays(list)
+    metrics.kube_requests.labels("GET", "200")
+    metrics.kube_request_duration.labels("GET")
+    metrics.watch_events.labels("Service", "ADDED")
+    found = {
+        family.name.removeprefix("tokenplace_operator_"): {
+            label for sample in family.samples for label in sample.labels if label != "le"
+        }
+        for family in metrics.registry.collect()
+        if family.samples
+    }
+    assert {name: found.get(name) for name in FAMILIES} == FAMILIES
 
 
 def test_relays_are_counted_at_each_scrape() -> None:
