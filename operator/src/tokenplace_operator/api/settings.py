@@ -55,15 +55,6 @@ LIMITS = (
     Setting("polls", "RELAY_MAX_HELD_POLLS", 20000, 1),
     Setting("pollsPerNode", "RELAY_MAX_POLLS_PER_NODE", 64, 1),
 )
-VARIABLES = (
-    LOG_LEVEL,
-    PUBLIC_URL,
-    REQUIRE_UPSTREAM,
-    REGISTRATION_TOKEN,
-    OPERATOR_TOKEN,
-    *(setting.env for setting in (*TIMERS, *LIMITS)),
-)
-"""Every variable that spec.relay sets; podTemplate.env may not."""
 
 
 @dataclass(frozen=True, slots=True)
