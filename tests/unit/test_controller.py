@@ -58,7 +58,7 @@ class Bench:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 (counters have no event to wait for)
             await asyncio.sleep(0.001)
 
