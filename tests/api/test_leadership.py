@@ -16,8 +16,6 @@ from tokenplace_cluster.relays import Relays
 
 KILLED_SECONDS = 20.0
 ENDED_SECONDS = 3.0
-LOADED = 2.0
-"""What a busy test machine may add, in seconds."""
 
 
 @pytest.mark.timeout(300)
@@ -46,7 +44,7 @@ def test_the_standby_takes_over_in_time_and_nobody_writes_beside_it(
     killed = time.monotonic()
     first.end(signal.SIGKILL)
     eventually(second.leads, seconds=60)
-    assert time.monotonic() - killed < KILLED_SECONDS + LOADED
+    assert time.monotonic() - killed < KILLED_SECONDS
     third = start(2)
     eventually(third.started, seconds=60)
     relays.delete(kind="deployment")
@@ -54,7 +52,7 @@ def test_the_standby_takes_over_in_time_and_nobody_writes_beside_it(
     ended = time.monotonic()
     second.popen.send_signal(signal.SIGTERM)
     eventually(third.leads, seconds=60)
-    assert time.monotonic() - ended < ENDED_SECONDS + LOADED
+    assert time.monotonic() - ended < ENDED_SECONDS
     assert second.popen.wait(30) == 0
     relays.apply(service={"port": 8080})
     eventually(lambda: relays.read(kind="service")["spec"]["ports"][0]["port"] == 8080)
