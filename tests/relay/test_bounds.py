@@ -74,11 +74,25 @@ async def test_bytes_of_requests() -> None:
         await relay.register()
         big = "x" * (2 * MIB)
         assert (await relay.submit("r1", ciphertext=big)).status == 200
-        is_refused(await relay.submit("r2", ciphertext=big), 503, "relay_full")
-        assert (await relay.submit("r3")).status == 200, "a small one still fits"
+        other = {"client": OTHER_CLIENT}
+        is_refused(await relay.submit("r2", ciphertext=big, **other), 503, "relay_full")
+        assert (await relay.submit("r3", **other)).status == 200, "a small one still fits"
         assert (await relay.poll()).body["ciphertext"] == big
         await relay.respond("r1")
-        assert (await relay.submit("r2", ciphertext=big)).status == 200
+        await relay.retrieve()
+        assert (await relay.submit("r4", ciphertext=big)).status == 200
+
+
+async def test_a_client_has_a_share_of_the_bytes_beside_a_lone_request_of_any_size() -> None:
+    async with inside(max_request_bytes=4 * MIB) as relay:
+        await relay.register()
+        assert (await relay.submit("r1", ciphertext="x" * (2 * MIB))).status == 200
+        is_refused(await relay.submit("r2"), 429, "too_many_requests")
+        assert (await relay.submit("r3", client=OTHER_CLIENT)).status == 200
+        await relay.poll()
+        await relay.respond("r1", ciphertext="x" * (MIB // 2))
+        assert (await relay.submit("r2")).status == 200
+        is_refused(await relay.submit("r4", ciphertext="x" * (MIB // 2)), 429, "too_many_requests")
 
 
 async def test_bytes_of_answers_close_the_door_early() -> None:

@@ -10,6 +10,7 @@ from tokenplace_harness.steps import (
     QUEUED,
     able,
     leave,
+    poll,
     register,
     unregister,
     with_credential,
@@ -24,16 +25,21 @@ MODELS = "capabilities.supported_model_ids must be a non-empty string list"
 COUNTS = "capability token reservations and concurrency must be positive integers"
 TOO_LARGE_RESERVATION = "default output reservation cannot exceed maximum output tokens"
 NEW = {"nodes": 1}
+POLLED = [*KNOWN, poll()]
 
 REGISTER = [
     Row("new", [], register(), 200, then=NEW, body={
         "next_ping_in_x_seconds": 30, "poll_wait_seconds": 0.0,
         "relay_capabilities": {"encrypted_progress_v1": True, "node_proof_v1": True}}),
-    Row("again: no credential", KNOWN, register(), 200, body={"control_credential": "absent"}),
-    Row("again with the right credential", KNOWN, with_credential("servers/register"), 200,
+    Row("again: no credential", POLLED, register(), 200, body={"control_credential": "absent"}),
+    Row("again with the right credential", POLLED, with_credential("servers/register"), 200,
         body={"control_credential": "absent"}),
-    Row("again with a wrong credential", KNOWN, register(control_credential="x"), 403,
+    Row("again with a wrong credential", POLLED, register(control_credential="x"), 403,
         message=WRONG),
+    Row("again before its first poll: it did not get the answer", KNOWN,
+        register(control_credential="of another relay"), 200),
+    Row("again without the credential that it once showed",
+        [*POLLED, with_credential("servers/register")], register(), 403, message=WRONG),
     Row("after leaving", [*KNOWN, unregister()], register(), 200, then=NEW),
     Row("capabilities null are none", [], register(capabilities=None), 200, then=NEW),
     Row("other keys are ignored", [], register(anything={"a": 1}), 200, then=NEW),
@@ -124,6 +130,7 @@ async def test_credential_is_given_once_and_kept_as_a_digest() -> None:
         first = await relay.register()
         credential = first.body["control_credential"]
         assert len(credential) == 43
+        await relay.post("servers/poll", {"server_public_key": NODE})
         assert "control_credential" not in (await relay.register()).body
         assert credential not in repr(relay.state.nodes[NODE])
         await relay.unregister()

@@ -105,11 +105,17 @@ class Relay(Promises):
         except Full as full:
             same((full.status, fits), (503, False))
             return
+        except WrongProof:
+            assert node in self.model.showing
+            return
         assert fits
-        assert (credential is None) == (node in self.model.heard)
+        assert node not in self.model.showing
+        assert (credential is None) == (node in self.model.polled)
         if credential is not None:
             self.credentials[node] = credential
+        if node not in self.model.heard:
             self.model.queues[node] = []
+        self.model.asking.discard(node)
         self.model.heard[node] = self.model.now
 
     @rule(node=NODES, aim=AIMS)
@@ -124,22 +130,24 @@ class Relay(Promises):
                 self.model.remove(node)
             return
         self.model.heard[node] = self.model.now
+        self.model.polled.add(node)
         assert not self.model.is_mute(node)
         wanted = self.model.claim(node)
         assert (request is None) == (wanted is None)
         if request is not None and wanted is not None:
             assert request.request_id == wanted.name
             assert request.client == digest(wanted.client)
-            self.handed.append((request, wanted))
+            self.handed.append((request, request.turn, wanted, wanted.hands))
 
     @precondition(lambda self: self.handed)
     @rule()
     def poller_was_gone(self) -> None:
-        request, wanted = self.handed.pop()
-        if wanted.state == "claimed":
-            wanted.handed_out = wanted.asked_about = False
+        request, turn, wanted, hands = self.handed.pop()
+        if wanted.state == "claimed" and wanted.hands == hands:
+            if not wanted.lapses:
+                wanted.handed_out = wanted.asked_about = False
             self.model.put_back(wanted)
-        self.state.unclaim(request)
+        self.state.unclaim(request, turn)
 
     @rule(node=NODES, name=NAMES, aim=AIMS, acknowledge=st.booleans())
     def control(self, node: str, name: str, aim: int, *, acknowledge: bool) -> None:
@@ -164,17 +172,11 @@ class Relay(Promises):
             return
         if node in self.model.heard:
             self.model.heard[node] = self.model.now
-        held = [s for s in self.model.at_work(node) if s.name == name]
-        claimed_first = sorted(held, key=lambda s: (s.state != "claimed", s.turn))
-        for one in claimed_first[:1]:
-            self.model.settle(one)
-            if one.is_live:
-                self.model.hold(one)
-                one.asked_about = True
-                assert outcome.status == "active"
-                assert outcome.remaining == one.deadline - self.model.now
-                return
-            assert outcome.status == "expired"
+            self.model.asking.add(node)
+        renewed = self.model.renew(node, name)
+        if renewed:
+            assert outcome.status == "active"
+            assert outcome.remaining == min(s.deadline for s in renewed) - self.model.now
             return
         assert outcome.status in {"completed/unavailable", "cancelled", "expired"}
 
@@ -211,6 +213,11 @@ class Relay(Promises):
         one = self.model.find(client, name) if name else self.model.nameless(client)
         owner = self.credentials.get(one.node, "") if one is not None else ""
         shown = {"none": "", "right": owner, "wrong": "wrong"}[proof]
+        must_show = one is not None and one.node in self.model.showing
+        if one is not None and one.is_live and proof == "right":
+            self.model.settle(one)
+            if one.is_live:
+                self.model.showing.add(one.node)
         try:
             is_first = self.state.answer(digest(client), name, {"answer": size}, size, Proof(shown))
         except UnknownRequest:
@@ -223,7 +230,7 @@ class Relay(Promises):
         except WrongProof:
             assert one is not None
             assert one.is_live
-            assert proof == "wrong"
+            assert proof == "wrong" or (proof == "none" and must_show)
         except Full as full:
             same(full.status, 503)
             held = sum(s.answer_size for s in self.model.unread)
@@ -232,6 +239,7 @@ class Relay(Promises):
             assert one is not None
             assert is_first == one.is_live
             assert proof != "wrong" or not is_first
+            assert proof != "none" or not (must_show and is_first)
             if is_first:
                 assert one not in self.answered, "answered twice"
                 self.answered.add(one)

@@ -1,5 +1,7 @@
 """What clients do to the relay's state; every method is one transition."""
 
+from typing import Final
+
 from tokenplace_relay.ledger import Ledger
 from tokenplace_relay.selection import Choice, choose
 from tokenplace_relay.state import (
@@ -18,6 +20,9 @@ from tokenplace_relay.state import (
     proves,
     request_key,
 )
+
+_SHARE: Final = 4
+"""The part of all bytes of requests that one client may have, beside a lone one of any size."""
 
 
 class ClientMoves(Ledger):
@@ -146,6 +151,8 @@ class ClientMoves(Ledger):
         mailbox = self.mailboxes.get(client)
         if mailbox is not None and mailbox.pending >= config.max_client_requests:
             raise Full(429, "too_many_requests", "Too many unanswered requests of this client")
+        if mailbox is not None and mailbox.weight + size > config.max_request_bytes // _SHARE:
+            raise Full(429, "too_many_requests", "Too many bytes in requests of this client")
         if len(node.queue) >= config.max_queue_depth:
             raise Full(503, "queue_full", "The queue of this compute node is full")
         if self.pending >= config.max_requests:

@@ -24,7 +24,7 @@ from tokenplace_relay.state import (
 from tokenplace_relay.timed import Timed
 
 WakeNode = Callable[[str], None]
-"""Told the key of a node that has work, or is gone: its held polls should look again."""
+"""Told the key of a node that has work, or is gone: one of its held polls should look again."""
 WakeReaders = Callable[[Key], None]
 """Told the key of a request that has news: its held retrieves should look again."""
 
@@ -130,7 +130,8 @@ class Ledger:
         del self.nodes[node.key]
         self.counters.add(self.counters.evictions, why)
         self.shed(node, [*node.queue.values(), *node.claimed.values()])
-        self._wake_node(node.key)
+        for _ in range(node.polls):
+            self._wake_node(node.key)
 
     def evict(self) -> None:
         """Drop silent nodes, and queues that nobody will come for."""
@@ -157,6 +158,7 @@ class Ledger:
         """Write down a new request and queue it."""
         mailbox = self.mailboxes.setdefault(request.client, Mailbox())
         mailbox.live += 1
+        mailbox.live_bytes += request.size
         if not request.request_id:
             mailbox.nameless[request.key] = request
         self.pending += 1
@@ -194,6 +196,7 @@ class Ledger:
         request.stage, request.reason = stage, reason
         mailbox = self.mailboxes[request.client]
         mailbox.live -= 1
+        mailbox.live_bytes -= request.size
         mailbox.nameless.pop(request.key, None)
         if stage is Stage.ANSWERED:
             mailbox.unread[request.key] = request

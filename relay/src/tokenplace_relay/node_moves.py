@@ -1,5 +1,6 @@
 """What compute nodes do to the relay's state; every method is one transition."""
 
+import hmac
 import secrets
 from itertools import chain
 from typing import Final
@@ -35,20 +36,32 @@ class NodeMoves(Ledger):
     """Register, claim, control, report progress, answer, unregister."""
 
     def register(self, key: str, capabilities: Capabilities, proof: Proof = NOBODY) -> str | None:
-        """Add or renew a node; return the credential, only when the node is new.
+        """Add or renew a node; return its credential, only until its first poll.
 
-        Raises WrongProof when a living node is renewed by another one.
+        Nodes poll once they are registered: one that registers again before that did not get the
+        answer. Raises Full, and WrongProof when a living node is renewed by another one.
         """
         now = self.now()
         node = self.nodes.get(key)
-        if node is not None:
+        if node is None:
+            return self._enter(key, capabilities, proof)
+        if not node.has_polled and hmac.compare_digest(node.token, proof.token):
+            credential = secrets.token_urlsafe(32)
+            node.credential_digest = digest(credential)
+        else:
             self._check_owner(node, proof)
-            node.capabilities, node.last_seen, node.token = capabilities, now, proof.token
-            return None
+            credential = None
+        node.capabilities, node.last_seen, node.token = capabilities, now, proof.token
+        # It may have begun anew, and then it does not know the credential that it once had.
+        node.has_asked = bool(proof.credential)
+        return credential
+
+    def _enter(self, key: str, capabilities: Capabilities, proof: Proof) -> str:
+        """Add a node; return its credential."""
         if len(self.nodes) >= self._config.max_nodes:
             raise Full(503, "too_many_nodes", "This relay has no room for more compute nodes")
         credential = secrets.token_urlsafe(32)
-        turn = next(self._numbers)
+        turn, now = next(self._numbers), self.now()
         self.nodes[key] = Node(key, capabilities, digest(credential), now, proof.token, turn)
         return credential
 
@@ -59,7 +72,7 @@ class NodeMoves(Ledger):
         node = self.node(key)
         if proof is not None:
             self._check_owner(node, proof)
-        node.last_seen = self.now()
+        node.last_seen, node.has_polled = self.now(), True
         if capabilities is not None:
             node.capabilities = capabilities
         return node
@@ -67,8 +80,10 @@ class NodeMoves(Ledger):
     def claim(self, key: str) -> Request | None:
         """Hand the oldest live request of a node's queue to it.
 
-        Raises UnknownNode and drops a node that took the same request twice and never asked about
-        it: it lost its credential, so it must register anew, and its clients look elsewhere.
+        A request that was taken twice and never asked about ends: its node cannot open it, as real
+        nodes drop that without a word. A node that never asked about anything lost its credential:
+        it is dropped, so that it registers anew and its clients look elsewhere, and UnknownNode is
+        raised.
         """
         now, node = self.now(), self.node(key)
         while node.queue:
@@ -76,33 +91,35 @@ class NodeMoves(Ledger):
             if request.deadline <= now:
                 self.end(request, Stage.EXPIRED, "provider_timeout")
                 continue
-            if request.lapses >= _MUTE:
+            if request.lapses >= _MUTE and not node.has_asked:
                 self.remove(node, "capacity_loss")
                 raise UnknownNode
+            if request.lapses >= _MUTE:
+                self.end(request, Stage.EXPIRED, "provider_timeout")
+                continue
             self._hold(node, request)
             if request.request_id:
                 self._unconfirmed.put(request.key, request, now)
             return request
         return None
 
-    def unclaim(self, request: Request) -> None:
-        """Take back work whose poller is gone: as if it had never been handed out."""
-        if request.stage is Stage.CLAIMED:
+    def unclaim(self, request: Request, turn: int) -> None:
+        """Take back work whose poller is gone, as if it had never had it; turn: of its hand-out."""
+        if request.stage is not Stage.CLAIMED or request.turn != turn:
+            return
+        if not request.lapses:
             request.claimed_at, request.asked_about = 0.0, False
-            self.requeue(request)
+        self.requeue(request)
 
     def control(self, key: str, request_id: str, credential: str, *, acknowledge: bool) -> Control:
         """Renew the lease of claimed work, or tell what became of it."""
         node = self.nodes.get(key)
         is_node = node is not None and proves(credential, node.credential_digest)
         if node is not None and is_node:
-            node.last_seen = self.now()
-            request = self._at_work(node, request_id)
-            if request is not None:
-                self._hold(node, request)
-                request.asked_about = True
-                self.counters.lease_renewals += 1
-                return self._counted(Control("active", request.deadline - self.now()))
+            node.last_seen, node.has_asked = self.now(), True
+            renewed = self._renew(node, request_id)
+            if renewed is not None:
+                return self._counted(Control("active", renewed.deadline - self.now()))
         stone = self._tombstone(key, request_id, credential)
         if stone is None and not is_node:
             raise WrongProof
@@ -185,6 +202,8 @@ class NodeMoves(Ledger):
     def _check_owner(self, node: Node, proof: Proof) -> None:
         if not node.is_shown_by(proof):
             raise WrongProof
+        if proof.credential:
+            node.shows_credential = True
 
     def _hold(self, node: Node, request: Request) -> None:
         """Give work to its node, or renew its lease; after this only a deadline takes it away."""
@@ -192,17 +211,25 @@ class NodeMoves(Ledger):
         self._unconfirmed.drop(request.key)
         node.queue.pop(request.key, None)
         node.claimed[request.key] = request
-        request.stage = Stage.CLAIMED
+        request.stage, request.turn = Stage.CLAIMED, next(self._numbers)
         request.claimed_at = request.claimed_at or now
         request.lease_end = min(now + self._config.in_flight_lease, request.deadline)
 
-    def _at_work(self, node: Node, request_id: str) -> Request | None:
-        """Live work that was handed to a node, also when it was put back since."""
-        for request in chain(node.claimed.values(), node.queue.values()):
-            if request.request_id == request_id and request.claimed_at:
-                self.settle(request.key)
-                return request if request.stage.is_live else None
-        return None
+    def _renew(self, node: Node, request_id: str) -> Request | None:
+        """Renew the live work of an id that was handed to a node; the one that ends first.
+
+        Also what was put back since. Ids are the clients' own, so two may have chosen the same.
+        """
+        handed = chain(node.claimed.values(), node.queue.values())
+        named = [one for one in handed if one.request_id == request_id and one.claimed_at]
+        for request in named:
+            self.settle(request.key)
+        renewed = [one for one in named if one.stage.is_live]
+        for request in renewed:
+            self._hold(node, request)
+            request.asked_about = True
+            self.counters.lease_renewals += 1
+        return min(renewed, key=lambda one: one.deadline, default=None)
 
     def _tombstone(self, key: str, request_id: str, credential: str) -> Tombstone | None:
         stone = self._tombstones.get((key, request_id), self.now())

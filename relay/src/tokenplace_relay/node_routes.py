@@ -157,12 +157,11 @@ async def unregister(request: web.Request) -> web.StreamResponse:
         removed = context.state.unregister(key, credential)
     except WrongProof:
         raise wrong_credential() from None
-    return unregistered(context, key, removed=removed)
+    return unregistered(key, removed=removed)
 
 
-def unregistered(context: Context, key: str, *, removed: bool) -> web.Response:
+def unregistered(key: str, *, removed: bool) -> web.Response:
     """The answer to a node or operator that took a node out."""
-    context.polls.wake_all_of(key)
     log.info("node unregistered", node=fingerprint(key), removed=removed)
     return json_response({"message": "Server unregistered", "removed": removed})
 
@@ -213,8 +212,10 @@ async def _hand_over(
         }
     )
 
+    turn = work.turn
+
     def put_back() -> None:
-        context.state.unclaim(work)
+        context.state.unclaim(work, turn)
         log.info("poller gone, work queued again", node=fingerprint(work.node))
 
     await deliver(request, response, put_back)

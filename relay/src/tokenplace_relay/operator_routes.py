@@ -17,4 +17,4 @@ async def expel(request: web.Request) -> web.StreamResponse:
     """POST /api/v1/relay/unregister: take a node out, and cancel what it has to do."""
     context = of(request)
     key = wire.leaving_key(await small_body(request))
-    return unregistered(context, key, removed=context.state.expel(key))
+    return unregistered(key, removed=context.state.expel(key))

@@ -63,6 +63,8 @@ class Request:
     answer: Envelope | None = None
     answer_size: int = 0
     reason: str = ""
+    turn: int = 0
+    """Rises each time that it is handed out or renewed: to undo an older hand-out is too late."""
     lapses: int = 0
     """Times that it was handed out, and nothing was heard of it within its lease."""
     asked_about: bool = False
@@ -83,6 +85,12 @@ class Node:
     """Rises with each selection: of equals, the one with the lowest has waited longest."""
     polls: int = 0
     """Polls held right now."""
+    has_polled: bool = False
+    """Whether it ever did: then it had the answer to its registration."""
+    has_asked: bool = False
+    """Whether it asked about work with its credential since it last registered."""
+    shows_credential: bool = False
+    """Whether it once showed its credential where today's nodes do not: then it must, always."""
     queue: OrderedDict[Key, Request] = field(default_factory=OrderedDict)
     claimed: dict[Key, Request] = field(default_factory=dict)
 
@@ -98,7 +106,7 @@ class Node:
 
     def is_shown_by(self, proof: Proof) -> bool:
         """Whether a proof is this node's: its credential, else the token it registered with."""
-        if proof.credential:
+        if proof.credential or self.shows_credential:
             return proves(proof.credential, self.credential_digest)
         return hmac.compare_digest(proof.token, self.token)
 
@@ -109,6 +117,8 @@ class Mailbox:
 
     live: int = 0
     """Requests that are queued or claimed."""
+    live_bytes: int = 0
+    """Their size."""
     nameless: OrderedDict[Key, Request] = field(default_factory=OrderedDict)
     """Those of them without an id, the oldest first."""
     unread: OrderedDict[Key, Request] = field(default_factory=OrderedDict)
@@ -118,6 +128,11 @@ class Mailbox:
     def pending(self) -> int:
         """Requests that are not over for the client."""
         return self.live + len(self.unread)
+
+    @property
+    def weight(self) -> int:
+        """Bytes that are kept for the client: what it asked, and answers that it did not read."""
+        return self.live_bytes + sum(one.answer_size for one in self.unread.values())
 
 
 @dataclass(frozen=True, slots=True)

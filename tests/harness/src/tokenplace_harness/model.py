@@ -26,6 +26,8 @@ class Sent:
     asked_about: bool = False
     held_since: float = 0.0
     lapses: int = 0
+    hands: int = 0
+    """Times that it was handed out or renewed."""
     """Times that it was handed out and nothing was heard of it in time."""
     turn: int = 0
     """Rises with each time that work is handed out."""
@@ -48,6 +50,12 @@ class Model:
     sent: list[Sent] = field(default_factory=list)
     queues: dict[str, list[Sent]] = field(default_factory=dict)
     heard: dict[str, float] = field(default_factory=dict)
+    polled: set[str] = field(default_factory=set)
+    """Nodes that polled since they came."""
+    showing: set[str] = field(default_factory=set)
+    """Nodes that showed their credential with an answer."""
+    asking: set[str] = field(default_factory=set)
+    """Nodes that asked about work since they registered."""
     unread: list[Sent] = field(default_factory=list)
     replays: list[Sent] = field(default_factory=list)
     ended: list[Sent] = field(default_factory=list)
@@ -104,7 +112,11 @@ class Model:
         """0 when one more request fits, else the status of the refusal."""
         config = self.config
         live = [s for s in self.sent if s.is_live]
-        if len(self.pending(client)) >= config.max_client_requests:
+        own = self.pending(client)
+        weight = sum(s.size if s.is_live else s.answer_size for s in own)
+        if len(own) >= config.max_client_requests:
+            return 429
+        if own and weight + size > config.max_request_bytes // 4:
             return 429
         full = (
             len(self.queues[node]) >= config.max_queue_depth
@@ -119,14 +131,18 @@ class Model:
         while self.queues[node]:
             one = self.queues[node][0]
             self.settle(one)
-            if one.is_live:
+            if one.is_live and one.lapses == 2:
+                self.end(one, "expired")
+            elif one.is_live:
                 self.hold(one)
                 one.confirmed = not one.name
                 return one
         return None
 
     def is_mute(self, node: str) -> bool:
-        """Whether the next request of a queue was taken twice and never heard of."""
+        """Whether the next request was taken twice, and the node never asked about any."""
+        if node in self.asking:
+            return False
         for one in list(self.queues[node]):
             self.settle(one)
             if one.is_live:
@@ -140,6 +156,20 @@ class Model:
             self.turns += 1
             one.turn, one.held_since = self.turns, self.now
         one.state, one.handed_out, one.confirmed = "claimed", True, True
+        one.hands += 1
+
+    def renew(self, node: str, name: str) -> list[Sent]:
+        """Hold all live work of a name that a node was given; its claims first, then its queue."""
+        held = [s for s in self._by_turn() if s.state == "claimed" and s.node == node]
+        held += [s for s in self.queues.get(node, []) if s.handed_out]
+        named = [s for s in held if s.name == name]
+        for one in named:
+            self.settle(one)
+        live = [s for s in named if s.is_live]
+        for one in live:
+            self.hold(one)
+            one.asked_about = True
+        return live
 
     def put_back(self, one: Sent) -> None:
         one.state = "queued"
@@ -188,6 +218,9 @@ class Model:
         for one in [*queued, *claimed]:
             self.end(one, "cancelled")
         del self.queues[node], self.heard[node]
+        self.asking.discard(node)
+        self.polled.discard(node)
+        self.showing.discard(node)
 
     def tick(self) -> None:
         """What time asks for."""

@@ -40,7 +40,7 @@ class Promises(RuleBasedStateMachine):
         self.model = Model(CONFIG, self.clock.now)
         self.credentials: dict[str, str] = {}
         self.answered: set[Sent] = set()
-        self.handed: list[tuple[Request, Sent]] = []
+        self.handed: list[tuple[Request, int, Sent, int]] = []
 
     @invariant()
     def each_request_is_in_one_place(self) -> None:

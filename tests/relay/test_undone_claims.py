@@ -1,0 +1,70 @@
+"""A hand-out that nobody got is undone, and nothing else with it."""
+
+import pytest
+
+from tokenplace_harness.inside import Clock
+from tokenplace_relay.capabilities import Capabilities
+from tokenplace_relay.config import Config
+from tokenplace_relay.memory import Memory
+from tokenplace_relay.state import Request, Stage, digest
+
+NODE, CLIENT, ID = "node", digest("client"), "id"
+CONFIG = Config(in_flight_lease=30)
+
+
+class Relay:
+    """A state with one node and one request."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.state = Memory(CONFIG, self.clock, lambda _node: None, lambda _key: None)
+        self.credential = self.state.register(NODE, Capabilities()) or ""
+        self.state.submit(CLIENT, ID, NODE, {}, size=1, token="")
+
+    def claim(self) -> tuple[Request, int]:
+        self.state.touch(NODE)
+        request = self.state.claim(NODE)
+        assert request is not None
+        return request, request.turn
+
+    def lapse(self) -> None:
+        self.clock.now += CONFIG.in_flight_lease
+        self.state.housekeep()
+
+    def ask(self) -> str:
+        return self.state.control(NODE, ID, self.credential, acknowledge=False).status
+
+
+@pytest.fixture
+def relay() -> Relay:
+    return Relay()
+
+
+def test_what_nobody_got_was_never_handed_out(relay: Relay) -> None:
+    request, turn = relay.claim()
+    relay.state.unclaim(request, turn)
+    assert request.stage is Stage.QUEUED
+    assert relay.ask() == "completed/unavailable"
+
+
+def test_who_took_it_before_still_has_it(relay: Relay) -> None:
+    relay.claim()
+    relay.lapse()
+    request, turn = relay.claim()
+    relay.state.unclaim(request, turn)
+    assert relay.ask() == "active"
+
+
+def test_an_undo_that_comes_late_takes_it_from_nobody(relay: Relay) -> None:
+    request, turn = relay.claim()
+    relay.lapse()
+    relay.claim()
+    relay.state.unclaim(request, turn)
+    assert request.stage is Stage.CLAIMED
+
+
+def test_an_undo_after_a_renewal_takes_it_from_nobody(relay: Relay) -> None:
+    request, turn = relay.claim()
+    assert relay.ask() == "active"
+    relay.state.unclaim(request, turn)
+    assert request.stage is Stage.CLAIMED
