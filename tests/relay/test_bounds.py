@@ -7,6 +7,7 @@ import pytest
 
 from tokenplace_harness.inside import CLIENT, NODE, OTHER_CLIENT, RELAY, Answer, inside
 from tokenplace_harness.wait import until
+from tokenplace_relay.memory import Memory
 
 MIB = 1024 * 1024
 
@@ -266,3 +267,16 @@ async def test_node_that_polls_is_alive_as_long_as_it_polls() -> None:
         assert (await relay.submit()).status == 200
         assert (await poll).body["client_public_key"] == CLIENT
         assert relay.state.nodes[NODE].polls == 0
+
+
+async def test_housekeeping_outlives_a_run_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = 0
+
+    def fail(_: Memory) -> None:
+        nonlocal runs
+        runs += 1
+        raise RuntimeError
+
+    monkeypatch.setattr(Memory, "housekeep", fail)
+    async with inside(housekeeping_interval=0.001):
+        await until(lambda: runs > 2)

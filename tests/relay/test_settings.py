@@ -123,6 +123,39 @@ def test_bad_value_ends_the_process_with_one_line(
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "gpu",
+        "gpu-server.example.com",
+        "gpu.example.",
+        "a" * 63 + ".b",
+        "10.0.0.7",
+        "fd00::7",
+        "a_b",
+    ],
+)
+def test_hosts_that_can_be_asked_for(host: str) -> None:
+    assert load({"TOKENPLACE_GPU_HOST": host}, {}).gpu_host == host
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["gpu..server", ".gpu", "a" * 64 + ".b", "gpu:3000", ":::", "fe80::1%eth0", "a." * 127 + "b"],
+)
+def test_hosts_that_cannot(host: str) -> None:
+    """The resolver would refuse them, or a URL would have no place for them."""
+    with pytest.raises(ConfigError, match="TOKENPLACE_GPU_HOST must be a host name"):
+        load({"TOKENPLACE_GPU_HOST": host}, {})
+
+
+@pytest.mark.parametrize("url", ["http://gpu..server", "https://" + "a" * 64 + ".b:1", "http://"])
+def test_urls_of_hosts_that_cannot(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({UPSTREAM: url}, {})
+    assert str(caught.value) == f"{UPSTREAM} {URL_RULE}"
+
+
 def test_help_lists_every_setting() -> None:
     done = serve("--help")
     words = done.stdout.split()

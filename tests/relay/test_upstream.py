@@ -13,8 +13,10 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from tokenplace_harness.process import relay_process
 from tokenplace_harness.wait import eventually, until
+from tokenplace_relay import upstream
 from tokenplace_relay.app import make_app
 from tokenplace_relay.config import Config, load
+from tokenplace_relay.logs import flush
 from tokenplace_relay.peer import Json
 from tokenplace_relay.upstream import UPSTREAM, Target, Verdict, probe, target
 
@@ -118,6 +120,32 @@ async def test_nobody_there() -> None:
 
 async def test_name_that_does_not_resolve() -> None:
     assert await verdict_at(80, "no-such-host.invalid") is Verdict.DNS
+
+
+@pytest.mark.parametrize("name", ["gpu..server", "a" * 64 + ".example"])
+async def test_name_that_may_not_be_asked_for(name: str) -> None:
+    assert await verdict_at(80, name) is Verdict.DNS
+
+
+async def test_probing_outlives_a_probe_that_fails(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    found = iter([Verdict.HTTP])
+
+    async def failing(*_: object) -> Verdict:
+        for verdict in found:
+            return verdict
+        raise RuntimeError("10.0.0.7")
+
+    monkeypatch.setattr(upstream, "probe", failing)
+    app = make_app(Config(gpu_host="gpu", upstream_interval=0.001))
+    async with TestServer(app):
+        await until(lambda: app[UPSTREAM].counts.get("unknown", 0) > 2)
+        assert app[UPSTREAM].verdict is Verdict.UNKNOWN
+    flush()
+    said = capfd.readouterr().out
+    assert "RuntimeError" in said
+    assert "10.0.0.7" not in said
 
 
 async def test_readiness_follows_a_required_upstream() -> None:

@@ -27,11 +27,14 @@ from tokenplace_relay import (
 from tokenplace_relay.collectors import StateCollector
 from tokenplace_relay.config import Config
 from tokenplace_relay.context import CONTEXT, Context
+from tokenplace_relay.logs import get
 from tokenplace_relay.memory import Memory
 from tokenplace_relay.metrics import Metrics
 from tokenplace_relay.polls import Polls, Retrieves
 from tokenplace_relay.quota import Quota
 from tokenplace_relay.roster import ROSTER, Roster
+
+log = get("tokenplace.relay.app")
 
 _MODULES: Final = (
     page_routes,
@@ -78,8 +81,12 @@ async def _housekeeping(app: web.Application) -> AsyncIterator[None]:
             await asyncio.sleep(context.config.housekeeping_interval)
             late = loop.time() - before - context.config.housekeeping_interval
             context.metrics.loop_lag.set(max(0.0, late))
-            context.state.housekeep()
-            context.quota.limiter.forget()
+            try:
+                context.state.housekeep()
+                context.quota.limiter.forget()
+            except Exception as error:  # noqa: BLE001 (nothing would be forgotten any more)
+                name = type(error).__name__
+                log.error("housekeeping failed", error=name)  # noqa: TRY400 (a text may quote)
 
     task = asyncio.create_task(tick(), name="housekeeping")
     yield

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field
+from ipaddress import ip_address
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -11,7 +12,9 @@ T = TypeVar("T")
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
-_HOST: Final = re.compile(r"[A-Za-z0-9_.:-]{1,253}")
+_NAME: Final = re.compile(r"(?=.{1,254}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+"""What a resolver takes; an empty label, or one that is too long, is an error to it."""
+_HOST_RULE: Final = "must be a host name or an address"
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -58,13 +61,22 @@ def is_url(text: str) -> str | None:
     except ValueError:
         return rule
     bare = not (parts.username or parts.password or parts.query or parts.fragment) and port != 0
-    fits = parts.scheme in {"http", "https"} and _HOST.fullmatch(parts.hostname or "")
+    fits = parts.scheme in {"http", "https"} and is_host(parts.hostname or "") is None
     return None if bare and fits else rule
 
 
 def is_host(text: str) -> str | None:
     """The rule for a host name or an address."""
-    return None if _HOST.fullmatch(text) else "must be a host name or an address"
+    return None if _NAME.fullmatch(text) or _is_address(text) else _HOST_RULE
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    # The zone of a link, which is of one machine and has no place in a URL.
+    return "%" not in text
 
 
 def is_word(text: str) -> str | None:

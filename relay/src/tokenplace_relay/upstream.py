@@ -26,7 +26,7 @@ class Verdict(StrEnum):
     """What the last probe found."""
 
     UNKNOWN = "unknown"
-    """Not probed yet."""
+    """Not probed yet, or the probe itself failed."""
     HTTP = "http"
     """GET /health succeeded."""
     TCP = "tcp"
@@ -88,7 +88,8 @@ class Upstream:
 
     def note(self, verdict: Verdict, seconds: float) -> None:
         """Keep the outcome of a probe; a change is logged."""
-        if verdict.is_up != self.verdict.is_up or self.verdict is Verdict.UNKNOWN:
+        was = self.verdict
+        if verdict is not was and (verdict.is_up != was.is_up or was is Verdict.UNKNOWN):
             log.info("upstream changed", up=verdict.is_up, verdict=str(verdict))
         self.verdict, self.seconds = verdict, seconds
         self.counts[verdict] = self.counts.get(verdict, 0) + 1
@@ -114,7 +115,8 @@ async def probe(session: aiohttp.ClientSession, where: Target) -> Verdict:
             return _judge(response.status)
     except TimeoutError:
         return Verdict.TIMEOUT
-    except aiohttp.ClientConnectorDNSError:
+    except (aiohttp.ClientConnectorDNSError, ValueError):
+        # The latter for a name that may not even be asked for.
         return Verdict.DNS
     except (aiohttp.ClientConnectorError, aiohttp.ClientSSLError):
         return Verdict.REFUSED
@@ -146,7 +148,12 @@ async def _repeat(config: Config, upstream: Upstream, where: Target) -> None:
     async with aiohttp.ClientSession(connector=connector, timeout=limit) as session:
         while True:
             started = time.perf_counter()
-            verdict = await probe(session, where)
+            try:
+                verdict = await probe(session, where)
+            except Exception as error:  # noqa: BLE001 (nobody would learn that probing has ended)
+                name = type(error).__name__
+                log.error("probe failed", error=name)  # noqa: TRY400 (a text may name the host)
+                verdict = Verdict.UNKNOWN
             upstream.note(verdict, time.perf_counter() - started)
             await asyncio.sleep(config.upstream_interval)
 
