@@ -70,6 +70,25 @@ def test_list_has_what_both_of_its_variables_say() -> None:
     assert load({**both, "TOKEN_PLACE_RELAY_SERVER_TOKENS": " "}, {}).server_tokens == ("b", "c")
 
 
+@pytest.mark.parametrize("one", about(), ids=lambda one: one.field)
+def test_empty_variable_is_an_unset_one(one: About) -> None:
+    if one.field != "metrics_token":
+        assert load({one.variable: " "}, {}) == Config()
+
+
+@pytest.mark.parametrize("one", [one for one in about() if one.also], ids=lambda one: one.field)
+def test_empty_variable_does_not_hide_an_older_name(one: About) -> None:
+    text = "https://relay.example.com" if "url" in one.field else "8"
+    found = load({one.variable: "", one.also[-1]: text}, {})
+    assert getattr(found, one.field) in (text, 8, (text,))
+
+
+@pytest.mark.parametrize("name", ["TOKEN_PLACE_RELAY_SERVER_TOKENS", "RELAY_TRUSTED_PROXIES"])
+def test_list_without_an_entry_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} has no entry$"):
+        load({name: " ,\n, ", "TOKEN_PLACE_RELAY_SERVER_TOKEN": "t"}, {})
+
+
 def test_flag_replaces_a_list() -> None:
     environment = {"RELAY_TRUSTED_PROXIES": "10.0.0.0/8"}
     found = load(environment, {"trusted_proxies": "192.0.2.0/24"}).trusted_proxies

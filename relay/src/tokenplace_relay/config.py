@@ -226,7 +226,8 @@ def load(environ: Mapping[str, str], overrides: Mapping[str, str | None]) -> Con
     """
     values: dict[str, Any] = {}
     for spec in fields(Config):
-        may_be_empty = isinstance(spec.default, str | None)
+        # Only where unset and empty are not the same is empty something that was said.
+        may_be_empty = spec.default is None
         found = [one for one in _given(spec, environ, overrides) if one[1] or may_be_empty]
         if found:
             values[spec.name] = _value(spec, found)

@@ -154,6 +154,9 @@ def parse(spec: "Field[object]", name: str, text: str) -> object:
         return _number(spec, name, text)
     if isinstance(default, tuple):
         parts = [part for line in text.splitlines() for part in _split(line)]
+        if not parts:
+            # For what is open without entries, none at all would be a dangerous mistake.
+            raise ConfigError(f"{name} has no entry")
         return tuple(_checked(spec, name, part) for part in parts)
     if text and spec.metadata["choices"]:
         return _choice(name, text, spec.metadata["choices"])
