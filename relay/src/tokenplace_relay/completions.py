@@ -3,7 +3,7 @@
 Bounds are those of compute nodes, so that what passes here is not refused there.
 """
 
-import math
+import sys
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -183,7 +183,8 @@ def _options(body: JsonObject) -> JsonObject:
 
 
 def _number(value: object, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    most = sys.float_info.max
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -most <= value <= most:
         raise refusal(f"{name} must be a number", name)
     return value
 
