@@ -1,15 +1,16 @@
 """The peers' encryption: real RSA and AES, both paddings, and what happens to changed messages."""
 
 import base64
+import secrets
 from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenplace_relay import envelope
+from tokenplace_relay import ciphers, envelope
 from tokenplace_relay.envelope import EnvelopeError, Identity, Padding, Sealed
 
 MESSAGES = [{"role": "user", "content": "how are you? \u2603"}]
@@ -87,6 +88,30 @@ def test_public_key_of_another_kind() -> None:
     )
     with pytest.raises(EnvelopeError, match="not an RSA key"):
         envelope.seal({}, base64.b64encode(pem).decode())
+
+
+@pytest.mark.parametrize("bits", [384, 1024, 2047, 16_385, 20_000])
+def test_public_key_of_a_useless_length(bits: int) -> None:
+    with pytest.raises(EnvelopeError, match="must have 2048 to 16384 bits"):
+        envelope.seal({}, key_of(secrets.randbits(bits) | 1 << (bits - 1) | 1))
+
+
+def test_public_key_that_loads_and_cannot_encrypt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("Encryption failed")
+
+    monkeypatch.setattr(ciphers, "seal", fail)
+    with pytest.raises(EnvelopeError, match="cannot encrypt"):
+        envelope.seal({}, KEPT.public)
+
+
+def key_of(modulus: int) -> str:
+    pem = (
+        rsa.RSAPublicNumbers(65537, modulus)
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    return base64.b64encode(pem).decode()
 
 
 @pytest.mark.parametrize("field", ["protocol", "version", "request_id", "client_public_key"])

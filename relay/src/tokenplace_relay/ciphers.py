@@ -23,6 +23,8 @@ _AES_BITS = 128
 _OAEP = rsa_padding.OAEP(
     mgf=rsa_padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None
 )
+_FEWEST_BITS, _MOST_BITS = 2048, 16384
+"""Of a key: fewer are unsafe, or too few for what is wrapped; OpenSSL encrypts to no more."""
 _OLD = rsa_padding.PKCS1v15()
 
 
@@ -43,11 +45,13 @@ def public_key(text: str) -> RSAPublicKey:
         raise ValueError("the public key is not base64 of a PEM text") from None
     if not isinstance(key, RSAPublicKey):
         raise ValueError("the public key is not an RSA key")  # noqa: TRY004 (it came as text)
+    if not _FEWEST_BITS <= key.key_size <= _MOST_BITS:
+        raise ValueError(f"the public key must have {_FEWEST_BITS} to {_MOST_BITS} bits")
     return key
 
 
 def seal(plain: bytes, recipient: RSAPublicKey, *, oaep: bool) -> tuple[bytes, bytes, bytes]:
-    """Encrypt; returns the wrapped key, the IV and the body."""
+    """Encrypt; returns the wrapped key, the IV and the body; raises ValueError."""
     key, iv = os.urandom(32), os.urandom(16)
     wrapped = recipient.encrypt(base64.b64encode(key), _OAEP if oaep else _OLD)
     padder = padding.PKCS7(_AES_BITS).padder()

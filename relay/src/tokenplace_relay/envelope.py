@@ -69,11 +69,15 @@ class Identity:
 
 
 def seal(inner: Inner, recipient: str, padding: Padding = "oaep") -> Sealed:
-    """Encrypt an inner envelope to the public key of a peer, as it appears on the wire."""
+    """Encrypt to the public key of a peer, as it appears on the wire; raises EnvelopeError."""
     from tokenplace_relay import ciphers  # noqa: PLC0415
 
     plain = msgspec.json.encode(inner)
-    wrapped, iv, body = ciphers.seal(plain, public_key(recipient), oaep=padding == "oaep")
+    key = public_key(recipient)
+    try:
+        wrapped, iv, body = ciphers.seal(plain, key, oaep=padding == "oaep")
+    except ValueError:
+        raise EnvelopeError("the public key can be read, and cannot encrypt") from None
     texts = (base64.b64encode(part).decode() for part in (body, wrapped, iv))
     return Sealed(*texts)
 

@@ -61,6 +61,7 @@ class _Request:
     client: Key
     id: str
     token: str = field(repr=False)
+    """Proves who may cancel it and read its answer; no node learns it."""
 
 
 @dataclass(slots=True)
@@ -71,13 +72,17 @@ class Facade:
     keys: Keys
     identity: Identity | None = None
     busy: int = 0
+    _first: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the first key pair is waited for, so that one is enough for all who ask."""
 
     async def public_identity(self) -> Identity:
         """The key pair of this process; waits for it the first time."""
-        if self.identity is None:
-            await self.rotate()
-        assert self.identity is not None
-        return self.identity
+        async with self._first:
+            if self.identity is None:
+                pair = await self.keys.take()
+                # A rotation meanwhile has handed out another one, which must stay.
+                self.identity = self.identity or pair
+            return self.identity
 
     async def rotate(self) -> Identity:
         """Replace the key pair; what is sealed to the old one cannot be opened any more."""
@@ -97,10 +102,12 @@ class Facade:
             self.busy -= 1
 
     async def _exchange(self, asked: Asked) -> JsonObject:
+        model = resolve_model(asked.model)
+        # First: a key pair takes some 100 ms of CPU, too much for a call that nobody can answer.
+        node = self._select(model)
         identity = await self.keys.take()
         request_id = f"api-v1-{secrets.token_hex(16)}"
-        node = self._select(resolve_model(asked.model))
-        inner = envelope.request(request_id, identity.public, resolve_model(asked.model), [])
+        inner = envelope.request(request_id, identity.public, model, [])
         inner["api_v1_request"].update(
             messages=asked.messages, options=asked.options, routing={"context_tier": TIER}
         )
@@ -153,9 +160,9 @@ class Facade:
             "version": envelope.VERSION,
         }
         size = len(sealed.ciphertext) + len(sealed.cipherkey) + len(client)
-        submit = self.context.state.submit
+        submit, token = self.context.state.submit, mine.token
         try:
-            submit(mine.client, mine.id, node, outer, size=size, token=mine.token)
+            submit(mine.client, mine.id, node, outer, size=size, token=token, reader=token)
         except UnknownNode:
             raise _unreachable() from None
         except Full as full:
@@ -166,21 +173,28 @@ class Facade:
         """Look, and look again whenever there is news, until there is an answer."""
         while True:
             try:
-                found = self.context.state.retrieve(mine.client, mine.id)
+                found = self.context.state.retrieve(mine.client, mine.id, mine.token)
             except Finished as end:
                 raise _ended(end) from None
             except UnknownRequest:
                 raise _unreachable() from None
             if not isinstance(found, Pending):
+                # Nobody can ask for it again: its key pair is of this call only.
+                self.context.state.acknowledge(mine.client, mine.id, mine.token)
                 return Sealed(found["ciphertext"], found["cipherkey"], found["iv"])
             await self.context.retrieves.wait(
                 request_key(mine.client, mine.id), found.remaining + _LATE_SECONDS
             )
 
     def _take_back(self, mine: _Request, stage: Stage, reason: str) -> None:
-        with contextlib.suppress(WrongProof):
-            # Unless it was answered in the same moment.
-            self.context.state.cancel(mine.client, mine.id, mine.token, stage, reason)
+        state = self.context.state
+        try:
+            state.cancel(mine.client, mine.id, mine.token, stage, reason)
+        except WrongProof:
+            # It was answered in the same moment, for nobody, or is forgotten.
+            with contextlib.suppress(UnknownRequest):
+                state.acknowledge(mine.client, mine.id, mine.token)
+        else:
             log.info("request cancelled", reason=reason, by="facade")
 
     async def _opened(self, answer: Sealed, identity: Identity, request_id: str) -> Inner:

@@ -146,13 +146,21 @@ async def _client_key(facade: Facade, body: JsonObject, limit: int) -> str:
         with contextlib.suppress(EnvelopeError):
             await facade.keys.run(partial(envelope.public_key, client))
             return client
-    raise _not_encrypted("client_public_key must be the base64 of an RSA key's PEM text")
+    raise _useless_key()
 
 
 async def _sealed(facade: Facade, plain: JsonObject, client: str) -> JsonObject:
-    sealed = await facade.keys.run(partial(envelope.seal, plain, client, "pkcs1v15"))
+    try:
+        sealed = await facade.keys.run(partial(envelope.seal, plain, client, "pkcs1v15"))
+    except EnvelopeError:
+        raise _useless_key() from None
     parts = {"ciphertext": sealed.ciphertext, "cipherkey": sealed.cipherkey, "iv": sealed.iv}
     return {"encrypted": True, **parts}
+
+
+def _useless_key() -> ApiError:
+    rule = "client_public_key must be the base64 of the PEM text of an RSA key of 2048 bits or more"
+    return _not_encrypted(rule)
 
 
 def _not_encrypted(message: str) -> ApiError:
