@@ -9,10 +9,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
+from tokenplace_relay import probe as probing
 
 PROGRAM = str(Path(sys.executable).with_name("tokenplace-relay"))
 STEPS = [
@@ -122,10 +124,60 @@ def test_silence_ends_with_the_time() -> None:
     assert "given up" in done.stdout
 
 
-def test_url_that_is_none() -> None:
-    done = probe("relay.example.com")
+def test_leaving_has_an_end_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A relay that registers the node and then falls silent."""
+    monkeypatch.setattr(probing, "LEAVE_SECONDS", 0.1)
+    with falling_silent(b'{"control_credential": "c"}') as url:
+        assert probing.run(url, timeout=1) == 1
+    said = capsys.readouterr().out
+    assert "given up: the time for the whole probe is over" in said
+    assert "no answer within 0.1 s" in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["relay.example.com", "http://[::1", "http://127.0.0.1:99999", "http://:80", "http://a:0"],
+)
+def test_url_that_is_none(url: str) -> None:
+    done = probe(url)
     assert done.returncode == 2
     assert "is no URL of a relay" in done.stderr
+
+
+@contextmanager
+def falling_silent(first: bytes) -> Iterator[str]:
+    """A server that answers the first call, and none after it."""
+    over = threading.Event()
+    left = [first]
+
+    class Silent(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if left:
+                body = left.pop()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+            else:
+                over.wait(30)
+
+        def do_GET(self) -> None:
+            over.wait(30)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Silent) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            over.set()
+            server.shutdown()
 
 
 @contextmanager

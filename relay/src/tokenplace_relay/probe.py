@@ -25,6 +25,10 @@ from tokenplace_relay.peer import Connection, RelayError
 TOKEN_VARIABLE = "TOKENPLACE_PROBE_TOKEN"  # noqa: S105 (the name of a variable)
 
 
+LEAVE_SECONDS = 5.0
+"""For unregistering, which is tried even when the time of the probe is over."""
+
+
 class ProbeError(Exception):
     """The round trip failed; the message says what to do."""
 
@@ -67,8 +71,7 @@ class Report:
 
 def run(url: str, *, timeout: float = 30.0, as_json: bool = False, token: str | None = None) -> int:
     """Probe a relay, print what was done, and return the exit code: 0, 1 failed, 2 bad URL."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
+    if not _is_url(url):
         sys.stderr.write(f"{url!r} is no URL of a relay; it looks like https://relay.example.com\n")
         return 2
     report = Report(url)
@@ -81,6 +84,14 @@ def first_of(tokens: str) -> str:
     """One token of a list by comma or line: `helm test` hands in all that the relay reads."""
     found = (one.strip() for one in tokens.replace("\n", ",").split(","))
     return next(filter(None, found), "")
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 async def _probe(report: Report, seconds: float, token: str) -> None:
@@ -107,7 +118,9 @@ async def round_trip(report: Report, relay: Connection) -> None:
     try:
         await _exchange(report, node, client, model)
     finally:
-        async with report.step("unregister compute node"):
+        # The time of the whole probe ends only one wait, perhaps the one before this.
+        leaving = asyncio.timeout(LEAVE_SECONDS)
+        async with report.step("unregister compute node"), leaving:
             if not await node.unregister():
                 raise ProbeError("the relay had lost the probe's compute node: did it restart?")
 
@@ -139,6 +152,7 @@ def _explain(error: BaseException) -> str:
         (aiohttp.ClientConnectorCertificateError, lambda: "the certificate does not verify"),
         (aiohttp.ClientError, lambda: f"no connection ({_short(error)}): is the relay running?"),
         (asyncio.CancelledError, lambda: "given up: the time for the whole probe is over"),
+        (TimeoutError, lambda: f"no answer within {LEAVE_SECONDS:g} s"),
         (KeyError, lambda: f"the answer lacks {error}: is this a token.place relay?"),
     )
     for kind, text in checks:
