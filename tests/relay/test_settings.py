@@ -189,3 +189,41 @@ def test_page_is_what_the_generator_writes() -> None:
         [sys.executable, generator, "--check"], capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["RELAY_MAX_READING_BYTES", "RELAY_MAX_QUEUED_BYTES", "RELAY_MAX_ANSWER_BYTES"]
+)
+def test_a_sum_has_room_for_one_envelope(name: str) -> None:
+    """Else one that is allowed could never be taken."""
+    settings = {"RELAY_MAX_ENVELOPE_BYTES": "5000000", name: "4999999"}
+    with pytest.raises(ConfigError) as caught:
+        load(settings, {})
+    assert str(caught.value) == f"{name} must be at least RELAY_MAX_ENVELOPE_BYTES, 5000000"
+    assert load({**settings, name: "5000000"}, {}).max_envelope_bytes == 5_000_000
+
+
+def test_the_least_sum_of_bodies_is_that_of_the_default_envelope() -> None:
+    with pytest.raises(ConfigError, match="RELAY_MAX_READING_BYTES must be at least"):
+        load({"RELAY_MAX_READING_BYTES": "2097152"}, {})
+
+
+@pytest.mark.parametrize("tag", ["main-0123456", "v1.2.3_x", "a" * 80])
+def test_image_tags(tag: str) -> None:
+    assert load({"TOKENPLACE_IMAGE_TAG": tag}, {}).image_tag == tag
+
+
+@pytest.mark.parametrize("tag", ["reg.io/a:b", "<b>", "a b", "a" * 81, "-a", "é"])
+def test_image_tags_that_are_none(tag: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({"TOKENPLACE_IMAGE_TAG": tag}, {})
+    assert str(caught.value) == f"TOKENPLACE_IMAGE_TAG {WORD_RULE}, at most 80 of them"
+
+
+def test_flags_say_what_their_variables_bound() -> None:
+    flags = {one.variable: one.flag for one in about()}
+    assert flags["RELAY_MAX_QUEUED_BYTES"] == "--max-queued-bytes"
+    assert flags["RELAY_MAX_RETRIEVES_PER_REQUEST"] == "--max-request-retrieves"
+    assert load({}, {"max_request_bytes": "5000000"}).max_request_bytes == 5_000_000
+    with pytest.raises(ConfigError, match=r"^--max-queued-bytes must be"):
+        load({}, {"max_request_bytes": "1"})

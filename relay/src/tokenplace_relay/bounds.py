@@ -29,7 +29,7 @@ class Sizes:
     max_reading_bytes: int = setting(
         48 * _MIB,
         "RELAY_MAX_READING_BYTES",
-        "bodies being received at one time, in all; more is 503",
+        "bodies being received at one time, in all, one envelope at least; more is 503",
         low=2 * _MIB,
     )
     max_url_bytes: int = setting(8190, "RELAY_MAX_URL_BYTES", "request line", low=512, high=65536)
@@ -56,12 +56,16 @@ class Counts:
         16384, "RELAY_MAX_REQUESTS", "unanswered or unread requests in all", low=1
     )
     max_request_bytes: int = setting(
-        48 * _MIB, "RELAY_MAX_QUEUED_BYTES", "unanswered requests in all", low=4 * _MIB
+        48 * _MIB,
+        "RELAY_MAX_QUEUED_BYTES",
+        "unanswered requests in all, one envelope at least",
+        low=4 * _MIB,
+        called="max-queued-bytes",
     )
     max_answer_bytes: int = setting(
         48 * _MIB,
         "RELAY_MAX_ANSWER_BYTES",
-        "unread answers in all; half of it closes the door to new requests",
+        "unread answers in all, one envelope at least; half of it closes the door to new requests",
         low=4 * _MIB,
     )
     max_progress_bytes: int = setting(
@@ -82,7 +86,11 @@ class Counts:
         4096, "RELAY_MAX_HELD_RETRIEVES", "retrieves held by Prefer: wait, in all; 0: none are held"
     )
     max_client_retrieves: int = setting(
-        8, "RELAY_MAX_RETRIEVES_PER_REQUEST", "retrieves held for one request", low=1
+        8,
+        "RELAY_MAX_RETRIEVES_PER_REQUEST",
+        "retrieves held for one request",
+        low=1,
+        called="max-request-retrieves",
     )
 
 

@@ -13,9 +13,11 @@ from typing import Any, cast
 from tokenplace_relay.bounds import Bounds
 from tokenplace_relay.settings import (
     About,
+    ConfigError,
     describe,
     flag,
     is_host,
+    is_tag,
     is_url,
     is_word,
     parse,
@@ -62,7 +64,7 @@ class Config(Bounds):
     )
     git_sha: str = setting("", "TOKENPLACE_GIT_SHA", "revision of the build", check=is_word)
     image_tag: str = setting(
-        "", "TOKENPLACE_IMAGE_TAG", "image tag, shown where no revision is set"
+        "", "TOKENPLACE_IMAGE_TAG", "image tag, shown where no revision is set", check=is_tag
     )
 
     drain_delay: float = setting(
@@ -231,7 +233,9 @@ def load(environ: Mapping[str, str], overrides: Mapping[str, str | None]) -> Con
         found = [one for one in _given(spec, environ, overrides) if one[1] or may_be_empty]
         if found:
             values[spec.name] = _value(spec, found)
-    return Config(**values)
+    config = Config(**values)
+    _check_sums(config)
+    return config
 
 
 def about() -> list[About]:
@@ -239,10 +243,20 @@ def about() -> list[About]:
     return [describe(spec) for spec in fields(Config)]
 
 
+def _check_sums(config: Config) -> None:
+    """Refuse sums in which one envelope has no room: those who send it would try for ever."""
+    variables = {spec.name: spec.metadata["env"] for spec in fields(Config)}
+    one = config.max_envelope_bytes
+    for name in ("max_reading_bytes", "max_request_bytes", "max_answer_bytes"):
+        if getattr(config, name) < one:
+            rule = f"must be at least {variables['max_envelope_bytes']}, {one}"
+            raise ConfigError(f"{variables[name]} {rule}")
+
+
 def _value(spec: "Field[object]", given: list[tuple[str, str]]) -> object:
     """What the strongest says; a list has what each of its variables says, as with upstream."""
     first = parse(spec, *given[0])
-    if not isinstance(first, tuple) or given[0][0] == flag(spec.name):
+    if not isinstance(first, tuple) or given[0][0] == flag(spec):
         return first
     parts = [part for one in given for part in cast("tuple[str, ...]", parse(spec, *one))]
     return tuple(dict.fromkeys(parts))
@@ -254,7 +268,7 @@ def _given(
     """Names and texts in which a setting is given, the strongest first."""
     override = overrides.get(spec.name)
     if override is not None:
-        yield flag(spec.name), override.strip()
+        yield flag(spec), override.strip()
     for name in (spec.metadata["env"], *spec.metadata["also"]):
         if name in environ:
             yield name, environ[name].strip()

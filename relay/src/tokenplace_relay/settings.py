@@ -16,6 +16,8 @@ _NAME: Final = re.compile(r"(?=.{1,254}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,6
 """What a resolver takes; an empty label, or one that is too long, is an error to it."""
 _HOST_RULE: Final = "must be a host name or an address"
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_WORD_RULE: Final = "must be letters, digits, '.', '_' and '-', beginning with a letter or digit"
+_TAG_LENGTH: Final = 80
 
 
 class ConfigError(ValueError):
@@ -33,15 +35,18 @@ def setting(
     secret: bool = False,
     also: tuple[str, ...] = (),
     check: Callable[[str], str | None] | None = None,
+    called: str = "",
 ) -> T:
     """Return a dataclass field that knows its variable, bounds and help text.
 
-    also: older names of the variable; check: the rule that a text breaks, or None.
+    also: older names of the variable; check: the rule that a text breaks, or None; called: what
+    its flag says, where that is not the name of the field.
     """
     about = {
         "env": env,
         "also": also,
         "check": check,
+        "called": called,
         "text": text,
         "low": low,
         "high": high,
@@ -81,8 +86,13 @@ def _is_address(text: str) -> bool:
 
 def is_word(text: str) -> str | None:
     """The rule for a version, a tag or a revision, which is shown to everybody."""
-    rule = "must be letters, digits, '.', '_' and '-', beginning with a letter or digit"
-    return None if _WORD.fullmatch(text) else rule
+    return None if _WORD.fullmatch(text) else _WORD_RULE
+
+
+def is_tag(text: str) -> str | None:
+    """The rule for the tag of an image, which is shown to everybody."""
+    rule = is_word(text) if len(text) <= _TAG_LENGTH else _WORD_RULE
+    return f"{rule}, at most {_TAG_LENGTH} of them" if rule else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +108,8 @@ class About:
     span: str
     """Which values are allowed; '' for any."""
     secret: bool
-
-    @property
-    def flag(self) -> str:
-        """The flag of `tokenplace-relay serve`; secrets have none, as others see command lines."""
-        return "" if self.secret else flag(self.field)
+    flag: str
+    """Of `tokenplace-relay serve`; '' for secrets, as others see command lines."""
 
 
 def describe(spec: "Field[object]") -> About:
@@ -115,12 +122,13 @@ def describe(spec: "Field[object]") -> About:
         text=spec.metadata["text"],
         span=_span(spec),
         secret=spec.metadata["secret"],
+        flag="" if spec.metadata["secret"] else flag(spec),
     )
 
 
-def flag(name: str) -> str:
+def flag(spec: "Field[object]") -> str:
     """The flag of a field."""
-    return f"--{name.replace('_', '-')}"
+    return f"--{spec.metadata['called'] or spec.name.replace('_', '-')}"
 
 
 def _shown(default: object) -> str:
