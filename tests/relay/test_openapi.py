@@ -220,6 +220,36 @@ async def _facade(checked: Checked, url: str) -> None:
         await checked.post("/v1/chat/completions", {**body, "messages": parts})
 
 
+@pytest.mark.parametrize(
+    ("able", "status"),
+    [
+        ({"supported_model_ids": ["m"]}, 200),
+        ({"model_ids": ["m"], "context_tier": "64k-full"}, 200),
+        ({"model_ids": ["m"], "context_tier": "9k"}, 400),
+        ({"model_ids": []}, 400),
+        ({"context_tier": "8k-fast"}, 400),
+        ({}, 400),
+    ],
+)
+async def test_document_takes_the_capabilities_that_the_relay_takes(
+    checked: Checked, able: Json, status: int
+) -> None:
+    body = {"server_public_key": "k", "capabilities": able}
+    path = f"{RELAY}/servers/register"
+    assert bool(CONTRACT.objections(path, body)) == (status == 400)
+    answer = await checked.post(path, body, status)
+    if "control_credential" in answer:
+        proof = {"server_public_key": "k", "control_credential": answer["control_credential"]}
+        await checked.post(f"{RELAY}/servers/unregister", proof)
+
+
+async def test_control_without_a_credential_is_forbidden_not_malformed(checked: Checked) -> None:
+    body = {"server_public_key": "k", "request_id": "r"}
+    assert CONTRACT.objections(f"{RELAY}/servers/control", body) == []
+    await checked.post(f"{RELAY}/servers/control", body, 403)
+    assert CONTRACT.objections(f"{RELAY}/servers/control", {"request_id": "r"})
+
+
 async def _register(checked: Checked) -> tuple[str, str]:
     """Key and credential of a node that only exists on paper."""
     node = ComputeNode(Connection(checked.http, ""), Identity.create(), (MODEL,))

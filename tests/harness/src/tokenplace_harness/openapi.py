@@ -50,6 +50,12 @@ class Contract:
         validator = self._validator(content[content_type]["schema"])
         return [error.message for error in validator.iter_errors(body)]
 
+    def objections(self, path: str, body: object) -> list[str]:
+        """What the document has against the JSON body of a POST; an empty list is good."""
+        content = self.resolved(self.document["paths"][path])["post"]["requestBody"]["content"]
+        validator = self._validator(content["application/json"]["schema"])
+        return [error.message for error in validator.iter_errors(body)]
+
     def _validator(self, schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
         key = repr(schema)
         if key not in self._validators:
