@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import msgspec
 
+from tokenplace_relay import wire
+
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-PROTOCOL = "tokenplace_api_v1_relay_e2ee"
-VERSION = 1
+PROTOCOL, VERSION = wire.PROTOCOL, wire.VERSION
 
 Padding = Literal["oaep", "pkcs1v15"]
 Inner = dict[str, Any]
