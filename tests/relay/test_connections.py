@@ -237,6 +237,31 @@ async def test_next_head_on_a_kept_connection_is_cut_off_too() -> None:
         assert await read_all(slow) == b""
 
 
+async def test_half_a_head_that_comes_with_the_connection_is_cut_off() -> None:
+    """Its bytes are there before the relay waits for them."""
+    async with inside(real_time=True, header_timeout=0.3) as relay:
+        parts = urlsplit(relay.url)
+        with socket.create_connection((str(parts.hostname), parts.port)) as eager:
+            eager.sendall(b"GET /livez HTTP/1.1\r\nX-Slow: ")
+            eager.setblocking(False)
+            assert await read_all(eager) == b""
+
+
+async def test_half_a_head_behind_a_request_is_cut_off() -> None:
+    """Behind a whole one in the same bytes, and behind a poll that is held."""
+    head = b"GET /livez HTTP/1.1\r\nHost: a\r\n"
+    async with polling(header_timeout=0.3) as relay:
+        async with connected(relay) as slow:
+            await send(slow, head + b"\r\n" + head)
+            assert (await read_all(slow)).endswith(b'"alive"}\n')
+        async with connected(relay) as poller:
+            await send(poller, POLL)
+            await holds(relay, 1)
+            await send(poller, head)
+            submit_now(relay, "r1")
+            assert b'"r1"' in await read_all(poller)
+
+
 async def test_idle_connection_is_closed() -> None:
     async with inside(real_time=True, keepalive_timeout=0.3) as relay, connected(relay) as idle:
         await send(idle, b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -12,6 +12,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from tokenplace_relay.config import Config
 from tokenplace_relay.context import CONTEXT
 from tokenplace_relay.cork import Cork, Corked
+from tokenplace_relay.heads import Heads
 from tokenplace_relay.http import SERVER, ApiError
 from tokenplace_relay.logs import get
 from tokenplace_relay.metrics import Metrics
@@ -85,7 +86,7 @@ class TurnedAway(asyncio.Protocol):
 class Connection(RequestHandler):
     """One connection; a peer that is too slow to write a head, or to read, is cut off."""
 
-    __slots__ = ("_gate", "_head_late", "_read_late")
+    __slots__ = ("_gate", "_head_late", "_heads", "_read_late")
 
     def __init__(self, gate: Gate) -> None:
         config = gate.config
@@ -102,13 +103,14 @@ class Connection(RequestHandler):
             **quiet,
         )
         self._gate = gate
+        self._heads = Heads()
         self._head_late: asyncio.TimerHandle | None = None
         self._read_late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it, and wait for a head."""
         self._gate.open += 1
-        self._head_late = self._in(self._gate.config.header_timeout)
+        self._await_head()
         corked = Corked(cast("asyncio.Transport", transport), self._gate.cork)
         super().connection_made(corked)
 
@@ -123,14 +125,30 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes in; a head that has begun must be whole in time."""
+        seen = self._request_count
         super().data_received(data)
         self._break_body()
-        is_between_requests = self._waiter is not None and not self._waiter.done()
-        if is_between_requests and self._head_late is None:
-            self._head_late = self._in(self._gate.config.header_timeout)
-        elif self._head_late is not None and not is_between_requests:
-            self._head_late.cancel()
+        new = self._request_count - seen
+        requests = list(self._messages)[-new:] if new else ()
+        # What a full queue holds back is not looked into: it counts as the beginning of a head.
+        is_within = self._heads.step(data, requests) or self._buffer_paused
+        if new:
+            _cancel(self._head_late)
             self._head_late = None
+        if is_within and self._head_late is None:
+            self._await_head()
+
+    def _await_head(self) -> None:
+        self._head_late = self._loop.call_later(
+            self._gate.config.header_timeout, self._head_is_late
+        )
+
+    def _head_is_late(self) -> None:
+        """Cut off who sent half a head; one that came behind a request waits for its end."""
+        if self._messages or self._request_in_progress:
+            self._await_head()
+        else:
+            self._cut_off()
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Go on where reading was paused; aiohttp asks for it after each body, paused or not."""
