@@ -280,3 +280,14 @@ async def test_housekeeping_outlives_a_run_that_fails(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Memory, "housekeep", fail)
     async with inside(housekeeping_interval=0.001):
         await until(lambda: runs > 2)
+
+
+async def test_texts_weigh_what_they_take() -> None:
+    """One wide character makes all of its text wide."""
+    async with inside(max_request_bytes=3 * MIB) as relay:
+        await relay.register()
+        assert (await relay.submit("r1", ciphertext="x" * MIB)).status == 200
+        assert relay.state.request_bytes < 1.1 * MIB
+        wide = "x" * MIB + "\U0001f511"
+        refused = await relay.submit("r2", client=OTHER_CLIENT, ciphertext=wide)
+        is_refused(refused, 503, "relay_full")

@@ -160,8 +160,11 @@ REQUESTS = [
         requests(ciphertext=..., chat_history="sealed"), 200, then={"queued": 1}),
     Row("without an id", [register()], requests(request_id=...), 200, then={"queued": 1}),
     Row("null id is none", [register()], requests(request_id=None), 200, then={"queued": 1}),
-    Row("any protocol and version", [register()], requests(protocol="x", version={"a": 1}), 200,
+    Row("any protocol and version", [register()], requests(protocol="x", version=2.5), 200,
         then={"queued": 1}),
+    *(Row(f"{name} that nests", [register()], requests(**{name: value}), 400, message=INVALID)
+      for name in ("ciphertext", "cipherkey", "iv", "protocol", "version")
+      for value in ([[]], {})),
     *(Row(f"plaintext {name}", [register()], requests(**{name: "hello"}), 400, message=PLAIN)
       for name in ("messages", "prompt", "input", "content", "response", "text")),
     Row("plaintext that is null", [register()], requests(prompt=None), 400, message=PLAIN),

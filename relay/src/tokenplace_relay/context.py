@@ -4,8 +4,16 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from tokenplace_relay import wire
 from tokenplace_relay.config import Config
-from tokenplace_relay.http import ApiError, JsonObject, Reading, read_object
+from tokenplace_relay.http import (
+    ApiError,
+    JsonObject,
+    Reading,
+    decode_object,
+    read_body,
+    read_object,
+)
 from tokenplace_relay.memory import Memory
 from tokenplace_relay.metrics import Metrics
 from tokenplace_relay.polls import Polls, Retrieves
@@ -83,7 +91,13 @@ async def small_body(request: web.Request) -> JsonObject:
 
 
 async def envelope_body(request: web.Request) -> tuple[JsonObject, int]:
-    """The JSON object of a call with an envelope, and its size in bytes."""
+    """The JSON object of a call with an envelope, and its size in bytes.
+
+    On routes of the relay it is flat: the facade's calls nest as those of OpenAI do.
+    """
     context = of(request)
     limit, seconds = context.config.max_envelope_bytes, context.config.body_timeout
-    return await read_object(request, limit, seconds, context.reading)
+    raw = await read_body(request, limit, seconds, context.reading)
+    if route_of(request).startswith(wire.ROUTES):
+        return wire.flat(raw)
+    return decode_object(raw), len(raw)

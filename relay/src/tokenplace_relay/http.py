@@ -96,13 +96,18 @@ async def read_object(
     JSON object.
     """
     raw = await read_body(request, limit, seconds, reading)
+    return decode_object(raw), len(raw)
+
+
+def decode_object(raw: bytes) -> JsonObject:
+    """Return the JSON object of a body; raises ApiError 400."""
     try:
         body = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ApiError(400, "Request body is not valid JSON") from None
     if not isinstance(body, dict):
         raise ApiError(400, "Invalid request data")
-    return body, len(raw)
+    return body
 
 
 async def read_body(request: web.Request, limit: int, seconds: float, reading: Reading) -> bytes:
