@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from tokenplace_relay.cork import Cork, Corked
+from tokenplace_relay.http import Unsent
 
 
 class Wire(asyncio.Transport):
@@ -13,6 +14,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.seen: list[bytes | str] = []
         self.closing = False
+        self.left = 100
 
     def writelines(self, list_of_data: Iterable[bytes]) -> None:  # type: ignore[override]
         self.seen.append(b"".join(list_of_data))
@@ -32,16 +34,16 @@ class Wire(asyncio.Transport):
         return self.closing
 
     def get_write_buffer_size(self) -> int:
-        return 100
+        return self.left
 
 
 async def corked() -> tuple[Wire, Corked]:
     wire = Wire()
-    return wire, Corked(wire, Cork(asyncio.get_running_loop()))
+    return wire, Corked(wire, Cork(asyncio.get_running_loop(), Unsent(1000, 10)))
 
 
 async def test_what_is_written_in_one_turn_leaves_at_its_end_in_order() -> None:
-    cork = Cork(asyncio.get_running_loop())
+    cork = Cork(asyncio.get_running_loop(), Unsent(1000, 10))
     wires = [Wire(), Wire()]
     first, second = (Corked(wire, cork) for wire in wires)
     first.write(b"a")
@@ -82,3 +84,29 @@ async def test_nothing_is_written_to_a_connection_that_the_peer_closed() -> None
     wire.closing = True
     await asyncio.sleep(0)
     assert wire.seen == []
+
+
+async def test_what_the_system_did_not_take_counts_for_all_connections() -> None:
+    unsent = Unsent(1000, 10)
+    cork = Cork(asyncio.get_running_loop(), unsent)
+    wires = [Wire(), Wire()]
+    first, second = (Corked(wire, cork) for wire in wires)
+    first.write(b"x" * 500)
+    second.write(b"y" * 500)
+    await asyncio.sleep(0)
+    assert (unsent.held, first.gone()) == (200, 400)
+    wires[0].left = 30
+    assert first.gone() == 470
+    assert unsent.held == 130
+    second.forget()
+    assert unsent.held == 30
+
+
+async def test_who_does_not_read_past_twice_the_bound_is_cut_off() -> None:
+    cork = Cork(asyncio.get_running_loop(), Unsent(1000, 10))
+    wires = [Wire(), Wire()]
+    for wire, left in zip(wires, (2100, 200), strict=True):
+        wire.left = left
+        Corked(wire, cork).write(b"x")
+        await asyncio.sleep(0)
+    assert [wire.closing for wire in wires] == [False, True]

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from tokenplace_relay import cors, unknown_routes
 from tokenplace_relay.context import Context, Place, attach, place_of
-from tokenplace_relay.http import SERVER, ApiError
+from tokenplace_relay.http import SERVER, ApiError, weight
 from tokenplace_relay.limits import limited
 from tokenplace_relay.logs import REQUEST_ID, fingerprint, get
 
@@ -41,6 +41,7 @@ def observed(
 
 def _around(handler: Handler, place: Place) -> Handler:
     is_limited = place.context.quota.counts(place.route)
+    unsent = place.context.unsent
 
     async def observe(request: web.Request) -> web.StreamResponse:
         """Give the request an id, turn every failure into JSON, log and count the outcome."""
@@ -49,6 +50,9 @@ def _around(handler: Handler, place: Place) -> Handler:
         request[_ID] = _name(request.headers.get("X-Request-Id", ""))
         try:
             response = await (limited(request, handler) if is_limited else handler(request))
+            if (size := weight(response)) > unsent.small and not response.prepared:
+                unsent.check(size)
+                unsent.fresh += size
         except ConnectionError:
             raise
         except Exception as error:  # noqa: BLE001 (nothing of it may reach a stranger)

@@ -32,6 +32,13 @@ class Sizes:
         "bodies being received at one time, in all, one envelope at least; more is 503",
         low=2 * _MIB,
     )
+    max_unsent_bytes: int = setting(
+        32 * _MIB,
+        "RELAY_MAX_UNSENT_BYTES",
+        "answers that peers did not read on, in all; past it a large one is 503, past twice as "
+        "much who does not read on is cut off",
+        low=64 * 1024,
+    )
     max_url_bytes: int = setting(8190, "RELAY_MAX_URL_BYTES", "request line", low=512, high=65536)
     max_header_bytes: int = setting(
         8190, "RELAY_MAX_HEADER_BYTES", "one header", low=512, high=65536
@@ -108,7 +115,10 @@ class Connections:
         30.0, "RELAY_BODY_TIMEOUT_SECONDS", "a request's body must arrive within", low=0.1, high=600
     )
     write_timeout: float = setting(
-        30.0, "RELAY_WRITE_TIMEOUT_SECONDS", "a peer must read on within", low=0.1
+        30.0,
+        "RELAY_WRITE_TIMEOUT_SECONDS",
+        "a peer must read on within, a tenth of what waits for it",
+        low=0.1,
     )
     keepalive_timeout: float = setting(
         620.0,

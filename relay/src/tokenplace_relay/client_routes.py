@@ -132,6 +132,7 @@ async def retrieve(request: web.Request) -> web.Response:
     reader = wire.optional_text(body, "retrieval_credential", context.config)
     token = wire.optional_text(body, "acknowledgement_token", context.config)
     wait = preference(request.headers.getall("Prefer", ()), context.config.max_prefer_wait)
+    _check_unsent(context, client, request_id)
     try:
         if not request_id:
             return json_response(context.state.retrieve_any(client))
@@ -153,6 +154,18 @@ async def retrieve(request: web.Request) -> web.Response:
     if waited:
         answer.headers["Preference-Applied"] = f"wait={wait}"
     return answer
+
+
+def _check_unsent(context: Context, client: Key, request_id: str) -> None:
+    """Refuse a large answer that cannot leave now, before it counts as read."""
+    if not context.unsent.is_full:
+        return
+    state = context.state
+    known = state.requests.get(request_key(client, request_id))
+    mailbox = None if request_id else state.mailboxes.get(client)
+    waiting = [known] if known else list(mailbox.unread.values()) if mailbox else []
+    # The text is told under both of its names.
+    context.unsent.check(max((2 * one.answer_size for one in waiting), default=0))
 
 
 def _acknowledged(

@@ -10,18 +10,19 @@ from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from tokenplace_relay.config import Config
-from tokenplace_relay.context import CONTEXT
+from tokenplace_relay.context import CONTEXT, Context
 from tokenplace_relay.cork import Cork, Corked
 from tokenplace_relay.heads import Heads
-from tokenplace_relay.http import SERVER, ApiError
+from tokenplace_relay.http import SERVER, ApiError, weight
 from tokenplace_relay.logs import get
-from tokenplace_relay.metrics import Metrics
 
 log = get("tokenplace.relay.connections")
 
 _BUSY: Final = (
     b'{"error":{"code":"too_many_connections","message":"This relay has too many connections"}}\n'
 )
+_SHARES: Final = 10
+"""A peer has so many times the timeout to read what waited for it."""
 _BUSY_HEAD: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 5\r\n"
     b"X-Request-Id: %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
@@ -40,26 +41,27 @@ class Runner(web.AppRunner):
             shutdown_timeout=1,
         )
         self._config = config
-        self._metrics = app[CONTEXT].metrics
+        self._context = app[CONTEXT]
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return Gate(made, self._config, self._metrics)
+        return Gate(made, self._config, self._context)
 
 
 class Gate(web.Server):
     """Makes one protocol per connection, and turns away those beyond the bound."""
 
-    def __init__(self, made: web.Server, config: Config, metrics: Metrics) -> None:
+    def __init__(self, made: web.Server, config: Config, context: Context) -> None:
         super().__init__(
             made.request_handler,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
         )
         self.config = config
-        self.metrics = metrics
+        self.metrics = context.metrics
+        self.unsent = context.unsent
         self.open = 0
-        self.cork = Cork(asyncio.get_running_loop())
+        self.cork = Cork(asyncio.get_running_loop(), context.unsent)
 
     def __call__(self) -> "RequestHandler | TurnedAway":  # type: ignore[override]
         """A protocol for the next connection."""
@@ -86,7 +88,7 @@ class TurnedAway(asyncio.Protocol):
 class Connection(RequestHandler):
     """One connection; a peer that is too slow to write a head, or to read, is cut off."""
 
-    __slots__ = ("_gate", "_head_late", "_heads", "_read_late")
+    __slots__ = ("_corked", "_gate", "_goal", "_head_late", "_heads", "_read_late", "_share")
 
     def __init__(self, gate: Gate) -> None:
         config = gate.config
@@ -111,8 +113,11 @@ class Connection(RequestHandler):
         """Count it, and wait for a head."""
         self._gate.open += 1
         self._await_head()
-        corked = Corked(cast("asyncio.Transport", transport), self._gate.cork)
-        super().connection_made(corked)
+        out = cast("asyncio.Transport", transport)
+        # Told of each byte that the system does not take, and of the last that it took.
+        out.set_write_buffer_limits(high=0)
+        self._corked = Corked(out, self._gate.cork)
+        super().connection_made(self._corked)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Uncount it."""
@@ -121,6 +126,7 @@ class Connection(RequestHandler):
         self._head_late = None
         _cancel(self._read_late)
         self._read_late = None
+        self._corked.forget()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -168,12 +174,27 @@ class Connection(RequestHandler):
     def pause_writing(self) -> None:
         """The peer does not read on."""
         super().pause_writing()
-        self._read_late = self._in(self._gate.config.write_timeout)
+        self._share = max(1, self._corked.recount() // _SHARES)
+        self._await_reader()
+
+    def _await_reader(self) -> None:
+        self._goal = self._corked.gone() + self._share
+        self._read_late = self._loop.call_later(
+            self._gate.config.write_timeout, self._reading_is_late
+        )
+
+    def _reading_is_late(self) -> None:
+        """Cut off who has not read a fair share since."""
+        if self._corked.gone() < self._goal:
+            self._cut_off()
+        else:
+            self._await_reader()
 
     def resume_writing(self) -> None:
         """The peer reads on."""
         _cancel(self._read_late)
         self._read_late = None
+        self._corked.recount()
         super().resume_writing()
 
     def handle_error(
@@ -198,14 +219,22 @@ class Connection(RequestHandler):
         if isinstance(resp, web.HTTPException):
             self._gate.count(resp.status)
             resp = _headed(ApiError(resp.status, resp.reason, close=True).response())
-        return super().finish_response(request, resp, start_time)
-
-    def _in(self, seconds: float) -> asyncio.TimerHandle:
-        return self._loop.call_later(seconds, self._cut_off)
+        finish = super().finish_response(request, resp, start_time)
+        return _let_go(finish) if weight(resp) > self._gate.unsent.small else finish
 
     def _cut_off(self) -> None:
         if self.transport is not None:
             self.transport.abort()
+
+
+async def _let_go(
+    finish: Coroutine[Any, Any, tuple[web.StreamResponse, bool]],
+) -> tuple[web.StreamResponse, bool]:
+    """Write a large answer and drop its body, which aiohttp keeps until the next request."""
+    resp, is_lost = await finish
+    if isinstance(resp, web.Response):
+        resp.body = None
+    return resp, is_lost
 
 
 def _cancel(timer: asyncio.TimerHandle | None) -> None:

@@ -10,6 +10,7 @@ from tokenplace_relay.http import (
     ApiError,
     JsonObject,
     Reading,
+    Unsent,
     decode_object,
     read_body,
     read_object,
@@ -35,9 +36,11 @@ class Context:
     refusing: bool = False
     """New registrations, selections and requests are refused, and held calls return."""
     reading: Reading = field(init=False)
+    unsent: Unsent = field(init=False)
 
     def __post_init__(self) -> None:
         self.reading = Reading(self.config.max_reading_bytes, self.config.max_body_bytes)
+        self.unsent = Unsent(self.config.max_unsent_bytes, self.config.max_body_bytes)
 
     def refuse_when_draining(self) -> None:
         """Raise for what a relay that goes away must not begin."""

@@ -8,16 +8,19 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+from tokenplace_relay.http import Unsent
+
 Data = bytes | bytearray | memoryview
 
 
 class Cork:
     """Knows which connections have something to send; one per loop."""
 
-    __slots__ = ("_loop", "_waiting")
+    __slots__ = ("_loop", "_waiting", "unsent")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, unsent: Unsent) -> None:
         self._loop = loop
+        self.unsent = unsent
         self._waiting: list[Corked] = []
 
     def add(self, transport: "Corked") -> None:
@@ -30,17 +33,20 @@ class Cork:
         waiting, self._waiting = self._waiting, []
         for transport in waiting:
             transport.send()
+        self.unsent.fresh = 0
 
 
 class Corked(asyncio.Transport):
     """A transport that keeps what is written until it may send; all else goes to the real one."""
 
-    __slots__ = ("_cork", "_inner", "_parts")
+    __slots__ = ("_cork", "_inner", "_left", "_parts", "_written")
 
     def __init__(self, inner: asyncio.Transport, cork: Cork) -> None:
         self._inner = inner
         self._cork = cork
         self._parts: list[Data] = []
+        self._left = 0
+        self._written = 0
 
     def write(self, data: Data) -> None:
         """Keep it; it must not change any more."""
@@ -56,7 +62,29 @@ class Corked(asyncio.Transport):
         """Hand on what was kept, in its order."""
         parts, self._parts = self._parts, []
         if parts and not self._inner.is_closing():
+            self._written += sum(map(len, parts))
             self._inner.writelines(parts)
+            unsent = self._cork.unsent
+            left = self.recount()
+            if left and unsent.held - left > 2 * unsent.limit:
+                self.abort()
+
+    def recount(self) -> int:
+        """Bytes that the system did not take; counts them among those of all connections."""
+        left = self._inner.get_write_buffer_size()
+        if left != self._left:
+            self._cork.unsent.held += left - self._left
+            self._left = left
+        return left
+
+    def gone(self) -> int:
+        """Bytes that the system took, since the start."""
+        return self._written - self.recount()
+
+    def forget(self) -> None:
+        """Count nothing any more: the connection is lost, with what it had not sent."""
+        self._cork.unsent.held -= self._left
+        self._left = 0
 
     def close(self) -> None:
         """Send, and close when the peer has it."""

@@ -86,6 +86,37 @@ class Reading:
         return b"".join(parts)
 
 
+class Unsent:
+    """Bytes of answers that peers did not read on yet, all together; small ones always may go."""
+
+    __slots__ = ("fresh", "held", "limit", "small")
+
+    def __init__(self, limit: int, small: int) -> None:
+        self.limit = limit
+        self.small = small
+        self.held = 0
+        """What the system did not take."""
+        self.fresh = 0
+        """Of large answers of this turn of the loop, which nobody offered to the system yet."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no large answer may be added."""
+        return self.held + self.fresh >= self.limit
+
+    def check(self, size: int) -> None:
+        """Raise ApiError 503 for an answer of so many bytes that must not be added."""
+        if size > self.small and self.is_full:
+            text = "This relay is sending too much at once"
+            raise ApiError(503, text, "relay_full", retry_after=5)
+
+
+def weight(response: web.StreamResponse) -> int:
+    """The bytes of an answer's body that the answer itself holds."""
+    body = response.body if isinstance(response, web.Response) else None
+    return len(body) if isinstance(body, bytes) else 0
+
+
 async def read_object(
     request: web.Request, limit: int, seconds: float, reading: Reading
 ) -> tuple[JsonObject, int]:
