@@ -119,6 +119,20 @@ def test_windows_that_are_over_are_forgotten() -> None:
     assert len(limiter) == 1
 
 
+def test_windows_that_are_over_make_room_before_live_ones() -> None:
+    """Those of an hour stand behind those of a day, and all of them are over."""
+    clock = Clock()
+    limiter, hour, day = Limiter(clock, 4), rate("9/hour"), rate("1/day")
+    for name in ("a", "b"):
+        assert limiter.take([(name, day), (name, hour)]) is None
+    clock.now += 7200
+    assert limiter.take([("c", hour), ("c", day)]) is None
+    assert [limiter.take([(name, day)]) is None for name in ("a", "b", "c")] == [False] * 3
+    clock.now += 3600
+    limiter.forget()
+    assert len(limiter) == 3
+
+
 @pytest.mark.parametrize(
     ("peer", "forwarded", "client"),
     [

@@ -74,16 +74,17 @@ class Limiter:
     def __init__(self, clock: Callable[[], float], max_buckets: int) -> None:
         self._clock = clock
         self._max = max_buckets
-        self._windows: OrderedDict[tuple[str, int], _Window] = OrderedDict()
+        self._windows: dict[int, OrderedDict[str, _Window]] = {}
+        """By their length in seconds, so that those of one length end in their order."""
 
     def __len__(self) -> int:
-        return len(self._windows)
+        return sum(map(len, self._windows.values()))
 
     def take(self, charges: Sequence[Charge]) -> Refusal | None:
         """Count one event in every bucket, or in none of them when one is full."""
         now = self._clock()
         for bucket, rate in charges:
-            window = self._windows.get((bucket, rate.seconds))
+            window = self._find(bucket, rate)
             if window is not None and window.ends > now and window.count >= rate.amount:
                 return Refusal(rate, max(1, math.ceil(window.ends - now)))
         for bucket, rate in charges:
@@ -93,7 +94,7 @@ class Limiter:
     def give_back(self, charges: Sequence[Charge]) -> None:
         """Uncount one event in every bucket."""
         for bucket, rate in charges:
-            window = self._windows.get((bucket, rate.seconds))
+            window = self._find(bucket, rate)
             if window is not None and window.count > 0:
                 window.count -= 1
 
@@ -102,27 +103,38 @@ class Limiter:
         now = self._clock()
         lefts = []
         for bucket, rate in charges:
-            window = self._windows.get((bucket, rate.seconds))
+            window = self._find(bucket, rate)
             count, ends = (window.count, window.ends) if window else (0, now + rate.seconds)
             lefts.append(Left(max(0, rate.amount - count), max(0, math.ceil(ends - now)), rate))
         return min(lefts, key=lambda left: left.events, default=None)
 
     def forget(self) -> None:
-        """Drop windows that are over, from the oldest on."""
+        """Drop windows that are over, from the oldest of each length on."""
         now = self._clock()
-        while self._windows and next(iter(self._windows.values())).ends <= now:
-            self._windows.popitem(last=False)
+        for windows in self._windows.values():
+            while windows and next(iter(windows.values())).ends <= now:
+                windows.popitem(last=False)
+
+    def _find(self, bucket: str, rate: Rate) -> "_Window | None":
+        windows = self._windows.get(rate.seconds)
+        return None if windows is None else windows.get(bucket)
 
     def _window(self, bucket: str, rate: Rate, now: float) -> "_Window":
-        key = (bucket, rate.seconds)
-        window = self._windows.get(key)
+        windows = self._windows.setdefault(rate.seconds, OrderedDict())
+        window = windows.get(bucket)
         if window is None or window.ends <= now:
-            self._windows.pop(key, None)
-            if len(self._windows) >= self._max:
-                # Whoever was counted longest starts anew: better than to refuse the unknown.
-                self._windows.popitem(last=False)
-            window = self._windows[key] = _Window(0, now + rate.seconds)
+            windows.pop(bucket, None)
+            if len(self) >= self._max:
+                self._make_room()
+            window = windows[bucket] = _Window(0, now + rate.seconds)
         return window
+
+    def _make_room(self) -> None:
+        """Drop windows that are over, else the oldest of the length that has most."""
+        self.forget()
+        if len(self) >= self._max:
+            # Whoever was counted longest starts anew: better than to refuse the unknown.
+            max(self._windows.values(), key=len).popitem(last=False)
 
 
 @dataclass(slots=True)
