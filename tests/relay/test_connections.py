@@ -117,6 +117,23 @@ async def test_poller_gone_in_the_moment_of_its_work(how: str) -> None:
         assert (first.body["request_id"], second.body["request_id"]) == ("r1", "r2")
 
 
+async def test_pollers_that_left_are_counted() -> None:
+    """One while it waits, and one in the moment of its work."""
+    async with polling() as relay:
+        for has_work in (False, True):
+            async with connected(relay) as gone:
+                await send(gone, POLL)
+                await holds(relay, 1)
+                leave(gone, "reset")
+                if has_work:
+                    submit_now(relay, "r1")
+                await holds(relay, 0)
+        content = (await relay.call("GET", "/metrics")).body.decode()
+        name = "tokenplace_relay_requests_total{"
+        lines = [line for line in content.splitlines() if line.startswith(name) and "499" in line]
+        assert [line.rpartition(" ")[2] for line in lines] == ["2.0"], content
+
+
 def submit_now(relay: Inside, name: str) -> None:
     """Hand a request in within this very turn of the loop."""
     envelope = {"client_public_key": "c", "chat_history": "x", "request_id": name}

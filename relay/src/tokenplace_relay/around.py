@@ -4,6 +4,7 @@ Each route is wrapped once, when it is added. A middleware of aiohttp would look
 request what is the same for all requests of a route.
 """
 
+import asyncio
 import random
 import re
 import time
@@ -26,6 +27,8 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATTERN: Final = re.compile(r":[^{}]*}")
 _QUIET: Final = frozenset({"/livez", "/healthz", "/metrics"})
 _ID: Final = web.RequestKey("request_id", str)
+_LEFT: Final = 499
+"""What proxies log for a call whose peer left before its answer."""
 _SUBMIT: Final = "/api/v1/relay/requests"
 
 
@@ -53,7 +56,9 @@ def _around(handler: Handler, place: Place) -> Handler:
             if (size := weight(response)) > unsent.small and not response.prepared:
                 unsent.check(size)
                 unsent.fresh += size
-        except ConnectionError:
+        except (ConnectionError, asyncio.CancelledError):
+            # Its peer left: nobody is told of it, but operators are.
+            _note(request, place, _LEFT, time.perf_counter() - started)
             raise
         except Exception as error:  # noqa: BLE001 (nothing of it may reach a stranger)
             response = _told(error)
