@@ -7,6 +7,7 @@ import pytest
 
 from tokenplace_harness.inside import CLIENT, NODE, OTHER_CLIENT, RELAY, Answer, inside
 from tokenplace_harness.wait import until
+from tokenplace_relay.http import ApiError, Reading
 from tokenplace_relay.memory import Memory
 
 MIB = 1024 * 1024
@@ -291,3 +292,15 @@ async def test_texts_weigh_what_they_take() -> None:
         wide = "x" * MIB + "\U0001f511"
         refused = await relay.submit("r2", client=OTHER_CLIENT, ciphertext=wide)
         is_refused(refused, 503, "relay_full")
+
+
+def test_small_bodies_have_as_much_room_again_and_no_more() -> None:
+    reading = Reading(limit=100, small=10)
+    reading.add(100, 100)
+    with pytest.raises(ApiError):
+        reading.add(11, 11)
+    for _ in range(8):
+        reading.add(10, 10)
+    with pytest.raises(ApiError) as refused:
+        reading.add(10, 10)
+    assert (refused.value.status, refused.value.retry_after) == (503, 5)

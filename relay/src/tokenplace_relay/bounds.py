@@ -1,7 +1,11 @@
 """Bounds on what strangers can send, how often, and what they can make the relay keep.
 
 Sizes are bytes, times are seconds. Past a bound the answer is 413, 429 or 503 with Retry-After.
-The sums of the defaults fit into a pod with 256 MiB.
+
+By the defaults messages take at most 192 MiB, with all bounds reached at once: 120 that are kept,
+32 being received, and 40 that peers do not read on. The relay itself takes about 50 MiB, and each
+connection 9 KiB, or 14 while it polls. So a pod with 256 MiB has room for all of that with about a
+thousand connections; one that is to hold RELAY_MAX_CONNECTIONS in such a moment needs 400 MiB more.
 """
 
 from dataclasses import dataclass
@@ -27,13 +31,14 @@ class Sizes:
         64 * 1024, "RELAY_MAX_BODY_BYTES", "body of any other call", low=4096
     )
     max_reading_bytes: int = setting(
-        48 * _MIB,
+        16 * _MIB,
         "RELAY_MAX_READING_BYTES",
-        "bodies being received at one time, in all, one envelope at least; more is 503",
+        "bodies being received at one time, in all, one envelope at least; more is 503, for small "
+        "ones past twice as much",
         low=2 * _MIB,
     )
     max_unsent_bytes: int = setting(
-        32 * _MIB,
+        16 * _MIB,
         "RELAY_MAX_UNSENT_BYTES",
         "answers that peers did not read on, in all; past it a large one is 503, past twice as "
         "much who does not read on is cut off",

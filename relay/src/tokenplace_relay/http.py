@@ -56,7 +56,7 @@ def json_response(body: JsonObject, status: int = 200) -> web.Response:
 
 
 class Reading:
-    """Bodies being received at one time, all together; small ones are always let in."""
+    """Bodies being received at one time, all together; small ones have as much room again."""
 
     def __init__(self, limit: int, small: int) -> None:
         self._limit = limit
@@ -66,7 +66,7 @@ class Reading:
     def add(self, size: int, whole: int) -> None:
         """Count a piece of a body that now has `whole` bytes; raises ApiError 503."""
         self.held += size
-        if self.held > self._limit and whole > self._small:
+        if self.held > (self._limit if whole > self._small else 2 * self._limit):
             text = "This relay is receiving too much at once"
             raise ApiError(503, text, "relay_full", retry_after=5, close=True)
 
