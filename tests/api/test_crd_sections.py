@@ -155,6 +155,10 @@ BAD: dict[str, tuple[Spec, str]] = {
         settings(limits={"envelopeBytes": 1}),
         "spec.relay.limits.envelopeBytes",
     ),
+    "envelopes larger than all requests": (
+        settings(limits={"envelopeBytes": 8388608, "queuedBytes": 4194304}),
+        "relay.limits.envelopeBytes: must not be greater than queuedBytes or answerBytes",
+    ),
     "an unknown timer": (settings(timers={"nap": 1}), 'unknown field "spec.relay.timers.nap"'),
     "a variable of spec.relay": (
         {"podTemplate": {"env": [{"name": "TOKENPLACE_LOG_LEVEL", "value": "DEBUG"}]}},

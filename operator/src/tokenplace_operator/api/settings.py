@@ -42,7 +42,7 @@ TIMERS = (
     Setting("bodySeconds", "RELAY_BODY_TIMEOUT_SECONDS", 30, 1, 600),
 )
 LIMITS = (
-    Setting("envelopeBytes", "RELAY_MAX_ENVELOPE_BYTES", 4194304, 2097152),
+    Setting("envelopeBytes", "RELAY_MAX_ENVELOPE_BYTES", 4194304, 2097152, 16777216),
     Setting("bodyBytes", "RELAY_MAX_BODY_BYTES", 65536, 4096),
     Setting("nodes", "RELAY_MAX_NODES", 1024, 1),
     Setting("queuedPerNode", "TOKEN_PLACE_API_V1_MAX_QUEUE_DEPTH_PER_NODE", 1024, 1),
