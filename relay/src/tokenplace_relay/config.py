@@ -172,7 +172,7 @@ class Config(Bounds):
     terminal_ttl: float = setting(
         300.0,
         "TOKENPLACE_TERMINAL_REQUEST_TTL_SECONDS",
-        "the outcome of a request is remembered this long",
+        "the outcome of a request without an answer is remembered this long",
         low=1,
         high=86400,
     )
