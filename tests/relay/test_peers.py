@@ -107,6 +107,10 @@ async def register(relay: Inside, node: Peer) -> str:
     assert "error" not in answer
     credential: str = answer["control_credential"]
     assert len(credential) == 43
+    status, _ = await call(
+        relay, node, "POST", f"{RELAY}/servers/poll", {"server_public_key": NODE_KEY}
+    )
+    assert status == 200
     # Its heartbeat during an inference is the same call again, without any proof.
     status, again = await call(relay, node, "POST", f"{RELAY}/servers/register", body)
     assert status == 200

@@ -105,11 +105,7 @@ class Relay(Promises):
         except Full as full:
             same((full.status, fits), (503, False))
             return
-        except WrongProof:
-            assert node in self.model.showing
-            return
         assert fits
-        assert node not in self.model.showing
         assert (credential is None) == (node in self.model.polled)
         if credential is not None:
             self.credentials[node] = credential

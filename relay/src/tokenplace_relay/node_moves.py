@@ -49,7 +49,7 @@ class NodeMoves(Ledger):
             credential = secrets.token_urlsafe(32)
             node.credential_digest = digest(credential)
         else:
-            self._check_owner(node, proof)
+            self._check_owner(node, proof, "register")
             credential = None
         node.capabilities, node.last_seen, node.token = capabilities, now, proof.token
         # It may have begun anew, and then it does not know the credential that it once had.
@@ -71,7 +71,7 @@ class NodeMoves(Ledger):
         """Note a sign of life of a registered node, and what it can do now."""
         node = self.node(key)
         if proof is not None:
-            self._check_owner(node, proof)
+            self._check_owner(node, proof, "poll")
         node.last_seen, node.has_polled = self.now(), True
         if capabilities is not None:
             node.capabilities = capabilities
@@ -177,7 +177,7 @@ class NodeMoves(Ledger):
             return False
         if not request.stage.is_live:
             raise Finished(request.stage, request.reason)
-        self._check_owner(self.nodes[request.node], proof)
+        self._check_owner(self.nodes[request.node], proof, "answer")
         self.check_bytes(self.unread_bytes, size, self._config.max_answer_bytes, "answers")
         request.answer, request.answer_size = envelope, size
         self.unread_bytes += size
@@ -199,11 +199,11 @@ class NodeMoves(Ledger):
         self.remove(node, "unregistered")
         return True
 
-    def _check_owner(self, node: Node, proof: Proof) -> None:
-        if not node.is_shown_by(proof):
+    def _check_owner(self, node: Node, proof: Proof, call: str) -> None:
+        if not node.is_shown_by(proof, call):
             raise WrongProof
         if proof.credential:
-            node.shows_credential = True
+            node.shown_in.add(call)
 
     def _hold(self, node: Node, request: Request) -> None:
         """Give work to its node, or renew its lease; after this only a deadline takes it away."""

@@ -89,8 +89,8 @@ class Node:
     """Whether it ever did: then it had the answer to its registration."""
     has_asked: bool = False
     """Whether it asked about work with its credential since it last registered."""
-    shows_credential: bool = False
-    """Whether it once showed its credential where today's nodes do not: then it must, always."""
+    shown_in: set[str] = field(default_factory=set)
+    """Calls in which it once showed its credential, where today's nodes do not: there it must."""
     queue: OrderedDict[Key, Request] = field(default_factory=OrderedDict)
     claimed: dict[Key, Request] = field(default_factory=dict)
 
@@ -104,9 +104,9 @@ class Node:
             return 0
         return sum(1 for one in self.claimed.values() if one.lease_end > now)
 
-    def is_shown_by(self, proof: Proof) -> bool:
+    def is_shown_by(self, proof: Proof, call: str) -> bool:
         """Whether a proof is this node's: its credential, else the token it registered with."""
-        if proof.credential or self.shows_credential:
+        if proof.credential or call in self.shown_in:
             return proves(proof.credential, self.credential_digest)
         return hmac.compare_digest(proof.token, self.token)
 
