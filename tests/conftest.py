@@ -21,6 +21,9 @@ MAY_BLOCK = (
     ("tokenplace_relay/logs.py", "_write_some"),  # No more than the pipe has room for.
     ("prometheus_client/process_collector.py", "collect"),  # /proc, which is memory.
     ("structlog/dev.py", "__call__"),  # The source lines of a bug.
+    # A command for one person, who waits for it anyway.
+    ("tokenplace_operator/cli/documents.py", "read_text"),
+    ("tokenplace_operator/cli/schema.py", "_spec"),
 )
 """Files, and functions of theirs in which a call may block."""
 
