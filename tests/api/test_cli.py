@@ -143,7 +143,10 @@ def test_diff_without_an_operator_shows_what_is_to_come(plugin: Plugin, relays: 
     relays.apply(gpu={"mode": "Headless", "addresses": ["192.0.2.7"]})
     done = plugin("diff", "relay")
     assert done.returncode == 1
-    assert "Service/gpu-server is blocked: the name belongs to an object without" in done.stdout
+    blocked = (
+        "Service/gpu-server is blocked: the name belongs to somebody else (field manager kubectl"
+    )
+    assert blocked in done.stdout
     assert "+++ wanted/Deployment/relay" in done.stdout
     assert relays.all("deployments") == []
 
