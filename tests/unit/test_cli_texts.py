@@ -18,8 +18,8 @@ from tokenplace_operator.cli.exits import explain as explain_error
 from tokenplace_operator.cli.migrate import Chart, Source, convert
 from tokenplace_operator.cli.next_steps import commands, meaning, step
 from tokenplace_operator.cli.observe import Snapshot
-from tokenplace_operator.cli.output import Line, age, aligned, clean, counted, plain
-from tokenplace_operator.conditions import Reason
+from tokenplace_operator.cli.output import Line, age, aligned, clean, plain
+from tokenplace_operator.conditions import Reason, counted
 from tokenplace_operator.kube_errors import (
     Conflict,
     Forbidden,

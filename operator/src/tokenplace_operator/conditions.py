@@ -94,6 +94,11 @@ def text_time(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def counted(number: int, one: str, more: str = "") -> str:
+    """A number of things: `1 child`, `2 children`; more: one and an s where it is left out."""
+    return f"{number} {one if number == 1 else more or f'{one}s'}"
+
+
 def set_condition(
     previous: list[Condition],
     kind: Type,

@@ -28,13 +28,13 @@ from tokenplace_operator.cli.output import (
     GOOD,
     Format,
     Line,
-    counted,
     pick,
     plain,
     show,
     show_json,
 )
 from tokenplace_operator.cli.render import UNKNOWN_UID
+from tokenplace_operator.conditions import counted
 from tokenplace_operator.desired import build
 from tokenplace_operator.desired.network_policy import NODE_LOCAL_DNS
 from tokenplace_operator.facts import Facts

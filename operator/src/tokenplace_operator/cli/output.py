@@ -89,11 +89,6 @@ def aligned(rows: Sequence[Sequence[Cell]], indent: int = 2, gap: int = 3) -> li
     return lines
 
 
-def counted(number: int, one: str, more: str = "") -> str:
-    """A number of things: `1 child`, `2 children`; more: one and an s where it is left out."""
-    return f"{number} {one if number == 1 else more or f'{one}s'}"
-
-
 def age(since: str, now: datetime) -> str:
     """How long ago a time of the API was: `45s`, `12m`, `5h`, `3d`; empty when there is none."""
     if not since:

@@ -29,8 +29,9 @@ from tokenplace_operator.cli.details import details
 from tokenplace_operator.cli.documents import to_yaml
 from tokenplace_operator.cli.exits import CliError, Exit, finish
 from tokenplace_operator.cli.observe import Snapshot, observe
-from tokenplace_operator.cli.output import Format, aligned, counted, plain, show, show_json, utc_now
+from tokenplace_operator.cli.output import Format, aligned, plain, show, show_json, utc_now
 from tokenplace_operator.cli.redact import Redactor
+from tokenplace_operator.conditions import counted
 from tokenplace_operator.kinds import POD, Object
 from tokenplace_operator.kube import Kube
 from tokenplace_operator.kube_errors import KubeError

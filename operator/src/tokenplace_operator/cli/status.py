@@ -27,7 +27,6 @@ from tokenplace_operator.cli.output import (
     Line,
     age,
     aligned,
-    counted,
     heading,
     pick,
     plain,
@@ -35,6 +34,7 @@ from tokenplace_operator.cli.output import (
     show_json,
     utc_now,
 )
+from tokenplace_operator.conditions import counted
 from tokenplace_operator.kinds import RELAY, Object
 
 

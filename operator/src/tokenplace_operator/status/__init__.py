@@ -6,7 +6,7 @@
 from datetime import datetime
 
 from tokenplace_operator.api import Relay
-from tokenplace_operator.conditions import OURS, Condition, Reason, Type, set_condition
+from tokenplace_operator.conditions import OURS, Condition, Reason, Type, counted, set_condition
 from tokenplace_operator.kinds import Object
 from tokenplace_operator.status.certificate import certificate_ready
 from tokenplace_operator.status.image import image, image_pinned, knows_its_image
@@ -18,7 +18,6 @@ from tokenplace_operator.status.observed import (
     Observed,
     Verdict,
     count,
-    number,
 )
 from tokenplace_operator.status.pods import runs
 from tokenplace_operator.status.rollback import apply_to, due, record, standing
@@ -90,7 +89,7 @@ def _available(relay: Relay, seen: Observed) -> Verdict:
     available = count(seen.deployment, "availableReplicas")
     if available > 0:
         serve = "serves" if available == 1 else "serve"
-        return Verdict(True, Reason.AVAILABLE, f"{number(available, 'pod')} {serve}.")
+        return Verdict(True, Reason.AVAILABLE, f"{counted(available, 'pod')} {serve}.")
     if relay.replicas == 0:
         return Verdict(False, Reason.SCALED_TO_ZERO, "replicas is 0: the relay is stopped")
     return Verdict(False, Reason.ROLLOUT_PENDING, "No pod serves yet.")
@@ -101,7 +100,9 @@ def _paused(relay: Relay, seen: Observed) -> Verdict:
         return Verdict(False, Reason.ACTIVE, "Children are kept as the spec says.")
     changes = len(seen.plan.apply) + len(seen.plan.prune)
     wait = "waits" if changes == 1 else "wait"
-    text = f"No child is written; {number(changes, 'change')} {wait}. To go on, set spec.paused to "
+    text = (
+        f"No child is written; {counted(changes, 'change')} {wait}. To go on, set spec.paused to "
+    )
     return Verdict(True, Reason.PAUSED, f"{text}false.")
 
 

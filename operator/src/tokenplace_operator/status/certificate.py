@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from tokenplace_operator.api import Relay
 from tokenplace_operator.certificate import Found, State
-from tokenplace_operator.conditions import Reason, text_time
-from tokenplace_operator.status.observed import Observed, Verdict, number
+from tokenplace_operator.conditions import Reason, counted, text_time
+from tokenplace_operator.status.observed import Observed, Verdict
 
 SOON_DAYS = 14
 """cert-manager renews long before; with so few days left, something is wrong."""
@@ -61,7 +61,7 @@ def _valid(relay: Relay, seen: Observed, found: Found, what: str) -> Verdict:
     if found.until is None:
         return Verdict(True, Reason.CERTIFICATE_VALID, f"{what} is valid.")
     left = found.until - seen.now
-    days = f"until {found.until:%Y-%m-%d}, {number(max(left.days, 0), 'day')} left"
+    days = f"until {found.until:%Y-%m-%d}, {counted(max(left.days, 0), 'day')} left"
     if left <= timedelta():
         text = f"{what} was valid {days}; renew it."
         return Verdict(False, Reason.CERTIFICATE_EXPIRED, text)

@@ -79,8 +79,3 @@ Judge = Callable[[Relay, Observed], Verdict | None]
 def count(deployment: Object | None, name: str) -> int:
     """A number of the Deployment's status; 0 when it is not there."""
     return int((deployment or {}).get("status", {}).get(name, 0))
-
-
-def number(many: int, noun: str) -> str:
-    """How many of a noun whose plural ends in s: `1 pod`, `2 pods`."""
-    return f"{many} {noun}{'' if many == 1 else 's'}"

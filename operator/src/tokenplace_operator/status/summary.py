@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from tokenplace_operator.api import Relay
-from tokenplace_operator.conditions import Condition, Reason, Type, set_condition
-from tokenplace_operator.status.observed import Check, Finding, Observed, number
+from tokenplace_operator.conditions import Condition, Reason, Type, counted, set_condition
+from tokenplace_operator.status.observed import Check, Finding, Observed
 from tokenplace_operator.status.pods import pod_trouble
 from tokenplace_operator.status.rollback import rolled_back
 from tokenplace_operator.status.rollout import in_progress, is_settled, overdue, pods_refused
@@ -89,7 +89,7 @@ def _held_back(relay: Relay, seen: Observed) -> Finding | None:
     if not relay.paused or seen.plan.is_empty:
         return None
     changes = len(seen.plan.apply) + len(seen.plan.prune)
-    many = number(changes, "change")
+    many = counted(changes, "change")
     text = f"Paused with {many} not made; set spec.paused to false to go on."
     return Finding(Reason.PAUSED, text, must_act=True)
 
