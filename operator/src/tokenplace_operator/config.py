@@ -1,15 +1,14 @@
 """Settings of the operator; flags and TOKENPLACE_OPERATOR_* variables end here, checked."""
 
 import os
-import re
 import secrets
 import socket
 from dataclasses import dataclass, field
 
+from tokenplace_operator.kinds import is_label
+
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 MIN_LEASE_SECONDS = 3.0
-
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class ConfigError(ValueError):
@@ -49,9 +48,9 @@ class Config:
     def __post_init__(self) -> None:
         """Check every setting."""
         for namespace in self.namespaces:
-            _check(_is_label(namespace), "namespace", namespace, "a DNS label")
+            _check(is_label(namespace), "namespace", namespace, "a DNS label")
         _check(
-            _is_label(self.lease_namespace), "lease-namespace", self.lease_namespace, "a DNS label"
+            is_label(self.lease_namespace), "lease-namespace", self.lease_namespace, "a DNS label"
         )
         _check(
             0 <= self.metrics_port <= 65535,
@@ -75,10 +74,6 @@ class Config:
             self.lease_seconds,
             f"at least {MIN_LEASE_SECONDS:g}",
         )
-
-
-def _is_label(text: str) -> bool:
-    return _DNS_LABEL.fullmatch(text) is not None
 
 
 def _check(good: bool, name: str, value: object, rule: str) -> None:

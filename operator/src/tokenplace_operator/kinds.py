@@ -1,5 +1,6 @@
 """The Kubernetes kinds this operator reads and writes, as plain values without any client."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +79,8 @@ OPTIONAL_KINDS = (*OPTIONAL_CHILD_KINDS, CERTIFICATE)
 MANAGED_BY_SELECTOR = "app.kubernetes.io/managed-by=tokenplace-operator"
 """Label selector that every child matches."""
 
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
 _SELECTORS = {
     RELAY: "",
     # The cluster copies a Service's labels to the slices that it makes, and changes those with
@@ -90,6 +93,11 @@ _BY_NAME = {
     (kind.api_version, kind.kind): kind
     for kind in (RELAY, *CHILD_KINDS, *OPTIONAL_KINDS, REPLICA_SET, LEASE, EVENT, POD)
 }
+
+
+def is_label(text: str) -> bool:
+    """Whether it is a DNS label, as names of namespaces and of relays are."""
+    return _LABEL.fullmatch(text) is not None
 
 
 def selector_of(kind: Kind) -> str:

@@ -1,21 +1,13 @@
 """Names on the command line: they become part of a URL, so nothing else may stand there."""
 
-import re
-
 import typer
 
-from tokenplace_operator.kinds import RELAY
+from tokenplace_operator.kinds import RELAY, is_label
 
 RULE = "lower-case letters, digits and -, at most 63"
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _KINDS = {"tpr", RELAY.kind.lower(), RELAY.plural}
 """As kubectl takes them before a slash, each with and without version and group."""
-
-
-def is_label(text: str) -> bool:
-    """Whether it can be the name of a relay or of a namespace."""
-    return _LABEL.fullmatch(text) is not None
 
 
 def relay_name(given: str | None) -> str | None:
