@@ -1,7 +1,7 @@
 """From desired and live children to writes: skip, apply or prune; strangers are left alone."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -116,16 +116,35 @@ def plan(desired: Iterable[Object], live: Live, children: Iterable[Object], uid:
 def hold(todo: Plan, contests: Contests) -> Plan:
     """The plan without the writes whose time has not come."""
     early = {identity(obj) for obj in todo.apply if contests.is_early(identity(obj), _hash(obj))}
+    return replace(_without(todo, early), held=_among(todo.apply, early))
 
-    def among(objs: tuple[Object, ...], *, held: bool) -> tuple[Object, ...]:
-        return tuple(obj for obj in objs if (identity(obj) in early) is held)
 
+def left(todo: Plan, store: Store, *, refused: bool) -> Plan:
+    """What is still to do of a plan that was carried out, or refused halfway.
+
+    The store has the server's answer to each write.
+    """
+    done = {identity(obj) for obj in todo.apply if is_subset(obj, store.get(*identity(obj)))}
+    return replace(
+        _without(todo, done),
+        skip=(*todo.skip, *_among(todo.apply, done)),
+        prune=todo.prune if refused else (),
+    )
+
+
+def _without(todo: Plan, some: Set[tuple[Kind, Key]]) -> Plan:
+    """The plan without these applies."""
+    kept = {identity(obj) for obj in todo.apply} - some
     return replace(
         todo,
-        apply=among(todo.apply, held=False),
-        held=among(todo.apply, held=True),
-        drifted=among(todo.drifted, held=False),
+        apply=_among(todo.apply, kept),
+        drifted=_among(todo.drifted, kept),
+        new=_among(todo.new, kept),
     )
+
+
+def _among(objs: tuple[Object, ...], some: Set[tuple[Kind, Key]]) -> tuple[Object, ...]:
+    return tuple(obj for obj in objs if identity(obj) in some)
 
 
 def contestable(todo: Plan) -> Iterable[tuple[Kind, Key]]:

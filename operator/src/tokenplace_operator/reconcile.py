@@ -18,12 +18,12 @@ from tokenplace_operator.apply import (
     contestable,
     hold,
     identity,
+    left,
     plan,
 )
 from tokenplace_operator.certificate import Getter
 from tokenplace_operator.contests import Contests
 from tokenplace_operator.discovery import Server
-from tokenplace_operator.drift import is_subset
 from tokenplace_operator.events import EventWriter
 from tokenplace_operator.gpu_target import REFRESH_SECONDS
 from tokenplace_operator.kinds import DEPLOYMENT, HTTP_ROUTE, RELAY, Key, Object
@@ -194,23 +194,3 @@ class Reconciler:
     def _of_invalid(self, obj: Object, error: SpecError) -> Object:
         generation = obj["metadata"].get("generation", 0)
         return statuses.of_invalid(generation, error.problems, obj.get("status", {}), self.now())
-
-
-def left(todo: Plan, store: Store, *, refused: bool) -> Plan:
-    """What is still to do of a plan that was carried out, or refused halfway.
-
-    The store has the server's answer to each write.
-    """
-    done = {identity(obj) for obj in todo.apply if is_subset(obj, store.get(*identity(obj)))}
-
-    def among(objs: tuple[Object, ...], *, written: bool) -> tuple[Object, ...]:
-        return tuple(obj for obj in objs if (identity(obj) in done) is written)
-
-    return replace(
-        todo,
-        skip=(*todo.skip, *among(todo.apply, written=True)),
-        apply=among(todo.apply, written=False),
-        drifted=among(todo.drifted, written=False),
-        new=among(todo.new, written=False),
-        prune=todo.prune if refused else (),
-    )
