@@ -95,8 +95,8 @@ class Store:
     async def relist(self, lister: Lister, kind: Kind, namespaces: Sequence[str] = ()) -> set[Key]:
         """List one kind afresh; return the relays whose objects changed or vanished unnoticed."""
         concerned: set[Key] = set()
+        before = self._newest(kind)
         for namespace in namespaces or (None,):
-            before = self._newest(kind)
             items, version = await lister.list(kind, namespace, selector_of(kind))
             if version.isdecimal() and int(version) < before:
                 # The datastore was restored from a copy, and versions count from there again.
