@@ -21,6 +21,7 @@ from tokenplace_relay.client import Client
 from tokenplace_relay.compute_node import ComputeNode
 from tokenplace_relay.envelope import EnvelopeError, Identity
 from tokenplace_relay.peer import Connection, RelayError
+from tokenplace_relay.settings import entries
 
 TOKEN_VARIABLE = "TOKENPLACE_PROBE_TOKEN"  # noqa: S105 (the name of a variable)
 
@@ -82,8 +83,7 @@ def run(url: str, *, timeout: float = 30.0, as_json: bool = False, token: str | 
 
 def first_of(tokens: str) -> str:
     """One token of a list by comma or line: `helm test` hands in all that the relay reads."""
-    found = (one.strip() for one in tokens.replace("\n", ",").split(","))
-    return next(filter(None, found), "")
+    return next(iter(entries(tokens)), "")
 
 
 def _is_url(text: str) -> bool:

@@ -161,7 +161,7 @@ def parse(spec: "Field[object]", name: str, text: str) -> object:
     if isinstance(default, int | float):
         return _number(spec, name, text)
     if isinstance(default, tuple):
-        parts = [part for line in text.splitlines() for part in _split(line)]
+        parts = entries(text)
         if not parts:
             # For what is open without entries, none at all would be a dangerous mistake.
             raise ConfigError(f"{name} has no entry")
@@ -177,8 +177,10 @@ def _checked(spec: "Field[object]", name: str, text: str) -> str:
     return text
 
 
-def _split(line: str) -> list[str]:
-    return [part.strip() for part in line.split(",") if part.strip()]
+def entries(text: str) -> list[str]:
+    """The parts of a list by comma or line, without those that are empty."""
+    parts = (part.strip() for line in text.splitlines() for part in line.split(","))
+    return [part for part in parts if part]
 
 
 def _boolean(name: str, text: str) -> bool:
