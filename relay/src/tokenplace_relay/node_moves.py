@@ -1,6 +1,5 @@
 """What compute nodes do to the relay's state; every method is one transition."""
 
-import hmac
 import secrets
 from itertools import chain
 from typing import Final
@@ -45,7 +44,7 @@ class NodeMoves(Ledger):
         node = self.nodes.get(key)
         if node is None:
             return self._enter(key, capabilities, proof)
-        if not node.has_polled and hmac.compare_digest(node.token, proof.token):
+        if not node.has_polled and node.came_with(proof.token):
             credential = secrets.token_urlsafe(32)
             node.credential_digest = digest(credential)
         else:
