@@ -42,26 +42,17 @@ class Answers:
 
 
 def secret(*names: str) -> Object:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "relay")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(SINCE)
-        .not_valid_after(UNTIL)
-    )
-    if names:
-        alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
-        made = made.add_extension(alternatives, critical=False)
-    pem = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    return {"data": {"tls.crt": base64.b64encode(pem).decode(), "tls.key": "c2VjcmV0"}}
+    alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+    return {"data": {"tls.crt": pem(alternatives if names else None), "tls.key": "c2VjcmV0"}}
 
 
 def with_names(value: bytes) -> Object:
     """A Secret whose certificate has these bytes for its alternative names."""
+    return {"data": {"tls.crt": pem(x509.UnrecognizedExtension(NAMES, value))}}
+
+
+def pem(extension: x509.ExtensionType | None) -> str:
+    """Signed by itself, with at most one extension, as a Secret holds it."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "relay")])
     made = (
@@ -72,10 +63,11 @@ def with_names(value: bytes) -> Object:
         .serial_number(1)
         .not_valid_before(SINCE)
         .not_valid_after(UNTIL)
-        .add_extension(x509.UnrecognizedExtension(NAMES, value), critical=False)
     )
-    pem = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    return {"data": {"tls.crt": base64.b64encode(pem).decode()}}
+    if extension is not None:
+        made = made.add_extension(extension, critical=False)
+    text = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return base64.b64encode(text).decode()
 
 
 def certificate(ready: str, **status: object) -> Object:
