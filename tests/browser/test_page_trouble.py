@@ -221,7 +221,7 @@ def test_network_away_and_back(
     person.sees("The relay cannot be reached. Trying again")
     expect(person.told).to_have_text(re.compile("goes on by itself"))
     gate.open()
-    eventually(lambda: "answer received" in "".join(shared_relay.stdout[-5:]))
+    eventually(lambda: '"first":true' in "".join(shared_relay.stdout[-5:]))
     person.box.fill("and a draft meanwhile")
     person.page.context.set_offline(False)
     person.gets("You said: hold on")
@@ -250,7 +250,7 @@ def test_sleeping_tab_finds_its_answer(
     life = person.page.context.new_cdp_session(person.page)
     life.send("Page.setWebLifecycleState", {"state": "frozen"})
     gate.open()
-    eventually(lambda: "answer received" in "".join(shared_relay.stdout[-5:]))
+    eventually(lambda: '"first":true' in "".join(shared_relay.stdout[-5:]))
     life.send("Page.setWebLifecycleState", {"state": "active"})
     person.gets("You said: good night")
     assert len(worker.jobs) == 1

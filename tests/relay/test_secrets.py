@@ -201,9 +201,11 @@ async def test_log_lines_have_ids_and_fingerprints(
     for line in calls:
         assert {"timestamp", "level", "logger", "message", "http_route", "http_status"} <= set(line)
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["timestamp"])
-    queued = relay.events("request queued")
+    queued = [line for line in calls if "node" in line]
+    assert {line["http_route"].rpartition("/")[2] for line in queued} == {"requests", "poll"}
+    queued += relay.events("request queued")
     assert all(re.fullmatch(r"[0-9a-f]{12}", line["node"]) for line in queued)
     assert {line["logger"] for line in queued} == {
-        "tokenplace.relay.client",
+        "tokenplace.relay.http",
         "tokenplace.relay.facade",
     }

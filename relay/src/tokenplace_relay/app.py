@@ -65,7 +65,6 @@ def make_app(config: Config, clock: Callable[[], float] = time.monotonic) -> web
     strikes = faults.switch(config)
     for module in _MODULES:
         app.add_routes(around.observed(one, context, strikes) for one in module.routes())
-    app.on_response_prepare.append(around.finish_head)
     app.cleanup_ctx.extend([_housekeeping, upstream.probing, facade.serving])
     return app
 

@@ -14,8 +14,8 @@ from typing import Final
 from aiohttp import web
 
 from tokenplace_relay import cors, unknown_routes
-from tokenplace_relay.context import Context, Place, attach, place_of
-from tokenplace_relay.http import SERVER, ApiError, weight
+from tokenplace_relay.context import Call, Context, Place, attach, finish_head
+from tokenplace_relay.http import ApiError, weight
 from tokenplace_relay.limits import limited
 from tokenplace_relay.logs import REQUEST_ID, fingerprint, get
 
@@ -26,7 +26,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATTERN: Final = re.compile(r":[^{}]*}")
 _QUIET: Final = frozenset({"/livez", "/healthz", "/metrics"})
-_ID: Final = web.RequestKey("request_id", str)
 _LEFT: Final = 499
 """What proxies log for a call whose peer left before its answer."""
 _SUBMIT: Final = "/api/v1/relay/requests"
@@ -49,20 +48,21 @@ def _around(handler: Handler, place: Place) -> Handler:
     async def observe(request: web.Request) -> web.StreamResponse:
         """Give the request an id, turn every failure into JSON, log and count the outcome."""
         started = time.perf_counter()
-        attach(request, place)
-        request[_ID] = _name(request.headers.get("X-Request-Id", ""))
+        call = attach(request, place, _name(request.headers.get("X-Request-Id", "")))
         try:
             response = await (limited(request, handler) if is_limited else handler(request))
-            if (size := weight(response)) > unsent.small and not response.prepared:
+            if not response.prepared and (size := weight(response)) > unsent.small:
                 unsent.check(size)
                 unsent.fresh += size
         except (ConnectionError, asyncio.CancelledError):
             # Its peer left: nobody is told of it, but operators are.
-            _note(request, place, _LEFT, time.perf_counter() - started)
+            _log(request, call, _LEFT, time.perf_counter() - started)
             raise
         except Exception as error:  # noqa: BLE001 (nothing of it may reach a stranger)
             response = _told(error)
-        _note(request, place, response.status, time.perf_counter() - started)
+        if not response.prepared:
+            finish_head(request, response)
+        _log(request, call, response.status, time.perf_counter() - started)
         return response
 
     return observe
@@ -106,8 +106,9 @@ def _place(error: BaseException) -> str:
     return f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else "unknown"
 
 
-def _note(request: web.Request, place: Place, status: int, seconds: float) -> None:
-    context, route, method = place.context, place.route or "other", request.method
+def _log(request: web.Request, call: Call, status: int, seconds: float) -> None:
+    place, method = call.place, request.method
+    context, route = place.context, place.route or "other"
     if status == 429 and route == _SUBMIT:
         context.state.counters.add(context.state.counters.outcomes, "rate_limited")
     context.metrics.observe(method, route, status, seconds)
@@ -118,18 +119,5 @@ def _note(request: web.Request, place: Place, status: int, seconds: float) -> No
             http_route=route,
             http_status=status,
             duration_ms=round(seconds * 1000, 2),
+            **call.facts,
         )
-
-
-async def finish_head(request: web.Request, response: web.StreamResponse) -> None:
-    """What every answer carries, errors too."""
-    try:
-        place, name = place_of(request), request[_ID]
-    except KeyError:
-        # Refused before it came to a route; its connection has written the head.
-        return
-    headers = response.headers
-    headers["X-Request-Id"] = name
-    headers["Server"] = SERVER
-    if place.is_open or (not place.route and cors.is_open(request.path)):
-        headers.update(cors.HEADERS)

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from tokenplace_relay import reservation, wire
 from tokenplace_relay.capabilities import TIERS
-from tokenplace_relay.context import Context, envelope_body, of, small_body
+from tokenplace_relay.context import Context, envelope_body, note, of, small_body
 from tokenplace_relay.http import ApiError, JsonObject, json_response
 from tokenplace_relay.logs import fingerprint, get, short
 from tokenplace_relay.prefer import preference
@@ -90,7 +90,7 @@ async def submit(request: web.Request) -> web.Response:
         raise finished(end) from None
     except Full as full:
         raise refused(full) from None
-    log.info("request queued", client=short(client), node=fingerprint(node))
+    note(request, client=short(client), node=fingerprint(node))
     answer: JsonObject = {"message": "Request received", **deadline(remaining)}
     if reader:
         answer["retrieval_credential"] = reader

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from tokenplace_relay import wire
+from tokenplace_relay import cors, wire
 from tokenplace_relay.config import Config
 from tokenplace_relay.http import (
+    SERVER,
     ApiError,
     JsonObject,
     Reading,
@@ -63,27 +64,47 @@ class Place:
     """Whether scripts of other origins may call it."""
 
 
-_PLACE = web.RequestKey("place", Place)
+@dataclass(slots=True)
+class Call:
+    """One request, for all that handles it: where it arrived, and what it is called."""
+
+    place: Place
+    name: str
+    facts: dict[str, object] = field(default_factory=dict)
+    """What its line in the log says of it: counts, times, fingerprints."""
 
 
-def attach(request: web.Request, place: Place) -> None:
-    """Tell a request where it arrived, for all that handles it."""
-    request[_PLACE] = place
+_CALL = web.RequestKey("call", Call)
 
 
-def place_of(request: web.Request) -> Place:
-    """Where a request arrived."""
-    return request[_PLACE]
+def attach(request: web.Request, place: Place, name: str) -> Call:
+    """Tell a request where it arrived, and what it is called."""
+    call = request[_CALL] = Call(place, name)
+    return call
 
 
 def of(request: web.Request) -> Context:
     """The context of a request."""
-    return request[_PLACE].context
+    return request[_CALL].place.context
 
 
 def route_of(request: web.Request) -> str:
     """The route of a request."""
-    return request[_PLACE].route
+    return request[_CALL].place.route
+
+
+def note(request: web.Request, **facts: object) -> None:
+    """Put facts into the line of a request: never content, keys, tokens or ids."""
+    request[_CALL].facts.update(facts)
+
+
+def finish_head(request: web.Request, response: web.StreamResponse) -> None:
+    """Add what every answer carries, errors too; before it is written."""
+    call, headers = request[_CALL], response.headers
+    headers["X-Request-Id"] = call.name
+    headers["Server"] = SERVER
+    if call.place.is_open or (not call.place.route and cors.is_open(request.path)):
+        headers.update(cors.HEADERS)
 
 
 async def small_body(request: web.Request) -> JsonObject:

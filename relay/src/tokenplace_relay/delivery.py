@@ -7,6 +7,8 @@ from typing import Final
 
 from aiohttp import web
 
+from tokenplace_relay.context import finish_head
+
 _HUNG_UP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
 
@@ -21,6 +23,7 @@ async def deliver(
     try:
         if _has_hung_up(request):
             raise ConnectionResetError
+        finish_head(request, response)
         await response.prepare(request)
         await response.write_eof()
     except (ConnectionError, asyncio.CancelledError):

@@ -8,7 +8,7 @@ from aiohttp import web
 from tokenplace_relay import capabilities, tokens, wire
 from tokenplace_relay.capabilities import Capabilities
 from tokenplace_relay.client_routes import deadline, refused
-from tokenplace_relay.context import Context, envelope_body, of, small_body
+from tokenplace_relay.context import Context, envelope_body, note, of, small_body
 from tokenplace_relay.delivery import deliver
 from tokenplace_relay.http import ApiError, JsonObject, json_response
 from tokenplace_relay.limits import count_node
@@ -138,7 +138,7 @@ async def respond(request: web.Request) -> web.StreamResponse:
         raise wrong_credential() from None
     except Full as full:
         raise refused(full) from None
-    log.info("answer received", client=short(client), first=is_first)
+    note(request, client=short(client), first=is_first)
     if is_first:
         return json_response({"message": "Response received and queued for client"})
     return json_response({"message": "Response already queued for client"})
@@ -220,7 +220,7 @@ async def _hand_over(
 
     await deliver(request, response, put_back)
     waited = work.claimed_at - work.created
-    log.info("work claimed", node=fingerprint(work.node), waited_ms=round(waited * 1000, 1))
+    note(request, node=fingerprint(work.node), waited_ms=round(waited * 1000, 1))
     return response
 
 
