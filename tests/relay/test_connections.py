@@ -4,8 +4,10 @@ import asyncio
 import json
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import pytest
@@ -59,14 +61,19 @@ async def read_all(plain: socket.socket) -> bytes:
 
 async def read_answer(plain: socket.socket) -> Json:
     """One answer on a connection that stays open."""
+    return (await read_head_and_answer(plain))[1]
+
+
+async def read_head_and_answer(plain: socket.socket) -> tuple[dict[str, str], Json]:
+    """The head of an answer, by names in lower case, and its JSON."""
     found, loop = b"", asyncio.get_running_loop()
     async with asyncio.timeout(30):
         while True:
             found += await loop.sock_recv(plain, 65536)
             head, end, body = found.partition(b"\r\n\r\n")
             if end and len(body) >= int(head.lower().split(b"content-length:")[1].split()[0]):
-                answer: Json = json.loads(body)
-                return answer
+                lines = [line.partition(": ") for line in head.decode().split("\r\n")[1:]]
+                return {name.lower(): value for name, _, value in lines}, json.loads(body)
 
 
 def leave(plain: socket.socket, how: str) -> None:
@@ -397,3 +404,33 @@ async def test_many_connects_leave_nothing_behind() -> None:
         assert (await relay.call("GET", "/livez")).status == 200
         await relay.submit()
         assert (await relay.poll()).body["request_id"] == "r1"
+
+
+@pytest.mark.parametrize(
+    ("version", "asked", "told", "stays"),
+    [
+        ("1.1", "", "", True),
+        ("1.1", "close", "close", False),
+        ("1.0", "", "", False),
+        ("1.0", "keep-alive", "keep-alive", True),
+    ],
+)
+async def test_connection_stays_open_as_its_peer_asks(
+    version: str, asked: str, told: str, *, stays: bool
+) -> None:
+    wish = f"Connection: {asked}\r\n" if asked else ""
+    ask = f"GET {RELAY}/servers/next HTTP/{version}\r\nHost: relay\r\n{wish}\r\n".encode()
+    async with inside() as relay, connected(relay) as plain:
+        await send(plain, ask)
+        head, error = await read_head_and_answer(plain)
+        assert error["error"]["code"] == "no_registered_compute_nodes"
+        assert head.get("connection", "") == told
+        assert head["server"] == "tokenplace-relay"
+        assert len(head["x-request-id"]) == 16
+        age = time.time() - parsedate_to_datetime(head["date"]).timestamp()
+        assert 0 <= age < 10
+        if stays:
+            await send(plain, ask)
+            assert (await read_head_and_answer(plain))[1] == error
+        else:
+            assert await read_all(plain) == b""

@@ -14,7 +14,6 @@ from tokenplace_relay.http import (
     Unsent,
     decode_object,
     read_body,
-    read_object,
 )
 from tokenplace_relay.memory import Memory
 from tokenplace_relay.metrics import Metrics
@@ -111,7 +110,7 @@ async def small_body(request: web.Request) -> JsonObject:
     """The JSON object of a call without an envelope."""
     context = of(request)
     limit, seconds = context.config.max_body_bytes, context.config.body_timeout
-    return (await read_object(request, limit, seconds, context.reading))[0]
+    return decode_object(await read_body(request, limit, seconds, context.reading))
 
 
 async def envelope_body(request: web.Request) -> tuple[JsonObject, int]:

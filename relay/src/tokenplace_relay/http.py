@@ -5,13 +5,18 @@ match on a word (token.place relay.py).
 """
 
 import asyncio
+import time
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
-from aiohttp import StreamReader, web
+from aiohttp import HttpVersion11, StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
 
 JsonObject = dict[str, Any]
 _encoder: Final = msgspec.json.Encoder(order="sorted")
+_decoder: Final = msgspec.json.Decoder()
 _TYPE: Final = "application/json"
 _JSON: Final = {"Content-Type": _TYPE}
 SERVER: Final = "tokenplace-relay"
@@ -51,8 +56,57 @@ class ApiError(Exception):
 
 def json_response(body: JsonObject, status: int = 200) -> web.Response:
     """Return compact JSON with sorted keys and a final newline."""
-    payload = _encoder.encode(body) + b"\n"
-    return web.Response(body=payload, status=status, headers=_JSON)
+    return Answer(body=_encoder.encode(body) + b"\n", status=status, headers=_JSON)
+
+
+class Answer(web.Response):
+    """An answer whose body is there as a whole; its head and body are written in one step.
+
+    aiohttp makes a head in many, for what this never is: chunked, compressed, or with cookies. A
+    peer that is not usual is answered by aiohttp.
+    """
+
+    _is_written = False
+
+    @property
+    def prepared(self) -> bool:
+        """Whether it was written, or has begun to be."""
+        return self._is_written or super().prepared
+
+    @property
+    def keep_alive(self) -> bool | None:
+        """Whether the connection stays open after it."""
+        return self._is_written or super().keep_alive
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write it; what waits for a slow peer waits here."""
+        if self._is_written:
+            return None
+        body = self.body
+        if not (isinstance(body, bytes) and super().keep_alive is None and _is_usual(request)):
+            return await super().prepare(request)
+        self._is_written = True
+        headers, writer = self.headers, request.writer
+        headers["Content-Length"] = str(len(body))
+        headers["Date"] = _date(int(time.time()))
+        await writer.write_headers(f"HTTP/1.1 {self.status} {self.reason}", headers)
+        await writer.write_eof(body)
+        return writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """End it, where it was not written at once."""
+        if not self._is_written:
+            await super().write_eof(data)
+
+
+def _is_usual(request: web.BaseRequest) -> bool:
+    return request.version == HttpVersion11 and request.keep_alive and request.method != "HEAD"
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    """The head's line of all answers of one second."""
+    return formatdate(second, usegmt=True)
 
 
 class Reading:
@@ -113,27 +167,15 @@ class Unsent:
 
 def weight(response: web.StreamResponse) -> int:
     """The bytes of an answer's body that the answer itself holds."""
-    body = response.body if isinstance(response, web.Response) else None
+    # isinstance is slow for classes of aiohttp's answers, which are abstract.
+    body = getattr(response, "body", None)
     return len(body) if isinstance(body, bytes) else 0
-
-
-async def read_object(
-    request: web.Request, limit: int, seconds: float, reading: Reading
-) -> tuple[JsonObject, int]:
-    """Return the JSON object of the body and its size in bytes.
-
-    Raises ApiError: 415 for another content type or encoding, 413 past `limit` bytes, 408 when the
-    body takes longer than `seconds`, 503 when too much is received at once, 400 when it is not a
-    JSON object.
-    """
-    raw = await read_body(request, limit, seconds, reading)
-    return decode_object(raw), len(raw)
 
 
 def decode_object(raw: bytes) -> JsonObject:
     """Return the JSON object of a body; raises ApiError 400."""
     try:
-        body = msgspec.json.decode(raw)
+        body = _decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ApiError(400, "Request body is not valid JSON") from None
     if not isinstance(body, dict):
@@ -142,7 +184,11 @@ def decode_object(raw: bytes) -> JsonObject:
 
 
 async def read_body(request: web.Request, limit: int, seconds: float, reading: Reading) -> bytes:
-    """Return the body of a call with JSON; raises ApiError as read_object does."""
+    """Return the body of a call with JSON.
+
+    Raises ApiError: 415 for another content type or encoding, 413 past `limit` bytes, 408 when the
+    body takes longer than `seconds`, 503 when too much is received at once, 400 when it is broken.
+    """
     headers = request.headers
     # Most send the bare type, which needs no parser.
     if headers.get("Content-Type") != _TYPE and request.content_type != _TYPE:
