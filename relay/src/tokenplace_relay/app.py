@@ -26,7 +26,7 @@ from tokenplace_relay import (
 )
 from tokenplace_relay.collectors import StateCollector
 from tokenplace_relay.config import Config
-from tokenplace_relay.context import CONTEXT, Context
+from tokenplace_relay.context import CONTEXT, DIRECT, Context
 from tokenplace_relay.logs import get
 from tokenplace_relay.memory import Memory
 from tokenplace_relay.metrics import Metrics
@@ -49,6 +49,8 @@ _MODULES: Final = (
     unknown_routes,
 )
 """Each says in `routes()` what it serves; the last one has what no other fits."""
+_OF_PEERS: Final = (client_routes, node_routes, progress_routes)
+"""Those of calls that are many; their paths are fixed, and they need nothing of the application."""
 
 
 def make_app(config: Config, clock: Callable[[], float] = time.monotonic) -> web.Application:
@@ -63,8 +65,12 @@ def make_app(config: Config, clock: Callable[[], float] = time.monotonic) -> web
     app[upstream.UPSTREAM] = upstream.make(config)
     metrics.registry.register(StateCollector(state, polls, app[upstream.UPSTREAM]))
     strikes = faults.switch(config)
+    app[DIRECT] = {}
     for module in _MODULES:
-        app.add_routes(around.observed(one, context, strikes) for one in module.routes())
+        routes = [around.observed(one, context, strikes) for one in module.routes()]
+        app.add_routes(routes)
+        if module in _OF_PEERS:
+            app[DIRECT].update({(one.method, one.path): one.handler for one in routes})
     app.cleanup_ctx.extend([_housekeeping, upstream.probing, facade.serving])
     return app
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any, Final, cast
 
 from aiohttp import web
@@ -10,10 +10,10 @@ from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from tokenplace_relay.config import Config
-from tokenplace_relay.context import CONTEXT, Context
+from tokenplace_relay.context import CONTEXT, DIRECT, Context, Direct, Handler
 from tokenplace_relay.cork import Cork, Corked
 from tokenplace_relay.heads import Heads
-from tokenplace_relay.http import SERVER, ApiError, weight
+from tokenplace_relay.http import SERVER, Answer, ApiError, weight
 from tokenplace_relay.logs import get
 
 log = get("tokenplace.relay.connections")
@@ -45,15 +45,15 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return Gate(made, self._config, self._context)
+        return Gate(made, self._config, self._context, self.app[DIRECT])
 
 
 class Gate(web.Server):
     """Makes one protocol per connection, and turns away those beyond the bound."""
 
-    def __init__(self, made: web.Server, config: Config, context: Context) -> None:
+    def __init__(self, made: web.Server, config: Config, context: Context, direct: Direct) -> None:
         super().__init__(
-            made.request_handler,
+            cast("Any", _found_by_path(direct, made.request_handler)),
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
         )
@@ -73,6 +73,18 @@ class Gate(web.Server):
     def count(self, status: int) -> None:
         """Count an answer to what never became a request of the application."""
         self.metrics.observe("other", "other", status, 0.0)
+
+
+def _found_by_path(direct: Direct, others: Handler) -> Handler:
+    """Handle by the table what is in it, and by the application's router all else."""
+
+    def handle(request: web.Request) -> Awaitable[web.StreamResponse]:
+        handler = direct.get((request.method, request.rel_url.raw_path))
+        if handler is None or "Expect" in request.headers:
+            return others(request)
+        return handler(request)
+
+    return handle
 
 
 class TurnedAway(asyncio.Protocol):
@@ -216,7 +228,7 @@ class Connection(RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         """Write an answer; what aiohttp refused before the application saw it gets our shape."""
-        if isinstance(resp, web.HTTPException):
+        if type(resp) is not Answer and isinstance(resp, web.HTTPException):
             self._gate.count(resp.status)
             resp = _headed(ApiError(resp.status, resp.reason, close=True).response())
         finish = super().finish_response(request, resp, start_time)

@@ -1,5 +1,6 @@
 """What handlers work with, under typed keys of the application."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -50,6 +51,11 @@ class Context:
 
 
 CONTEXT = web.AppKey("context", Context)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Direct = dict[tuple[str, str], Handler]
+DIRECT = web.AppKey("direct", Direct)
+"""Handlers by method and path, of the calls that are many: no router is asked for them."""
 
 
 @dataclass(frozen=True, slots=True)
