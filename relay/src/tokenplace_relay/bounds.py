@@ -28,7 +28,10 @@ class Sizes:
         4 * _MIB, "RELAY_MAX_ENVELOPE_BYTES", "body of a request or answer", low=2 * _MIB
     )
     max_body_bytes: int = setting(
-        64 * 1024, "RELAY_MAX_BODY_BYTES", "body of any other call", low=4096
+        64 * 1024,
+        "RELAY_MAX_BODY_BYTES",
+        "body of any other call; of a call of the facade, what is outside of its texts",
+        low=4096,
     )
     max_reading_bytes: int = setting(
         16 * _MIB,

@@ -18,6 +18,7 @@ from tokenplace_relay.http import (
 )
 from tokenplace_relay.memory import Memory
 from tokenplace_relay.metrics import Metrics
+from tokenplace_relay.nesting import is_sparse
 from tokenplace_relay.polls import Polls, Retrieves
 from tokenplace_relay.quota import Quota
 
@@ -122,11 +123,14 @@ async def small_body(request: web.Request) -> JsonObject:
 async def envelope_body(request: web.Request) -> tuple[JsonObject, int]:
     """The JSON object of a call with an envelope, and its size in bytes.
 
-    On routes of the relay it is flat: the facade's calls nest as those of OpenAI do.
+    On routes of the relay it is flat. The facade's calls nest as those of OpenAI do, a little.
     """
     context = of(request)
     limit, seconds = context.config.max_envelope_bytes, context.config.body_timeout
     raw = await read_body(request, limit, seconds, context.reading)
     if route_of(request).startswith(wire.ROUTES):
         return wire.flat(raw)
+    most = context.config.max_body_bytes
+    if not is_sparse(raw, most):
+        raise ApiError(413, f"Request body has more than {most} bytes outside of its texts")
     return decode_object(raw), len(raw)

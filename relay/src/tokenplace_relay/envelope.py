@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 import msgspec
 
 from tokenplace_relay import wire
+from tokenplace_relay.nesting import is_sparse
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
@@ -62,11 +63,14 @@ class Identity:
 
         wrapped, iv, body = (_decoded(sealed, name) for name in ("cipherkey", "iv", "ciphertext"))
         for plain in ciphers.candidates(self._private, wrapped, iv, body):
+            if not is_sparse(plain):
+                continue
             try:
                 return msgspec.json.decode(plain, type=kind)
             except (msgspec.DecodeError, ValueError, RecursionError):
                 continue
-        raise EnvelopeError("the envelope is not for this key, or was changed on the way")
+        text = "the envelope is not for this key, was changed on the way, or nests too much"
+        raise EnvelopeError(text)
 
 
 def seal(inner: Inner, recipient: str, padding: Padding = "oaep") -> Sealed:
