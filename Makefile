@@ -6,6 +6,8 @@ UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 RUN := $(UV) run --locked
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+# Tests wait for their clusters half of the time; those that take long come first.
+IN_TWO := --numprocesses=2 --dist=loadscope --no-loadscope-reorder
 
 .PHONY: help demo test acceptance bench-operator bench-relay e2e lint format docs page pictures sync
 
@@ -17,7 +19,7 @@ demo: sync ## a relay made by the operator, on a real cluster (ONCE=1: check and
 
 test: sync ## every test, on real parts (PYTEST_ARGS="tests/unit" for some of them)
 	@$(RUN) tokenplace-cluster build
-	$(RUN) pytest $(PYTEST_ARGS)
+	$(RUN) pytest $(or $(PYTEST_ARGS),$(IN_TWO))
 
 acceptance: sync ## the list of what was asked for, on real parts; writes docs/acceptance.md (root)
 	@$(RUN) tokenplace-cluster build

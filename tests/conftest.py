@@ -5,8 +5,26 @@ from collections.abc import Iterator
 
 import pytest
 from blockbuster import blockbuster_ctx
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling, Scheduling
 
 pytest_plugins = ["tokenplace_cluster.fixtures"]
+
+SHARED = {"acceptance": "a node", "chart": "a chart", "node": "a node"}
+"""Folders whose tests share something that is only once in a run."""
+
+
+class Together(LoadScopeScheduling):
+    """In a run of several processes, keeps together what shares something, and each file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return SHARED.get(path.split("/")[1], path)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Who decides which process runs what."""
+    return Together(config, log)
 
 
 @pytest.fixture(scope="module", autouse=True)

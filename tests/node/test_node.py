@@ -206,7 +206,7 @@ def traces() -> Traces:
         "cgroups": {folder for folder, _, _ in os.walk("/sys/fs/cgroup")},
         "tunables": {f"{one}={_read(one)}" for one in _tunables()},
         "places": {str(one) for place in _PLACES for one in Path(place).glob("*")},
-        "records": {str(one) for one in cleanup.RECORDS.glob("*")},
+        "records": set(_records()),
     }
 
 
@@ -227,8 +227,33 @@ def _processes() -> Iterator[str]:
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             name = (folder / "comm").read_text().strip()
-            if name in PROGRAMS:
+            if name in PROGRAMS and not _is_a_neighbours(int(folder.name)):
                 yield f"{folder.name} {name}"
+
+
+def _records() -> Iterator[str]:
+    for path in cleanup.RECORDS.glob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            if not _is_a_neighbours(cleanup.Record.load(path).driver.pid):
+                yield str(path)
+
+
+def _is_a_neighbours(pid: int) -> bool:
+    """Whether another process of this run of the tests began it; what is left over is nobody's."""
+    while pid not in {0, 1, os.getpid()}:
+        if pid == os.getppid():
+            return True
+        pid = _parent(pid)
+    return False
+
+
+def _parent(pid: int) -> int:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    # The name, which may have any character, ends with the last bracket.
+    return int(stat.rpartition(")")[2].split()[1])
 
 
 def _tunables() -> list[str]:
