@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,6 +48,13 @@ def witness(cluster: Cluster, kubectl: Kubectl) -> str:
     kubectl("apply", "-f", "-", given=service("gpu", external))
     kubectl("wait", "--for=condition=Ready", "pod/witness", "--timeout=60s")
     return image
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One with a short path: the kubelet has sockets below it, whose paths are bounded."""
+    with tempfile.TemporaryDirectory(prefix="node-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 def test_node_is_ready_and_carries_its_version(cluster: Cluster, kubectl: Kubectl) -> None:
@@ -106,9 +114,9 @@ def test_a_pod_reaches_the_api_server_it_verifies(kubectl: Kubectl, witness: str
     assert in_pod(kubectl, "fetch", url, mounted) == "ok"
 
 
-def test_nothing_is_left_after_a_stop(tmp_path: Path, eventually: Eventually) -> None:
+def test_nothing_is_left_after_a_stop(folder: Path, eventually: Eventually) -> None:
     before = traces()
-    with driver(tmp_path) as process:
+    with driver(folder) as process:
         assert new_since(before)["links"], "the snapshot does not see a running cluster"
         assert process.stdin is not None
         process.stdin.close()
@@ -118,24 +126,24 @@ def test_nothing_is_left_after_a_stop(tmp_path: Path, eventually: Eventually) ->
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_nothing_is_left_after_an_interrupt(
-    tmp_path: Path, name: str, eventually: Eventually
+    folder: Path, name: str, eventually: Eventually
 ) -> None:
     before = traces()
-    with driver(tmp_path) as process:
+    with driver(folder) as process:
         process.send_signal(signal.Signals[name])
         process.wait(timeout=150)
     eventually(lambda: assert_nothing_new_since(before))
 
 
-def test_clean_finishes_what_a_killed_driver_left(tmp_path: Path, eventually: Eventually) -> None:
+def test_clean_finishes_what_a_killed_driver_left(folder: Path, eventually: Eventually) -> None:
     before = traces()
-    with driver(tmp_path) as process:
+    with driver(folder) as process:
         process.kill()
         process.wait(timeout=10)
     assert new_since(before)["cgroups"], "the kill left nothing to clean"
-    assert cleanup.clean(tmp_path)
+    assert cleanup.clean(folder)
     eventually(lambda: assert_nothing_new_since(before))
-    assert cleanup.clean(tmp_path) == []
+    assert cleanup.clean(folder) == []
 
 
 def pod(image: str) -> dict[str, Any]:
