@@ -118,10 +118,10 @@ async def round_trip(report: Report, relay: Connection) -> None:
     try:
         await _exchange(report, node, client, model)
     finally:
-        # The time of the whole probe ends only one wait, perhaps the one before this.
-        leaving = asyncio.timeout(LEAVE_SECONDS)
-        async with report.step("unregister compute node"), leaving:
-            if not await node.unregister():
+        # The time of the whole probe ends only one wait, perhaps the one before this. Then
+        # asyncio.timeout of Python 3.11.2, which Debian has, does not say that its own is over.
+        async with report.step("unregister compute node"):
+            if not await asyncio.wait_for(node.unregister(), LEAVE_SECONDS):
                 raise ProbeError("the relay had lost the probe's compute node: did it restart?")
 
 
