@@ -8,20 +8,19 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
 
 from tokenplace_relay import cors, unknown_routes
-from tokenplace_relay.context import Call, Context, Place, attach, finish_head
+from tokenplace_relay.context import Call, Context, Handler, Place, attach, finish_head
 from tokenplace_relay.http import ApiError, weight
 from tokenplace_relay.limits import limited
 from tokenplace_relay.logs import REQUEST_ID, fingerprint, get
 
 log = get("tokenplace.relay.http")
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATTERN: Final = re.compile(r":[^{}]*}")

@@ -4,7 +4,7 @@ import contextlib
 import secrets
 import time
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -12,14 +12,12 @@ from aiohttp import web
 
 from tokenplace_relay import completions, envelope
 from tokenplace_relay.completions import Asked, failure
-from tokenplace_relay.context import envelope_body, of
+from tokenplace_relay.context import Handler, envelope_body, of
 from tokenplace_relay.envelope import EnvelopeError, Sealed
 from tokenplace_relay.facade import FACADE, Facade
 from tokenplace_relay.http import ApiError, JsonObject, json_response
 from tokenplace_relay.selection import DEFAULT_MODEL, resolve_model
 from tokenplace_relay.tokens import for_operators
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HEADERS: Final = {
     "X-Tokenplace-API-V1-Provider": "DistributedApiV1ComputeProvider",

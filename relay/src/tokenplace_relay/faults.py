@@ -1,19 +1,19 @@
 """Faults for drills: slow answers, failing answers, a red readiness; all off unless set."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 
 from tokenplace_relay.config import Config
+from tokenplace_relay.context import Handler
 from tokenplace_relay.http import ApiError
 from tokenplace_relay.logs import get
 
 log = get("tokenplace.relay.faults")
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SPARED: Final = frozenset({"/livez", "/healthz", "/metrics"})
 """Probes and scrapes tell the truth in a drill, but for the readiness that was asked to be red."""
 

@@ -1,13 +1,11 @@
 """Routes that are no more, or never were here: each says so in JSON, and what to use instead."""
 
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
 
+from tokenplace_relay.context import Handler
 from tokenplace_relay.http import ApiError
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _GONE: Final = (
     ("GET", "/next_server"), ("POST", "/sink"), ("POST", "/faucet"), ("POST", "/source"),

@@ -5,11 +5,10 @@ from typing import Final
 from aiohttp import web
 
 from tokenplace_relay import tokens
-from tokenplace_relay.context import of, route_of
+from tokenplace_relay.context import Handler, of, route_of
 from tokenplace_relay.http import ApiError
 from tokenplace_relay.quota import Quota, told, too_often
 from tokenplace_relay.rates import Charge
-from tokenplace_relay.tokens import Handler
 
 _CHARGED: Final = web.RequestKey("charged", list[Charge])
 

@@ -1,15 +1,13 @@
 """The tokens of compute nodes and of operators: compared in constant time, never kept."""
 
 import hmac
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 from aiohttp import web
 
-from tokenplace_relay.context import of
+from tokenplace_relay.context import Handler, of
 from tokenplace_relay.http import ApiError
 from tokenplace_relay.state import digest
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _NODE = "X-Relay-Server-Token"
 _OPERATOR = "X-Token-Place-Operator"
