@@ -251,17 +251,9 @@ def _is_a_neighbours(pid: int) -> bool:
     while pid not in {0, 1, os.getpid()}:
         if pid == os.getppid():
             return True
-        pid = _parent(pid)
+        stat = cleanup.stat_of(pid)
+        pid = int(stat[1]) if stat else 0
     return False
-
-
-def _parent(pid: int) -> int:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    # The name, which may have any character, ends with the last bracket.
-    return int(stat.rpartition(")")[2].split()[1])
 
 
 def _tunables() -> list[str]:

@@ -197,11 +197,16 @@ def _wait_until_gone(process: Identity) -> None:
         time.sleep(0.02)
 
 
-def _start_ticks(pid: int) -> int | None:
+def stat_of(pid: int) -> list[str]:
+    """What /proc/<pid>/stat says behind the name: state, parent and so on; empty: it is gone."""
     try:
         content = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return None
+        return []
     # The name in parentheses may itself hold blanks and parentheses.
-    state, *fields = content.rpartition(")")[2].split()
-    return None if state == "Z" else int(fields[18])
+    return content.rpartition(")")[2].split()
+
+
+def _start_ticks(pid: int) -> int | None:
+    fields = stat_of(pid)
+    return None if not fields or fields[0] == "Z" else int(fields[19])
