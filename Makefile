@@ -4,6 +4,8 @@ SHELL := /bin/bash
 TOOLS := .tools
 UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 RUN := $(UV) run --locked
+# BENCH_PYTHON=python3.13 measures with the Python of the images.
+BENCH_ENV = $(if $(BENCH_PYTHON),UV_PYTHON=$(BENCH_PYTHON) UV_PROJECT_ENVIRONMENT=$(CURDIR)/$(TOOLS)/bench)
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 # Tests wait for their clusters half of the time; those that take long come first.
@@ -31,14 +33,15 @@ e2e: sync ## the tests of a relay in real pods, on your cluster (CONTEXT=name RE
 bench-operator: sync ## the operator beside its rivals, at 1, 100 and 1,000 relays (BENCH_ARGS="--counts 100")
 	@$(RUN) tokenplace-cluster build
 	@# As in the image: compiled, and what only development needs would count as memory.
-	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/$(TOOLS)/operator $(UV) sync --locked --quiet --no-dev \
+	@$(BENCH_ENV) UV_PROJECT_ENVIRONMENT=$(CURDIR)/$(TOOLS)/operator $(UV) sync --locked --quiet --no-dev \
 	  --no-editable --compile-bytecode --package tokenplace-operator --reinstall-package tokenplace-operator
-	$(RUN) tokenplace-bench operator --python $(CURDIR)/$(TOOLS)/operator/bin/python $(BENCH_ARGS)
+	$(BENCH_ENV) $(RUN) tokenplace-bench operator --python $(CURDIR)/$(TOOLS)/operator/bin/python $(BENCH_ARGS)
 
-bench-relay: sync ## measure the relay beside bare aiohttp (BENCH_ARGS="--url http://... --output FILE")
+bench-relay: sync ## the relay beside bare aiohttp (BENCH_ARGS="--url http://... --output FILE")
 	@# As in the image: what only development needs would count as memory.
-	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/$(TOOLS)/relay $(UV) sync --locked --quiet --no-dev --package tokenplace-relay
-	$(RUN) python -m tokenplace_harness.bench --program $(CURDIR)/$(TOOLS)/relay/bin/tokenplace-relay $(BENCH_ARGS)
+	@$(BENCH_ENV) UV_PROJECT_ENVIRONMENT=$(CURDIR)/$(TOOLS)/relay $(UV) sync --locked --quiet --no-dev \
+	  --package tokenplace-relay
+	$(BENCH_ENV) $(RUN) python -m tokenplace_harness.bench --program $(CURDIR)/$(TOOLS)/relay/bin/tokenplace-relay $(BENCH_ARGS)
 
 lint: sync ## style, types, import layers, workflows and Dockerfiles
 	$(RUN) ruff check .

@@ -4,6 +4,7 @@ Everything is measured in one run on one machine; the load comes from a process 
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,7 @@ UNLIMITED = {
     "API_RELAY_CONTROL_PLANE_IP_RATE_LIMIT": "off",
     "TOKENPLACE_LOG_LEVEL": "INFO",
 }
+BARE = "tokenplace_harness.bench.bare"
 PER_NODE = 50
 SOAK_SECONDS = 20.0
 """Of load between two looks at the memory."""
@@ -40,8 +42,9 @@ def main(arguments: list[str]) -> None:
     """Measure, print a table, and the same as JSON."""
     asked = _parser().parse_args(arguments)
     result: Result = {"throughput": [], "held": []}
-    result["start"] = starts(asked.program, asked.starts)
-    with bare_server() as bare, relay_process(program=asked.program, **UNLIMITED) as relay:
+    program = asked.program
+    result["start"] = starts(program, asked.starts)
+    with bare_server(program) as bare, relay_process(program=program, **UNLIMITED) as relay:
         contenders = [
             Contender("bare aiohttp", bare.url, "echoes", bare.cpu),
             Contender("this relay", relay.url, "trips", relay.cpu),
@@ -52,8 +55,8 @@ def main(arguments: list[str]) -> None:
             result["throughput"] += side_by_side(contenders, size, asked.rounds)
     for count in asked.polls:
         size = {"polls": count, "per_node": PER_NODE, "seconds": asked.hold}
-        result["held"] += [held_by_bare(size), held_by_relay(asked.program, size)]
-    result["soak"] = soaked(asked.program, asked.soak)
+        result["held"] += [held_by_bare(program, size), held_by_relay(program, size)]
+    result["soak"] = soaked(program, asked.soak)
     Console(width=140).print(*tables(result), sep="\n")
     text = json.dumps(result, indent=2)
     sys.stdout.write(f"{text}\n")
@@ -125,9 +128,9 @@ def held_by_relay(program: str, size: Result) -> Result:
         return _held("this relay", relay.url, relay.memory, size, bare=False)
 
 
-def held_by_bare(size: Result) -> Result:
+def held_by_bare(program: str, size: Result) -> Result:
     """The same of a server that does nothing else."""
-    with bare_server() as bare:
+    with bare_server(program) as bare:
         return _held("bare aiohttp", bare.url, bare.memory, size, bare=True)
 
 
@@ -181,12 +184,13 @@ class Bare:
 
 
 @contextmanager
-def bare_server() -> Iterator[Bare]:
-    """Bare aiohttp in a process of its own."""
+def bare_server(program: str) -> Iterator[Bare]:
+    """Bare aiohttp in a process of its own, with the Python and the libraries of the relay."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, "port")
-        command = [sys.executable, "-m", "tokenplace_harness.bench.bare", str(place)]
-        with subprocess.Popen(command) as process:
+        command = [str(Path(program).with_name("python")), "-m", BARE, str(place)]
+        harness = {"PYTHONPATH": str(Path(__file__).parents[2])}
+        with subprocess.Popen(command, env=os.environ | harness) as process:
             try:
                 while not place.exists():
                     time.sleep(0.02)

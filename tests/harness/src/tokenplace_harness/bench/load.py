@@ -92,11 +92,12 @@ async def trips(place: Place, *, clients: int, nodes: int, seconds: float) -> di
     """Whole round trips by `clients` clients over `nodes` nodes."""
     tally, ends = Tally(), time.perf_counter() + seconds
     keys = [key(f"node-{secrets.token_hex(4)}-{number}") for number in range(nodes)]
-    serving = []
+    serving, leave = [], []
     for name in keys:
         wire = await place.wire()
         # Each place of a node is a poll of its own.
         credential = await register(wire, name, concurrency=128)
+        leave.append((wire, {"server_public_key": name, "control_credential": credential}))
         polls = max(1, -(-clients // nodes))
         serving += [
             asyncio.create_task(serve(await place.wire(), name, credential, tally))
@@ -108,6 +109,10 @@ async def trips(place: Place, *, clients: int, nodes: int, seconds: float) -> di
     for task in serving:
         task.cancel()
     await asyncio.gather(*serving, return_exceptions=True)
+    for wire, shown in leave:
+        # Else the next load would find the nodes of all before it, as long as their leases last.
+        status, answer = await wire.post(f"{RELAY}/servers/unregister", shown)
+        assert status == 200, answer
     return result
 
 
