@@ -9,8 +9,9 @@ from tokenplace_relay.capabilities import TIERS
 from tokenplace_relay.context import Context, envelope_body, note, of, small_body
 from tokenplace_relay.http import ApiError, JsonObject, json_response
 from tokenplace_relay.logs import fingerprint, get, short
-from tokenplace_relay.prefer import preference
-from tokenplace_relay.selection import DEFAULT_MODEL, POLICY, Choice, resolve_model
+from tokenplace_relay.memory import Memory
+from tokenplace_relay.prefer import PREFER, preference
+from tokenplace_relay.selection import DEFAULT_MODEL, NOBODY, POLICY, Choice, resolve_model
 from tokenplace_relay.state import (
     Envelope,
     Finished,
@@ -55,15 +56,9 @@ async def select(request: web.Request) -> web.Response:
     asked = request.query.get("model", DEFAULT_MODEL)[:MAX_MODEL_LENGTH]
     tier = request.query.get("context_tier", "8k-fast")
     state = context.state
-    state.evict()
-    if not state.nodes:
-        text = "No registered compute nodes are available on this relay."
-        raise ApiError(503, text, "no_registered_compute_nodes", retry_after=5)
-    if tier not in TIERS:
-        raise ApiError(400, "Unsupported context_tier", "invalid_context_tier")
-    choice = state.select(resolve_model(asked), tier)
+    choice = state.select(resolve_model(asked), tier) if tier in TIERS else NOBODY
     if choice.node is None:
-        raise _nobody(choice, asked, tier)
+        raise _nobody(state, choice, asked, tier)
     selected = _selected(choice, choice.node, asked, tier, state.now())
     return json_response({**selected, **reservation.offered(request.query, context.config)})
 
@@ -131,7 +126,7 @@ async def retrieve(request: web.Request) -> web.Response:
     client = digest(key)
     reader = wire.optional_text(body, "retrieval_credential", context.config)
     token = wire.optional_text(body, "acknowledgement_token", context.config)
-    wait = preference(request.headers.getall("Prefer", ()), context.config.max_prefer_wait)
+    wait = preference(request.headers.getall(PREFER, ()), context.config.max_prefer_wait)
     _check_unsent(context, client, request_id)
     try:
         if not request_id:
@@ -253,7 +248,14 @@ def _selected(choice: Choice, node: Node, asked: str, tier: str, now: float) -> 
     return answer
 
 
-def _nobody(choice: Choice, asked: str, tier: str) -> ApiError:
+def _nobody(state: Memory, choice: Choice, asked: str, tier: str) -> ApiError:
+    # Those that are silent may have gone since they were last looked at.
+    state.evict()
+    if not state.nodes:
+        text = "No registered compute nodes are available on this relay."
+        return ApiError(503, text, "no_registered_compute_nodes", retry_after=5)
+    if tier not in TIERS:
+        return ApiError(400, "Unsupported context_tier", "invalid_context_tier")
     extra: JsonObject = {
         "selection_policy": POLICY,
         "requested_context_tier": tier,

@@ -213,6 +213,7 @@ class NodeMoves(Ledger):
         request.stage, request.turn = Stage.CLAIMED, next(self._numbers)
         request.claimed_at = request.claimed_at or now
         request.lease_end = min(now + self._config.in_flight_lease, request.deadline)
+        node.lapse = min(node.lapse, request.lease_end)
 
     def _renew(self, node: Node, request_id: str) -> Request | None:
         """Renew the live work of an id that was handed to a node; the one that ends first.

@@ -12,8 +12,8 @@ DEFAULT_MODEL: Final = "qwen3-8b-instruct"
 ALIASES: Final = frozenset(
     {"llama-3.1-8b-instruct", "llama-3-8b-instruct", "gpt-3.5-turbo", "gpt-5-chat-latest"}
 )
-_ORDER: Final = tuple(TIERS)
-_LAST: Final[tuple[int, float, int]] = (len(_ORDER), 0.0, 0)
+_RANK: Final = {tier: rank for rank, tier in enumerate(TIERS)}
+_LAST: Final[tuple[int, float, int]] = (len(_RANK), 0.0, 0)
 """Comes after every node."""
 
 
@@ -26,6 +26,9 @@ class Choice:
     """Tier -> nodes that fit and have room."""
     full: dict[str, int]
     """Tier -> nodes that fit but have no room."""
+
+
+NOBODY: Final = Choice(None, {}, {})
 
 
 def resolve_model(asked: str) -> str:
@@ -44,10 +47,10 @@ def choose(nodes: Iterable[Node], model: str, tier: str, *, now: float, max_queu
     full: dict[str, int] = {}
     best: Node | None = None
     best_order = _LAST
-    lowest = _ORDER.index(tier)
+    lowest = _RANK[tier]
     for node in nodes:
         able = node.capabilities
-        rank = _ORDER.index(able.tier)
+        rank = _RANK[able.tier]
         if rank < lowest or model not in able.models:
             continue
         flying, queued = node.in_flight(now), len(node.queue)

@@ -5,6 +5,8 @@ import hmac
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
+from math import inf
 from typing import Any
 
 from tokenplace_relay.capabilities import Capabilities
@@ -93,6 +95,8 @@ class Node:
     """Calls in which it once showed its credential, where today's nodes do not: there it must."""
     queue: OrderedDict[Key, Request] = field(default_factory=OrderedDict)
     claimed: dict[Key, Request] = field(default_factory=dict)
+    lapse: float = inf
+    """No lease of what it claimed ends before this."""
 
     def load(self, now: float) -> float:
         """Queued and counted work per place, as selection compares it."""
@@ -100,9 +104,11 @@ class Node:
 
     def in_flight(self, now: float) -> int:
         """Claimed work whose accounting lease has not lapsed."""
-        if not self.claimed:
-            return 0
-        return sum(1 for one in self.claimed.values() if one.lease_end > now)
+        if now < self.lapse:
+            return len(self.claimed)
+        ends = [one.lease_end for one in self.claimed.values()]
+        self.lapse = min(ends, default=inf)
+        return sum(end > now for end in ends)
 
     def is_shown_by(self, proof: Proof, call: str) -> bool:
         """Whether a proof is this node's: its credential, else the token it registered with."""
@@ -226,8 +232,9 @@ def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
+@lru_cache(maxsize=4096)
 def request_key(client: Key, request_id: str) -> Key:
-    """The name of a request: ids are the client's own."""
+    """The name of a request: ids are the client's own. Five calls ask for it within seconds."""
     return hashlib.sha256(client + request_id.encode("utf-8", "surrogatepass")).digest()
 
 
