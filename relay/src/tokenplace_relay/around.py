@@ -14,7 +14,15 @@ from typing import Final
 from aiohttp import web
 
 from tokenplace_relay import cors, unknown_routes
-from tokenplace_relay.context import Call, Context, Handler, Place, attach, finish_head
+from tokenplace_relay.context import (
+    X_REQUEST_ID,
+    Call,
+    Context,
+    Handler,
+    Place,
+    attach,
+    finish_head,
+)
 from tokenplace_relay.http import ApiError, weight
 from tokenplace_relay.limits import limited
 from tokenplace_relay.logs import REQUEST_ID, fingerprint, get
@@ -35,7 +43,7 @@ def observed(
 ) -> web.RouteDef:
     """The same route, with everything that happens around its requests."""
     route = "" if one.path == unknown_routes.REST else _PATTERN.sub("}", one.path)
-    place = Place(context, route, is_open=cors.is_open(route))
+    place = Place(context, route, cors.is_open(route), log.bind())
     handler = strikes(one.handler)
     return web.RouteDef(one.method, one.path, _around(handler, place), one.kwargs)
 
@@ -47,7 +55,7 @@ def _around(handler: Handler, place: Place) -> Handler:
     async def observe(request: web.Request) -> web.StreamResponse:
         """Give the request an id, turn every failure into JSON, log and count the outcome."""
         started = time.perf_counter()
-        call = attach(request, place, _name(request.headers.get("X-Request-Id", "")))
+        call = attach(request, place, _name(request.headers.get(X_REQUEST_ID, "")))
         try:
             response = await (limited(request, handler) if is_limited else handler(request))
             if not response.prepared and (size := weight(response)) > unsent.small:
@@ -112,11 +120,11 @@ def _log(request: web.Request, call: Call, status: int, seconds: float) -> None:
         context.state.counters.add(context.state.counters.outcomes, "rate_limited")
     context.metrics.observe(method, route, status, seconds)
     if route not in _QUIET:
-        log.info(
+        place.log.info(
             "http.request",
             http_method=method if method.isalpha() else "other",
             http_route=route,
             http_status=status,
-            duration_ms=round(seconds * 1000, 2),
+            duration_ms=int(seconds * 100_000) / 100,
             **call.facts,
         )

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Awaitable, Coroutine
 from typing import Any, Final, cast
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
@@ -80,7 +80,7 @@ def _found_by_path(direct: Direct, others: Handler) -> Handler:
 
     def handle(request: web.Request) -> Awaitable[web.StreamResponse]:
         handler = direct.get((request.method, request.rel_url.raw_path))
-        if handler is None or "Expect" in request.headers:
+        if handler is None or hdrs.EXPECT in request.headers:
             return others(request)
         return handler(request)
 

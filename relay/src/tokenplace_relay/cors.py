@@ -7,15 +7,16 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from multidict import CIMultiDict
+
 _OPEN: Final = re.compile(
     r"(/api)?/v1/(chat/completions|completions|health|images/generations|models(/[^/]+)?|public-key)"
     r"|/api/v1/(community/.+|server-providers)"
     r"|/api/v1/relay/(servers/next|requests|requests/cancel|responses/retrieve)"
 )
-HEADERS: Final[Mapping[str, str]] = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "Retry-After",
-}
+HEADERS: Final = CIMultiDict(
+    {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
+)
 PREFLIGHT: Final[Mapping[str, str]] = {
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
     "Access-Control-Allow-Headers": "Content-Type, Accept",

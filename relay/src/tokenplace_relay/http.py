@@ -11,14 +11,15 @@ from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
-from aiohttp import HttpVersion11, StreamReader, web
+from aiohttp import HttpVersion11, StreamReader, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
+from multidict import CIMultiDict
 
 JsonObject = dict[str, Any]
 _encoder: Final = msgspec.json.Encoder(order="sorted")
 _decoder: Final = msgspec.json.Decoder()
 _TYPE: Final = "application/json"
-_JSON: Final = {"Content-Type": _TYPE}
+_JSON: Final = CIMultiDict({hdrs.CONTENT_TYPE: _TYPE})
 SERVER: Final = "tokenplace-relay"
 """What the relay calls itself; its versions are nobody's business."""
 
@@ -56,7 +57,7 @@ class ApiError(Exception):
 
 def json_response(body: JsonObject, status: int = 200) -> web.Response:
     """Return compact JSON with sorted keys and a final newline."""
-    return Answer(body=_encoder.encode(body) + b"\n", status=status, headers=_JSON)
+    return Answer(_encoder.encode(body) + b"\n", status)
 
 
 class Answer(web.Response):
@@ -67,6 +68,11 @@ class Answer(web.Response):
     """
 
     _is_written = False
+
+    def __init__(self, body: bytes, status: int) -> None:
+        # Not that of web.Response: it makes bytes and headers of all that one may give it.
+        web.StreamResponse.__init__(self, status=status, headers=_JSON)
+        self._body = body
 
     @property
     def prepared(self) -> bool:
@@ -87,8 +93,8 @@ class Answer(web.Response):
             return await super().prepare(request)
         self._is_written = True
         headers, writer = self.headers, request.writer
-        headers["Content-Length"] = str(len(body))
-        headers["Date"] = _date(int(time.time()))
+        headers[hdrs.CONTENT_LENGTH] = str(len(body))
+        headers[hdrs.DATE] = _date(int(time.time()))
         await writer.write_headers(f"HTTP/1.1 {self.status} {self.reason}", headers)
         await writer.write_eof(body)
         return writer
@@ -191,9 +197,9 @@ async def read_body(request: web.Request, limit: int, seconds: float, reading: R
     """
     headers = request.headers
     # Most send the bare type, which needs no parser.
-    if headers.get("Content-Type") != _TYPE and request.content_type != _TYPE:
+    if headers.get(hdrs.CONTENT_TYPE) != _TYPE and request.content_type != _TYPE:
         raise ApiError(415, "Content-Type must be application/json")
-    if headers.get("Content-Encoding", "identity") != "identity":
+    if headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
         raise ApiError(415, "Content-Encoding must be identity")
     size = request.content_length
     if (size or 0) > limit:

@@ -1,7 +1,7 @@
 """The tokens of compute nodes and of operators: compared in constant time, never kept."""
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 
 from aiohttp import web
 
@@ -25,10 +25,10 @@ def registration_token(request: web.Request) -> bytes | None:
 def for_nodes(handler: Handler) -> Handler:
     """Ask for a registration token where tokens are configured."""
 
-    async def guarded(request: web.Request) -> web.StreamResponse:
+    def guarded(request: web.Request) -> Awaitable[web.StreamResponse]:
         if registration_token(request) is None:
             raise ApiError(401, "Missing or invalid relay server token")
-        return await handler(request)
+        return handler(request)
 
     return guarded
 
@@ -36,14 +36,14 @@ def for_nodes(handler: Handler) -> Handler:
 def for_operators(handler: Handler) -> Handler:
     """Ask for the operator's token; without one configured, nobody is an operator."""
 
-    async def guarded(request: web.Request) -> web.StreamResponse:
+    def guarded(request: web.Request) -> Awaitable[web.StreamResponse]:
         token = of(request).config.operator_token
         if not token:
             text = "No operator token is configured on this relay"
             raise ApiError(503, text, "operator_auth_not_configured")
         if not _is_one_of(digest(_operator_token(request)), (token,)):
             raise ApiError(401, "Missing or invalid operator token", "operator_token_invalid")
-        return await handler(request)
+        return handler(request)
 
     return guarded
 
