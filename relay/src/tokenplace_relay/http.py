@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import HttpVersion11, StreamReader, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_writer import _serialize_headers
 from multidict import CIMultiDict
 
 JsonObject = dict[str, Any]
@@ -88,15 +89,20 @@ class Answer(web.Response):
         """Write it; what waits for a slow peer waits here."""
         if self._is_written:
             return None
-        body = self.body
-        if not (isinstance(body, bytes) and super().keep_alive is None and _is_usual(request)):
+        body = self._body
+        if not (isinstance(body, bytes) and self._keep_alive is None and _is_usual(request)):
             return await super().prepare(request)
-        self._is_written = True
-        headers, writer = self.headers, request.writer
+        transport, writer, headers = request.transport, request.writer, self._headers
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError
         headers[hdrs.CONTENT_LENGTH] = str(len(body))
         headers[hdrs.DATE] = _date(int(time.time()))
-        await writer.write_headers(f"HTTP/1.1 {self.status} {self.reason}", headers)
-        await writer.write_eof(body)
+        head = _serialize_headers(f"HTTP/1.1 {self._status} {self._reason}", headers)
+        self._is_written = True
+        transport.writelines((head, body))
+        writer.output_size += len(head) + len(body)
+        if request.protocol.writing_paused:
+            await writer.drain()
         return writer
 
     async def write_eof(self, data: bytes = b"") -> None:
