@@ -6,7 +6,12 @@ from random import Random
 import pytest
 
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.workqueue import PATIENCE_SECONDS, QueueClosedError, WorkQueue
+from tokenplace_operator.workqueue import (
+    PATIENCE_SECONDS,
+    URGENT_TURNS,
+    QueueClosedError,
+    WorkQueue,
+)
 
 A, B, C = ("team", "a"), ("team", "b"), ("team", "c")
 
@@ -98,11 +103,22 @@ def test_an_old_backlog_and_urgent_keys_take_turns(queue: WorkQueue, clock: Fake
         queue.add(key)
     clock.now += PATIENCE_SECONDS + 1
     assert [queue.take(), queue.take()] == backlog[:2]
-    queue.add(A, urgent=True)
-    queue.add(B, urgent=True)
-    assert {queue.take(), queue.take()} == {A, backlog[2]}
-    assert {queue.take(), queue.take()} == {B, backlog[3]}
-    assert queue.take() == backlog[4]
+    new = [("new", str(number)) for number in range(URGENT_TURNS + 1)]
+    for key in new:
+        queue.add(key, urgent=True)
+    turns = [queue.take() for _ in range(URGENT_TURNS + 4)]
+    assert turns == [*new[:-1], backlog[2], new[-1], *backlog[3:5]]
+
+
+def test_new_relays_do_not_hold_up_an_old_backlog(queue: WorkQueue, clock: FakeClock) -> None:
+    backlog = [("team", str(number)) for number in range(3)]
+    for key in backlog:
+        queue.add(key)
+    for number in range(100):
+        queue.add(("new", str(number)), urgent=True)
+    clock.now += PATIENCE_SECONDS
+    turns = [queue.take() for _ in range(3 * (URGENT_TURNS + 1))]
+    assert [key for key in turns if key in backlog] == backlog
 
 
 def wait_until_ready(queue: WorkQueue, clock: FakeClock, step: float) -> float:

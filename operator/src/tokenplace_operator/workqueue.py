@@ -4,8 +4,8 @@ A key is in the queue once, however often it is added. It is never with two work
 worker has it, it comes back when that worker is done. Failed keys come back after a backoff.
 
 There are two lanes. Urgent keys go before ordinary ones: what users want is done before it is told
-how it went. While an ordinary key has waited `PATIENCE_SECONDS` the lanes take turns, so that
-neither is held up by the other.
+how it went. While an ordinary key has waited `PATIENCE_SECONDS` one goes after every `URGENT_TURNS`
+urgent ones, so that neither lane is held up by the other.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from tokenplace_operator.metrics import Metrics
 FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 300.0
 PATIENCE_SECONDS = 30.0
+URGENT_TURNS = 4
 
 
 class QueueClosedError(Exception):
@@ -42,8 +43,8 @@ class WorkQueue:
         self._due: dict[Key, float] = {}
         self._timers: list[tuple[float, Key]] = []
         self._failures: dict[Key, int] = {}
-        self._was_overdue = False
-        """Whether an overdue ordinary key had the last turn; the next is an urgent one's."""
+        self._turns = URGENT_TURNS
+        """Urgent keys that went since an overdue ordinary one did."""
         self._changed = asyncio.Event()
         self._closed = False
         metrics.queue_depth.set_function(lambda: len(self._waiting_since))
@@ -137,8 +138,11 @@ class WorkQueue:
         """The lane whose first key is served next; empty when both are."""
         oldest = next(iter(self._ordinary), None)
         overdue = oldest is not None and now - self._waiting_since[oldest] >= PATIENCE_SECONDS
-        self._was_overdue = overdue and not self._was_overdue
-        return self._ordinary if self._was_overdue else self._urgent or self._ordinary
+        if not self._urgent or (overdue and self._turns >= URGENT_TURNS):
+            self._turns = 0
+            return self._ordinary
+        self._turns += 1
+        return self._urgent
 
     def _unfinished(self) -> float:
         now = self._clock()
