@@ -1,6 +1,7 @@
 """The program `tokenplace-operator`: wires the parts, leads or stands by, and stops in order."""
 
 import asyncio
+import gc
 import signal
 import sys
 import time
@@ -113,6 +114,8 @@ def run(
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
     logs.configure(config.log_level)
+    # What was imported stays: no look for garbage needs to go through it.
+    gc.freeze()
     sys.exit(asyncio.run(operate(config)))
 
 
