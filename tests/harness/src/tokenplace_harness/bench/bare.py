@@ -14,6 +14,8 @@ from aiohttp import web
 
 from tokenplace_harness.bench.calls import ANSWERS
 
+HELD = web.AppKey("held", list[str])
+
 
 async def answer(request: web.Request) -> web.Response:
     """Parse the body, and make JSON of an answer like the relay's."""
@@ -25,14 +27,22 @@ async def answer(request: web.Request) -> web.Response:
 async def hold(request: web.Request) -> web.Response:
     """Hold a poll until its time is over."""
     await request.read()
+    request.app[HELD].append(request.path)
     await asyncio.sleep(float(request.query.get("seconds", "20")))
+    request.app[HELD].pop()
     return web.Response(body=b"{}", content_type="application/json")
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """How many polls are held, as the relay says it."""
+    return web.Response(text=f"tokenplace_relay_held_polls {len(request.app[HELD])}\n")
 
 
 async def serve(place: Path) -> None:
     """Serve until killed; writes the port to a file."""
     app = web.Application(client_max_size=4 * 1024 * 1024)
-    routes = [web.post("/hold", hold), web.get("/livez", answer)]
+    app[HELD] = []
+    routes = [web.post("/hold", hold), web.get("/livez", answer), web.get("/metrics", metrics)]
     # Routes of their own, as the relay has: a pattern for all would cost a match.
     routes += [make(path, answer) for path in ANSWERS for make in (web.get, web.post)]
     app.add_routes(routes)

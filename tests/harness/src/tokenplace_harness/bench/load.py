@@ -21,6 +21,9 @@ from tokenplace_harness.bench.wire import Wire, get, post
 
 # Of its own, so that no node of an earlier load is selected.
 MODEL = f"bench-{secrets.token_hex(4)}"
+HELD_SECONDS = 15.0
+"""Until all polls must be held; the first of them end soon after."""
+LOOK_SECONDS = 0.25
 NAP_SECONDS = 0.005
 """Between two looks at a relay that does not hold a retrieve."""
 
@@ -230,7 +233,8 @@ async def held(
         # Polled at once: a relay closes connections on which nothing comes.
         one, name = await place.wire(number), keys[number % len(keys)]
         tasks.append(asyncio.create_task(_held(one, name, woken, seconds, bare=bare)))
-    await asyncio.sleep(2 + polls / 4000)
+    await asyncio.sleep(2)
+    await _until_held(place, polls)
     report("held")
     quiet = await probes(place, 200)
     result: dict[str, Any] = {"polls": polls, "livez_ms": spread(quiet)}
@@ -240,6 +244,21 @@ async def held(
     await asyncio.gather(*tasks)
     result["livez_ms_while_ending"] = spread(await ending)
     return result
+
+
+async def _until_held(place: Place, polls: int) -> None:
+    """Wait until the server says that it holds so many."""
+    wire = await place.wire()
+    async with asyncio.timeout(HELD_SECONDS):
+        while await _count(wire) < polls:  # noqa: ASYNC110 (another process counts)
+            await asyncio.sleep(LOOK_SECONDS)
+    wire.close()
+
+
+async def _count(wire: Wire) -> float:
+    _, raw = await wire.send(get("/metrics"))
+    named = [line.split() for line in raw.decode().splitlines()]
+    return next(float(words[1]) for words in named if words[:1] == ["tokenplace_relay_held_polls"])
 
 
 async def _held(wire: Wire, name: str, woken: Woken, seconds: float, *, bare: bool) -> None:
