@@ -72,7 +72,7 @@ class Place:
     is_open: bool
     """Whether scripts of other origins may call it."""
     log: FilteringBoundLogger
-    """Where the lines of its requests go; bound once, as finding it takes as long as a line."""
+    """Where the lines of its requests go; bound once, where a lazy one is bound for each line."""
 
 
 @dataclass(slots=True)

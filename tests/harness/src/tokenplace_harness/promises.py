@@ -53,6 +53,13 @@ class Promises(RuleBasedStateMachine):
             assert queued == wanted
 
     @invariant()
+    def claimed_work_counts_while_its_lease_lasts(self) -> None:
+        now = self.clock.now
+        for node in self.state.nodes.values():
+            held = [one for one in node.claimed.values() if one.lease_end > now]
+            assert node.in_flight(now) == len(held)
+
+    @invariant()
     def nothing_is_lost_and_nothing_else_is_kept(self) -> None:
         assert set(self.state.nodes) == set(self.model.heard)
         assert len(self.state.requests) == len(self.model.sent)
