@@ -34,6 +34,8 @@ UNLIMITED = {
 }
 BARE = "tokenplace_harness.bench.bare"
 PER_NODE = 50
+CONNECTS_PER_SECOND = 1000
+"""On a slow machine."""
 SOAK_SECONDS = 20.0
 """Of load between two looks at the memory."""
 
@@ -54,7 +56,9 @@ def main(arguments: list[str]) -> None:
             size: Result = {"clients": clients, "nodes": nodes, "seconds": asked.seconds}
             result["throughput"] += side_by_side(contenders, size, asked.rounds)
     for count in asked.polls:
-        size = {"polls": count, "per_node": PER_NODE, "seconds": asked.hold}
+        # The first one must not end before the last has come.
+        hold = asked.hold + count / CONNECTS_PER_SECOND
+        size = {"polls": count, "per_node": PER_NODE, "seconds": hold}
         result["held"] += [held_by_bare(program, size), held_by_relay(program, size)]
     result["soak"] = soaked(program, asked.soak)
     Console(width=140).print(*tables(result), sep="\n")
@@ -102,7 +106,7 @@ def _parser() -> ArgumentParser:
     add("--clients", type=int, nargs="+", default=[1, 8, 32], help="clients at a time")
     add("--nodes", type=int, nargs="+", default=[2, 8], help="compute nodes")
     add("--polls", type=int, nargs="*", default=[1000, 5000, 10_000], help="held polls")
-    add("--hold", type=float, default=20.0, help="seconds that a poll is held")
+    add("--hold", type=float, default=20.0, help="seconds that a poll is held; more with many")
     add("--starts", type=int, default=5, help="starts, of which the median counts")
     add("--soak", type=int, default=100_000, help="exchanges that memory is watched over")
     add("--output", type=Path, help="also write the JSON to a file")

@@ -21,9 +21,8 @@ from tokenplace_harness.bench.wire import Wire, get, post
 
 # Of its own, so that no node of an earlier load is selected.
 MODEL = f"bench-{secrets.token_hex(4)}"
-HELD_SECONDS = 15.0
-"""Until all polls must be held; the first of them end soon after."""
 LOOK_SECONDS = 0.25
+NET = secrets.randbelow(255)
 NAP_SECONDS = 0.005
 """Between two looks at a relay that does not hold a retrieve."""
 
@@ -36,8 +35,12 @@ class Place:
     port: int
 
     async def wire(self, number: int = 0) -> Wire:
-        """A connection; from another loopback address for every 10,000 of them."""
-        return await Wire.connect(self.host, self.port, f"127.0.0.{1 + number // 10_000}")
+        """A connection; from another loopback address for every 2,000 of them.
+
+        The more ports of an address are taken, by connections of earlier loads too, the longer the
+        system looks for one.
+        """
+        return await Wire.connect(self.host, self.port, f"127.0.{NET}.{1 + number // 2000}")
 
 
 @dataclass
@@ -234,7 +237,7 @@ async def held(
         one, name = await place.wire(number), keys[number % len(keys)]
         tasks.append(asyncio.create_task(_held(one, name, woken, seconds, bare=bare)))
     await asyncio.sleep(2)
-    await _until_held(place, polls)
+    await _until_held(place, polls, seconds)
     report("held")
     quiet = await probes(place, 200)
     result: dict[str, Any] = {"polls": polls, "livez_ms": spread(quiet)}
@@ -246,10 +249,10 @@ async def held(
     return result
 
 
-async def _until_held(place: Place, polls: int) -> None:
-    """Wait until the server says that it holds so many."""
+async def _until_held(place: Place, polls: int, seconds: float) -> None:
+    """Wait until the server says that it holds so many; raises TimeoutError."""
     wire = await place.wire()
-    async with asyncio.timeout(HELD_SECONDS):
+    async with asyncio.timeout(seconds):
         while await _count(wire) < polls:  # noqa: ASYNC110 (another process counts)
             await asyncio.sleep(LOOK_SECONDS)
     wire.close()
