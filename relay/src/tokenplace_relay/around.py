@@ -29,7 +29,6 @@ from tokenplace_relay.logs import REQUEST_ID, fingerprint, get
 
 log = get("tokenplace.relay.http")
 
-
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATTERN: Final = re.compile(r":[^{}]*}")
 _QUIET: Final = frozenset({"/livez", "/healthz", "/metrics"})

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import uvloop
+from prometheus_client.parser import text_string_to_metric_families
 
 from tokenplace_harness.bench import calls
 from tokenplace_harness.bench.calls import RELAY, key
@@ -21,6 +22,7 @@ from tokenplace_harness.bench.wire import Wire, get, post
 
 # Of its own, so that no node of an earlier load is selected.
 MODEL = f"bench-{secrets.token_hex(4)}"
+HELD_POLLS = "tokenplace_relay_held_polls"
 LOOK_SECONDS = 0.25
 NET = secrets.randbelow(255)
 NAP_SECONDS = 0.005
@@ -236,7 +238,6 @@ async def held(
         # Polled at once: a relay closes connections on which nothing comes.
         one, name = await place.wire(number), keys[number % len(keys)]
         tasks.append(asyncio.create_task(_held(one, name, woken, seconds, bare=bare)))
-    await asyncio.sleep(2)
     await _until_held(place, polls, seconds)
     report("held")
     quiet = await probes(place, 200)
@@ -260,8 +261,8 @@ async def _until_held(place: Place, polls: int, seconds: float) -> None:
 
 async def _count(wire: Wire) -> float:
     _, raw = await wire.send(get("/metrics"))
-    named = [line.split() for line in raw.decode().splitlines()]
-    return next(float(words[1]) for words in named if words[:1] == ["tokenplace_relay_held_polls"])
+    families = text_string_to_metric_families(raw.decode())
+    return next(one.samples[0].value for one in families if one.name == HELD_POLLS)
 
 
 async def _held(wire: Wire, name: str, woken: Woken, seconds: float, *, bare: bool) -> None:
