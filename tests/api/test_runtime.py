@@ -41,6 +41,13 @@ IMPATIENT = """
 from tokenplace_operator import watch
 watch.ERROR_BACKOFFS = (0.5,) * 4
 """
+WATCHES_ANOTHER = (
+    IMPATIENT
+    + """
+from tokenplace_operator.kinds import Kind
+watch.WATCHED += (Kind("token.place", "v1alpha1", "gones", "Gone"),)
+"""
+)
 COMMAND = (sys.executable, "-W", "error", "-c", PROGRAM)
 
 RELAY = """
@@ -76,6 +83,7 @@ def start(control_plane: ControlPlane, tmp_path: Path, crd: str) -> Iterator[Sta
     for process in processes:
         if process.popen.poll() is None:
             process.end(signal.SIGKILL)
+        print(process.log.read_text())
 
 
 def make_relay(control_plane: ControlPlane, namespace: str, name: str) -> None:
@@ -158,6 +166,15 @@ def test_a_missing_watch_right_ends_the_operator_in_order(
     assert "cannot watch resource" in operator.lines("the work failed")[0]["error"]
     lease = control_plane.kubectl("get", "lease", "tokenplace-operator", here, "-ojson")
     assert json.loads(lease)["spec"]["holderIdentity"] == ""
+
+
+def test_a_kind_that_is_not_listed_ends_the_operator_loudly(
+    start: Start, namespace: str, eventually: Eventually
+) -> None:
+    operator = start(namespace, namespace, before=WATCHES_ANOTHER)
+    eventually(operator.leads, seconds=60)
+    assert operator.popen.wait(60) == 1
+    assert "does not list gones" in operator.lines("the work failed")[0]["error"]
 
 
 def test_a_restarted_api_server_is_survived(

@@ -16,6 +16,7 @@ from tokenplace_operator.kinds import CHILD_KINDS, RELAY, Kind, Object, key_of, 
 from tokenplace_operator.kube import Kube
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.outlast import outlast
+from tokenplace_operator.scan import WholeScan
 from tokenplace_operator.store import DELETED, Store, concerned
 from tokenplace_operator.tap import Take, Tap
 from tokenplace_operator.workqueue import WorkQueue
@@ -129,11 +130,11 @@ async def _nothing(**_: Any) -> None:  # noqa: ANN401 (whatever kopf passes)
 
 def _login(registry: kopf.OperatorRegistry, connection: Callable[[], Kube], take: Take) -> None:
     """Log kopf in as we are, with a session of its own, which it closes."""
-    tap = Tap(WATCHED, take)
+    tap, scan = Tap(WATCHED, take), WholeScan(WATCHED)
 
     async def handle(**_: Any) -> kopf.AiohttpSession:  # noqa: ANN401
         kube = connection()
-        session = kube.new_session(tap, outlast)
+        session = kube.new_session(tap, scan, outlast)
         return kopf.AiohttpSession(server=kube.server, aiohttp_session=session)
 
     kopf.on.login(registry=registry)(handle)
