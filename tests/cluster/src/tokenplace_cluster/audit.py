@@ -44,7 +44,7 @@ class AuditEvent:
 def read(log: Path, *, user: str = "", namespace: str = "", since: str = "") -> list[AuditEvent]:
     """The requests of the log, oldest first; empty arguments match everything.
 
-    since is the timestamp of an earlier event: only what came in after it is returned.
+    since is what `now` returned earlier: only what came in after it is returned.
     """
     return [
         event
@@ -53,6 +53,11 @@ def read(log: Path, *, user: str = "", namespace: str = "", since: str = "") -> 
         and (not namespace or event.namespace == namespace)
         and event.timestamp > since
     ]
+
+
+def now(log: Path) -> str:
+    """When the newest request of the log came in. The last line may be an old watch that ended."""
+    return max(event.timestamp for event in _events(log))
 
 
 def writes(log: Path, *, user: str = "", namespace: str = "", since: str = "") -> list[AuditEvent]:
