@@ -9,13 +9,13 @@ def is_subset(desired: Any, live: Any) -> bool:  # noqa: ANN401 (JSON of any sha
     Lists of objects compare item by item in order, since the server keeps the order that we
     apply; lists that belong to others as well (ownerReferences) may hold more.
     """
+    if _is_same(desired, live):
+        return True
     if isinstance(desired, dict):
         return isinstance(live, dict) and all(
             is_subset(value, live.get(name)) for name, value in desired.items()
         )
-    if isinstance(desired, list):
-        return _is_sublist(desired, live)
-    return _is_same(desired, live)
+    return isinstance(desired, list) and _is_sublist(desired, live)
 
 
 def first_difference(desired: object, live: object, path: str = "") -> str:

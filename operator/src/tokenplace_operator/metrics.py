@@ -171,12 +171,13 @@ class _Relays(Collector):
         found: Tally[tuple[str, ...]] = Tally(
             {(kind.value, status): 0 for kind in Type for status in STATUSES}
         )
-        unobserved = 0
-        for relay in self._relays():
-            statuses = _statuses(relay)
-            ready[statuses.get(Type.READY, "Unknown")] += 1
-            found.update(statuses.items())
-            unobserved += is_unobserved(relay)
+        relays = tuple(self._relays())
+        # Most relays say the same.
+        for conditions, number in Tally(map(_conditions, relays)).items():
+            statuses = _statuses(conditions)
+            ready[statuses.get(Type.READY, "Unknown")] += number
+            found.update(dict.fromkeys(statuses.items(), number))
+        unobserved = sum(map(is_unobserved, relays))
         yield self._family(
             "relays", "Relays by readiness", ["ready"], {(k,): ready[k] for k in ready}
         )
@@ -196,8 +197,12 @@ class _Relays(Collector):
         return family
 
 
-def _statuses(relay: dict[str, Any]) -> dict[str, str]:
+def _conditions(relay: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Type and status of each condition of a relay."""
+    conditions = relay.get("status", {}).get("conditions", ())
+    return tuple([(one["type"], one["status"]) for one in conditions])
+
+
+def _statuses(conditions: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Status by type, of the conditions that are ours: others may write into the list as well."""
-    conditions = relay.get("status", {}).get("conditions", [])
-    pairs = ((one["type"], one["status"]) for one in conditions)
-    return {kind: status for kind, status in pairs if kind in _TYPES and status in STATUSES}
+    return {kind: status for kind, status in conditions if kind in _TYPES and status in STATUSES}

@@ -217,11 +217,14 @@ def _shared(value: Any, words: dict[str, str]) -> Any:  # noqa: ANN401 (JSON of 
 
     sys.intern would do, but Python 3.12 never lets go of a string that went through it.
     """
-    if isinstance(value, dict):
+    kind = type(value)
+    if kind is str:  # Nearly all of them.
+        return words.setdefault(value, value)
+    if kind is dict:
         return {words.setdefault(name, name): _shared(one, words) for name, one in value.items()}
-    if isinstance(value, list):
+    if kind is list:
         return [_shared(one, words) for one in value]
-    return words.setdefault(value, value) if isinstance(value, str) else value
+    return value
 
 
 def _controller_uid(obj: Object) -> str | None:
