@@ -64,6 +64,7 @@ class Reason(StrEnum):
     CERTIFICATE_NOT_YET_VALID = "CertificateNotYetValid"
     CERTIFICATE_PENDING = "CertificatePending"
     CERTIFICATE_MISSING = "CertificateMissing"
+    OWN_CERTIFICATE_MISSING = "OwnCertificateMissing"
     CERTIFICATE_BROKEN = "CertificateBroken"
     CERTIFICATE_FOR_OTHERS = "CertificateForOthers"
     CERTIFICATE_UNREADABLE = "CertificateUnreadable"

@@ -28,6 +28,7 @@ TOLD = frozenset(
     {
         Reason.GPU_HOST_UNRESOLVED,
         Reason.GPU_HOST_TOO_WIDE,
+        Reason.OWN_CERTIFICATE_MISSING,
         Reason.CERTIFICATE_EXPIRED,
         Reason.CERTIFICATE_BROKEN,
         Reason.CERTIFICATE_FOR_OTHERS,

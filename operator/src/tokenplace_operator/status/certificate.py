@@ -30,7 +30,7 @@ def certificate_ready(relay: Relay, seen: Observed) -> Verdict | None:
         text = f"{text}; create it with kubectl create secret tls {name}."
         return Verdict(False, Reason.CERTIFICATE_BROKEN, text)
     if found.state in {State.MISSING, State.NOT_SERVED}:
-        return Verdict(False, Reason.CERTIFICATE_MISSING, _missing(what, name, managed=managed))
+        return _missing(what, name, managed=managed)
     text = (
         f"{what} cannot be read: {found.text}. How long it is valid is not known here; "
         "see to it yourself, or give the operator the right to read it."
@@ -38,10 +38,13 @@ def certificate_ready(relay: Relay, seen: Observed) -> Verdict | None:
     return Verdict(None, Reason.CERTIFICATE_UNREADABLE, text)
 
 
-def _missing(what: str, name: str, *, managed: bool) -> str:
+def _missing(what: str, name: str, *, managed: bool) -> Verdict:
+    """A Certificate is missing at every start; a Secret that the user named is a mistake."""
     if managed:
-        return f"There is no {what}; check that cert-manager is installed and its issuer exists."
-    return f"There is no {what}; create it with kubectl create secret tls {name}."
+        text = f"There is no {what}; check that cert-manager is installed and its issuer exists."
+        return Verdict(False, Reason.CERTIFICATE_MISSING, text)
+    text = f"There is no {what}; create it with kubectl create secret tls {name}."
+    return Verdict(False, Reason.OWN_CERTIFICATE_MISSING, text)
 
 
 def _valid(relay: Relay, seen: Observed, found: Found, what: str) -> Verdict:

@@ -219,7 +219,7 @@ PARTS: dict[str, Case] = {
         {
             Type.CERTIFICATE_READY: (
                 "False",
-                Reason.CERTIFICATE_MISSING,
+                Reason.OWN_CERTIFICATE_MISSING,
                 "kubectl create secret tls mine",
             )
         },
