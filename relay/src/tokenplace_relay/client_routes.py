@@ -11,7 +11,7 @@ from tokenplace_relay.http import ApiError, JsonObject, json_response
 from tokenplace_relay.logs import fingerprint, get, short
 from tokenplace_relay.memory import Memory
 from tokenplace_relay.prefer import PREFER, preference
-from tokenplace_relay.selection import DEFAULT_MODEL, NOBODY, POLICY, Choice, resolve_model
+from tokenplace_relay.selection import DEFAULT_MODEL, NO_CHOICE, POLICY, Choice, resolve_model
 from tokenplace_relay.state import (
     Envelope,
     Finished,
@@ -56,7 +56,7 @@ async def select(request: web.Request) -> web.Response:
     asked = request.query.get("model", DEFAULT_MODEL)[:MAX_MODEL_LENGTH]
     tier = request.query.get("context_tier", "8k-fast")
     state = context.state
-    choice = state.select(resolve_model(asked), tier) if tier in TIERS else NOBODY
+    choice = state.select(resolve_model(asked), tier) if tier in TIERS else NO_CHOICE
     if choice.node is None:
         raise _nobody(state, choice, asked, tier)
     selected = _selected(choice, choice.node, asked, tier, state.now())

@@ -26,7 +26,7 @@ from tokenplace_relay.state import (
     request_key,
 )
 
-NOBODY = Proof()
+NO_PROOF = Proof()
 _MUTE: Final = 2
 """Lapses of one request after which the node that asks for it again cannot do it."""
 
@@ -34,7 +34,7 @@ _MUTE: Final = 2
 class NodeMoves(Ledger):
     """Register, claim, control, report progress, answer, unregister."""
 
-    def register(self, key: str, capabilities: Capabilities, proof: Proof = NOBODY) -> str | None:
+    def register(self, key: str, capabilities: Capabilities, proof: Proof = NO_PROOF) -> str | None:
         """Add or renew a node; return its credential, only until its first poll.
 
         Nodes poll once they are registered: one that registers again before that did not get the
@@ -163,7 +163,7 @@ class NodeMoves(Ledger):
         return replaced
 
     def answer(
-        self, client: Key, request_id: str, envelope: Envelope, size: int, proof: Proof = NOBODY
+        self, client: Key, request_id: str, envelope: Envelope, size: int, proof: Proof = NO_PROOF
     ) -> bool:
         """Take a node's answer; False when one is there already and was not read.
 

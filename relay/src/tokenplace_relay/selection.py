@@ -28,7 +28,7 @@ class Choice:
     """Tier -> nodes that fit but have no room."""
 
 
-NOBODY: Final = Choice(None, {}, {})
+NO_CHOICE: Final = Choice(None, {}, {})
 
 
 def resolve_model(asked: str) -> str:
