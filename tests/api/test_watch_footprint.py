@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -43,6 +44,15 @@ async def until(check: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
+def sockets() -> set[str]:
+    """The sockets that this process has open, by their inodes."""
+    found = set()
+    for file in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # The folder's own, which is closed by now.
+            found.add(str(file.readlink()))
+    return {name for name in found if name.startswith("socket:")}
+
+
 def account(namespace: str, number: int) -> Object:
     metadata = {"namespace": namespace, "name": f"a{number}", "labels": LABELS}
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
@@ -53,6 +63,7 @@ async def test_objects_that_rest_cost_one_copy_without_managed_fields_and_no_tas
 ) -> None:
     assert crd
     monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    before = sockets()
     async with Kube.connect(Metrics()) as kube:
         for number in range(OBJECTS):
             await kube.apply(account(namespace, number))
@@ -65,3 +76,5 @@ async def test_objects_that_rest_cost_one_copy_without_managed_fields_and_no_tas
             await until(lambda: len(store.all(SERVICE_ACCOUNT)) == OBJECTS + 1)
         kept = store.all(SERVICE_ACCOUNT)
         assert not any("managedFields" in one["metadata"] for one in kept)
+    # A connection with TLS is closed once the server has said goodbye too.
+    await until(lambda: sockets() <= before)
