@@ -1,5 +1,6 @@
 """What stands outside of the texts of JSON, counted as a reader would, and quickly."""
 
+from dataclasses import asdict
 from typing import Any, cast
 
 import pytest
@@ -76,6 +77,19 @@ def test_sealed_messages_may_not_nest_either() -> None:
     assert identity.open_as(sealed(few, identity), list[object]) == few
     with pytest.raises(EnvelopeError, match="nests too much"):
         identity.open_as(sealed([[]] * MANY, identity), list[object])
+
+
+@pytest.mark.parametrize(("most", "code"), [(4096, "encryption_error"), (65536, "invalid_value")])
+async def test_what_is_sealed_to_the_facade_has_the_bound_of_its_calls(
+    most: int, code: str
+) -> None:
+    async with inside(facade=True, max_body_bytes=most) as relay:
+        key = (await relay.call("GET", "/v1/public-key")).body["public_key"]
+        lists = envelope.seal(cast("envelope.Inner", [[]] * 5000), key)
+        call = {"model": MODEL, "encrypted": True, "messages": asdict(lists)}
+        caller = Identity.create().public
+        answer = await relay.call("POST", CHAT, {**call, "client_public_key": caller})
+        assert answer.body["error"]["code"] == code, answer.body
 
 
 def sealed(what: list[Any], identity: Identity) -> envelope.Sealed:

@@ -30,7 +30,8 @@ class Sizes:
     max_body_bytes: int = setting(
         64 * 1024,
         "RELAY_MAX_BODY_BYTES",
-        "body of any other call; of a call of the facade, what is outside of its texts",
+        "body of any other call; of a call of the facade and of what is sealed to it, what is "
+        "outside of its texts",
         low=4096,
     )
     max_reading_bytes: int = setting(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 import msgspec
 
 from tokenplace_relay import wire
-from tokenplace_relay.nesting import is_sparse
+from tokenplace_relay.nesting import MOST_BYTES, is_sparse
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
@@ -57,13 +57,13 @@ class Identity:
         """Decrypt to the inner envelope; accepts both paddings of the key, OAEP first."""
         return self.open_as(sealed, dict[str, Any])
 
-    def open_as(self, sealed: Sealed, kind: type[T]) -> T:
-        """Decrypt to JSON of another kind, such as a list."""
+    def open_as(self, sealed: Sealed, kind: type[T], most: int = MOST_BYTES) -> T:
+        """Decrypt to JSON of another kind, such as a list; most: bytes outside of its texts."""
         from tokenplace_relay import ciphers  # noqa: PLC0415
 
         wrapped, iv, body = (_decoded(sealed, name) for name in ("cipherkey", "iv", "ciphertext"))
         for plain in ciphers.candidates(self._private, wrapped, iv, body):
-            if not is_sparse(plain):
+            if not is_sparse(plain, most):
                 continue
             try:
                 return msgspec.json.decode(plain, type=kind)

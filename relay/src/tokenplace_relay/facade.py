@@ -10,7 +10,7 @@ import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
@@ -37,6 +37,7 @@ from tokenplace_relay.state import (
 )
 
 log = get("tokenplace.relay.facade")
+T = TypeVar("T")
 
 TIER: Final = next(iter(TIERS))
 _MESSAGE_LENGTH: Final = 500
@@ -88,6 +89,11 @@ class Facade:
         """Replace the key pair; what is sealed to the old one cannot be opened any more."""
         self.identity = await self.keys.take()
         return self.identity
+
+    async def open(self, identity: Identity, sealed: Sealed, kind: type[T]) -> T:
+        """Decrypt what was sealed to one of our key pairs; raises EnvelopeError."""
+        most = self.context.config.max_body_bytes
+        return await self.keys.run(partial(identity.open_as, sealed, kind, most))
 
     async def ask(self, asked: Asked) -> JsonObject:
         """Let a compute node answer; its `api_v1_response`, errors raised as ApiError."""
@@ -199,7 +205,7 @@ class Facade:
 
     async def _opened(self, answer: Sealed, identity: Identity, request_id: str) -> Inner:
         try:
-            inner = await self.keys.run(partial(identity.open, answer))
+            inner = await self.open(identity, answer, dict[str, Any])
             envelope.check(inner, request_id, identity.public)
         except EnvelopeError:
             raise _unreadable() from None

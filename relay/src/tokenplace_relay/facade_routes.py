@@ -132,7 +132,7 @@ async def _opened(facade: Facade, given: object) -> object:
         raise _not_encrypted("messages must have ciphertext, cipherkey and iv")
     identity = await facade.public_identity()
     try:
-        return await facade.keys.run(partial(identity.open_as, Sealed(*texts), list[object]))
+        return await facade.open(identity, Sealed(*texts), list[object])
     except EnvelopeError:
         raise _not_encrypted("messages cannot be decrypted with this relay's key") from None
 
