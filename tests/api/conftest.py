@@ -36,7 +36,7 @@ def start_operator(
     control_plane: ControlPlane, operator_kubeconfig: Path, tmp_path: Path, eventually: Eventually
 ) -> Iterator[StartOperator]:
     """Start one that leads, for the whole cluster; it may ask for nothing it has no right to."""
-    since = audit.now(control_plane.audit_log)
+    since = audit.now()
     with Operators.of(tmp_path, operator_kubeconfig) as operators:
 
         def start(*arguments: str, kubeconfig: Path | None = None) -> OperatorProcess:

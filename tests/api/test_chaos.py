@@ -65,11 +65,11 @@ def test_every_fault_is_outlasted_without_a_restart_or_a_storm_of_writes(
     eventually(running.leads)
     relays.apply()
     eventually(lambda: relays.when(Ready="True"))
-    since = audit.now(control_plane.audit_log)
+    since = audit.now()
     edit(relays, 8000, eventually)
     clean = len(written(control_plane, namespace, since))
 
-    since = audit.now(control_plane.audit_log)
+    since = audit.now()
     proxy.schedule = schedule = Schedule(seed=6)
     edits = 0
     while schedule.left():
@@ -127,7 +127,7 @@ def is_quiet(
     running: OperatorProcess, plane: ControlPlane, namespace: str, eventually: Eventually
 ) -> bool:
     """Whether nothing is written while everything is listed and reconciled twice."""
-    since = audit.now(plane.audit_log)
+    since = audit.now()
     resyncs = running.metric(RESYNCS) + 2
     eventually(lambda: running.metric(RESYNCS) >= resyncs)
     return not written(plane, namespace, since)

@@ -60,7 +60,7 @@ def test_a_step_of_the_clock_writes_nothing_and_moves_no_lease(
         eventually(lambda: relays.when(Ready="True"))
         standby = operators.start(lease)
         eventually(standby.started)
-        since = audit.now(control_plane.audit_log)
+        since = audit.now()
 
         def renewals() -> int:
             log = audit.writes(control_plane.audit_log, user=login.stem, since=since)

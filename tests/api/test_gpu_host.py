@@ -133,7 +133,7 @@ async def test_the_policy_follows_a_host_and_never_closes_what_worked(
     async with asyncio.timeout(60):
         while relays.conditions()["Ready"]["reason"] != "PodUnschedulable":
             await life.after(REFRESH_SECONDS, A, C)
-    since = audit.now(control_plane.audit_log)
+    since = audit.now()
     await life.after(3 * REFRESH_SECONDS, C, A)
     assert ours(control_plane, namespace, since) == []
 
@@ -153,7 +153,7 @@ async def test_the_policy_follows_a_host_and_never_closes_what_worked(
     assert again == [1, 1], "one for each time that it begins, in its words"
 
     life.restart()
-    since = audit.now(control_plane.audit_log)
+    since = audit.now()
     await life.after(REFRESH_SECONDS, fails=True)
     assert opened(relays) == [f"{A}/32", f"{B}/32", f"{C}/128"]
     written = ours(control_plane, namespace, since)

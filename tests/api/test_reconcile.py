@@ -164,7 +164,7 @@ def test_paused_means_no_write_to_children_and_deletion_still_works(
     eventually(lambda: relays.children().keys() == ALWAYS)
     relays.patch({"spec": {"paused": True}})
     eventually(lambda: relays.when(Paused="True"))
-    since = audit.now(control_plane.audit_log)
+    since = audit.now()
     relays.patch({"spec": {"port": 6060, "gpu": HEADLESS}})
     relays.delete("relay", "service")
     held = eventually(lambda: relays.when(Paused="True", Stalled="True", Ready="Paused"))

@@ -45,7 +45,7 @@ def test_killed_after_any_write_it_heals(
     runs: list[int] = []
     with Operators.of(tmp_path, operator_kubeconfig) as operators:
         while len(runs) <= 2 * CHILDREN_OF_FULL and 0 not in runs:
-            since = audit.now(control_plane.audit_log)
+            since = audit.now()
             running = operators.start(*lease, namespaces=(namespace,))
             with killed_at_its_first_write(running, control_plane, namespace):
                 eventually(partial(has_ended_or_reconciled, running), seconds=60)
@@ -76,7 +76,7 @@ def test_idle_and_restart_write_nothing(
     told = "did not tell whether it reaches"
     eventually(lambda: told in relays.conditions()["UpstreamReachable"]["message"])
 
-    since = audit.now(control_plane.audit_log)
+    since = audit.now()
     reconciled = running.reconciles()
     # Labels are no business of the operator, but they are events.
     for value in ("a", "b", "c"):

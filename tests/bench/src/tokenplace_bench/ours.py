@@ -15,7 +15,8 @@ from pathlib import Path
 from tokenplace_bench.arrivals import Arrivals
 from tokenplace_bench.processes import Usage
 from tokenplace_bench.relays import create
-from tokenplace_bench.stage import Stage, audit_now, times, until
+from tokenplace_bench.stage import Stage, times, until
+from tokenplace_cluster import audit
 from tokenplace_cluster.operator_process import PROGRAM, RUN, OperatorProcess, total
 from tokenplace_operator.kinds import RELAY, Key, Kind, Object
 
@@ -133,7 +134,7 @@ async def _measure(running: Running, count: int, rounds: int) -> Object:
     for number in range(rounds):
         name = f"ours-{count}-{number}"
         async with stage.namespace(name) as (arrivals, each):
-            before, asked = running.usage(), audit_now()
+            before, asked = running.usage(), audit.now()
             started = time.monotonic()
             await create(stage.kube, name, count)
             seconds.append(await arrivals.complete(times(each, count)) - started)
@@ -157,12 +158,12 @@ async def _at_rest(running: Running, arrivals: Arrivals) -> Object:
     count = len(relays)
     peak = running.usage().peak
     running.process.end(signal.SIGTERM)
-    asked = audit_now()
+    asked = audit.now()
     started = time.monotonic()
     running.start_again()
     ended, used = await running.settled(count)
     restart_writes, fresh = _counted(stage, asked), running.usage()
-    asked = audit_now()
+    asked = audit.now()
     await asyncio.sleep(settings.idle_seconds)
     idle_writes, idle = _counted(stage, asked), running.usage()
     children = [(kind, key) for kind, found in arrivals.uids.items() for key in found]

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from tokenplace_bench.arrivals import Arrivals
@@ -79,11 +78,6 @@ class Stage:
 def times(each: dict[Kind, int], count: int) -> dict[Kind, int]:
     """The children of so many relays."""
     return {kind: number * count for kind, number in each.items()}
-
-
-def audit_now() -> str:
-    """Now, as the audit log writes it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 async def until(check: object, seconds: float) -> float:

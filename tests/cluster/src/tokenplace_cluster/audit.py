@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,9 +56,9 @@ def read(log: Path, *, user: str = "", namespace: str = "", since: str = "") -> 
     ]
 
 
-def now(log: Path) -> str:
-    """When the newest request of the log came in. The last line may be an old watch that ended."""
-    return max(event.timestamp for event in _events(log))
+def now() -> str:
+    """Now, as the log writes it; the last line of the log may be an old watch that ended."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def writes(log: Path, *, user: str = "", namespace: str = "", since: str = "") -> list[AuditEvent]:
