@@ -28,7 +28,7 @@ acceptance: sync ## the list of what was asked for, on real parts; writes docs/a
 	TOKENPLACE_ACCEPTANCE_PAGE=docs/acceptance.md $(RUN) pytest tests/acceptance $(PYTEST_ARGS)
 
 e2e: sync ## the tests of a relay in real pods, on your cluster (CONTEXT=name RELAY_IMAGE=... OPERATOR_IMAGE=...)
-	TOKENPLACE_TEST_CONTEXT=$(CONTEXT) $(RUN) pytest tests/node/test_relay_pods.py
+	TOKENPLACE_TEST_CONTEXT=$(CONTEXT) $(RUN) pytest tests/e2e/test_relay_pods.py
 
 bench-operator: sync ## the operator beside its rivals, at 1, 100 and 1,000 relays (BENCH_ARGS="--counts 100")
 	@$(RUN) tokenplace-cluster build
@@ -68,7 +68,7 @@ docs: sync ## write the generated pages anew
 	$(RUN) python docs/generate_schema.py
 
 pictures: sync ## draw the pictures of a terminal anew, from what the program prints
-	PICTURES=1 $(RUN) pytest tests/api/test_pictures.py
+	PICTURES=1 $(RUN) pytest tests/integration/test_pictures.py
 
 sync: $(if $(filter $(TOOLS)/bin/uv,$(UV)),$(TOOLS)/bin/uv)
 	@$(UV) sync --locked --quiet

@@ -10,14 +10,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tokenplace_relay.config import about
-from tokenplace_relay.settings import About
+from tokenplace_relay.settings.config import about
+from tokenplace_relay.settings.setting import About
 
 PAGE = Path(__file__).resolve().parent / "relay-settings.md"
 
 HEAD = """# Settings of the relay
 
-Generated from `relay/src/tokenplace_relay/config.py` by `make docs`. Do not edit.
+Generated from `relay/src/tokenplace_relay/settings/config.py` by `make docs`. Do not edit.
 
 A flag of `tokenplace-relay serve` wins over its environment variable, and that over the default.
 All are read once, at the start; a value that cannot be used ends the process with exit code 2 and

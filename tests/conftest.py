@@ -10,7 +10,7 @@ from xdist.scheduler import LoadScopeScheduling, Scheduling
 
 pytest_plugins = ["tokenplace_cluster.fixtures"]
 
-SHARED = {"acceptance": "a node", "chart": "a chart", "node": "a node"}
+SHARED = {"acceptance": "a node", "chart": "a chart", "e2e": "a node"}
 """Folders whose tests share something that is only once in a run."""
 
 
@@ -35,8 +35,8 @@ def no_garbage_for_others() -> Iterator[None]:
 
 
 MAY_BLOCK = (
-    ("tokenplace_relay/page_routes.py", "_read"),  # Once, before the relay listens.
-    ("tokenplace_relay/logs.py", "_write_some"),  # No more than the pipe has room for.
+    ("tokenplace_relay/api/routes/page.py", "_read"),  # Once, before the relay listens.
+    ("tokenplace_relay/telemetry/logs.py", "_write_some"),  # No more than the pipe has room for.
     ("prometheus_client/process_collector.py", "collect"),  # /proc, which is memory.
     ("structlog/dev.py", "__call__"),  # The source lines of a bug.
     # A command for one person, who waits for it anyway.
@@ -49,7 +49,7 @@ MAY_BLOCK = (
 @pytest.fixture(scope="module", autouse=True)
 def nothing_blocks_the_loop(request: pytest.FixtureRequest) -> Iterator[None]:
     """In the loop of a test, a call of our programs that blocks it is an error."""
-    if request.path.parent.name not in {"unit", "relay"}:
+    if not {"unit", "relay"} & set(request.path.parts):
         yield
         return
     with blockbuster_ctx(["tokenplace_operator", "tokenplace_relay"]) as blocking:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tokenplace_cluster.acceptance_page import Item, render
-from tokenplace_cluster.acceptance_stage import Stage
+from tokenplace_cluster.documents.acceptance_page import Item, render
+from tokenplace_cluster.documents.acceptance_stage import Stage
 
 PAGE = os.environ.get("TOKENPLACE_ACCEPTANCE_PAGE", "")
 """Where the page is written when all of the list has passed; nowhere when empty."""

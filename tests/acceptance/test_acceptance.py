@@ -15,18 +15,18 @@ from typing import Any
 
 import pytest
 
-from tokenplace_cluster import images
-from tokenplace_cluster.acceptance_stage import HOST, MONITORING, NAME, Stage
+from tokenplace_cluster.documents.acceptance_stage import HOST, MONITORING, NAME, Stage
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.gpu_server import ANSWER as GPU_ANSWER
-from tokenplace_cluster.gpu_server import HOST as GPU_HOST
-from tokenplace_cluster.gpu_server import PORT as GPU_PORT
-from tokenplace_cluster.gpu_server import gpu_server
-from tokenplace_cluster.pod_programs import ASK_GPU, ENVIRONMENT, TOKEN, WRITE
-from tokenplace_cluster.verdicts import outside, verdicts
+from tokenplace_cluster.programs import images
+from tokenplace_cluster.programs.policy_verdicts import outside, verdicts
+from tokenplace_cluster.subjects.gpu_server import ANSWER as GPU_ANSWER
+from tokenplace_cluster.subjects.gpu_server import HOST as GPU_HOST
+from tokenplace_cluster.subjects.gpu_server import PORT as GPU_PORT
+from tokenplace_cluster.subjects.gpu_server import gpu_server
+from tokenplace_cluster.subjects.pod_programs import ASK_GPU, ENVIRONMENT, TOKEN, WRITE
 from tokenplace_harness.rollout import Tally, peers_at_work, session_at
 from tokenplace_harness.wait import until
-from tokenplace_relay.peer import Connection
+from tokenplace_relay.peers.connection import Connection
 
 ALERT = "TokenplaceRelayDown"
 HURRIED = "hurried"
@@ -43,7 +43,7 @@ def test_images(name: images.Name, show: Show) -> None:
     """1. Images, built by our Dockerfiles.
 
     For arm64 the same steps run in `.github/workflows/build.yml`, and what is published there, by
-    which tags, is shown by `tests/pipeline/test_publish.py`.
+    which tags, is shown by `tests/ci/test_publish.py`.
     """
     config: Any = images.inspect(images.build(name))["OCIv1"]
     labels = config["config"]["Labels"]
@@ -197,7 +197,7 @@ def test_alert(stage: Stage, eventually: Eventually, show: Show) -> None:
     The relay goes because its digest is changed to one that no registry has. The shipped alert
     waits for minutes before it fires, and is seen waiting; the same rule with seconds in place of
     the minutes is seen firing, and is over once the digest is right again. That the shipped one
-    fires after its minutes is shown by `tests/unit/test_alerts.py`, by Prometheus' rule manager.
+    fires after its minutes is shown by `tests/unit/operator/test_alerts.py`.
     """
     stage.kubectl("apply", "--filename=-", given=json.dumps(hurried(stage.read("prometheusrule"))))
 

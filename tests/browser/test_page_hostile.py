@@ -9,8 +9,8 @@ from playwright.sync_api import expect
 from tokenplace_harness.browser.nodes import Job, Nodes
 from tokenplace_harness.browser.person import Person
 from tokenplace_harness.process import RelayProcess
-from tokenplace_relay import envelope
-from tokenplace_relay.envelope import Identity, Sealed
+from tokenplace_relay.protocol import envelope
+from tokenplace_relay.protocol.envelope import Identity, Sealed
 
 SCRIPTS = """<script>window.hit = 1</script>
 <img src=x onerror="window.hit = 2"> <svg onload="window.hit = 3"></svg>

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tokenplace_harness.browser import sources
-from tokenplace_relay import envelope
-from tokenplace_relay.envelope import Identity, Sealed
+from tokenplace_relay.protocol import envelope
+from tokenplace_relay.protocol.envelope import Identity, Sealed
 
 WIRE_LIMIT = 120 * 1024
 TARGETS = ("app-", "icon-", "index.html")

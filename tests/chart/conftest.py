@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tokenplace_cluster import optional_apis
-from tokenplace_cluster.control_plane import ControlPlane
-from tokenplace_cluster.helm import CHART, Helm, Object, Render, helm_for
+from tokenplace_cluster.control_plane import optional_apis
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_cluster.programs.helm import CHART, Helm, Object, Render, helm_for
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tokenplace_cluster import verdicts
-from tokenplace_cluster.helm import Object, Render
-from tokenplace_cluster.verdicts import Connection, Peer, outside, pod
+from tokenplace_cluster.programs import policy_verdicts
+from tokenplace_cluster.programs.helm import Object, Render
+from tokenplace_cluster.programs.policy_verdicts import Connection, Peer, outside, pod
 
 pytestmark = pytest.mark.timeout(1800)  # A first run builds Cyclonus.
 
@@ -50,7 +50,7 @@ def never(source: Peer) -> Table:
 
 def wrong(render: Render, values: Object, allowed: Table, denied: Table) -> list[str]:
     policies = [obj for obj in render(values) if obj["kind"] == "NetworkPolicy"]
-    return verdicts.wrong(policies, allowed, denied, {5010: "http", 8080: "http"})
+    return policy_verdicts.wrong(policies, allowed, denied, {5010: "http", 8080: "http"})
 
 
 def test_the_operator_reaches_dns_the_api_server_and_relays(render: Render) -> None:

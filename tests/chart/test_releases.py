@@ -12,12 +12,12 @@ from typing import Protocol
 import pytest
 import yaml
 
-from tokenplace_cluster import documents
-from tokenplace_cluster.control_plane import KUBECTL, ControlPlane, KubectlError
+from tokenplace_cluster.control_plane.control_plane import KUBECTL, ControlPlane, KubectlError
+from tokenplace_cluster.control_plane.local_jobs import jobs_played
+from tokenplace_cluster.documents import commands
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.helm import CHART, Helm, Object, Render, helm_for
-from tokenplace_cluster.operator_process import OperatorProcess
-from tokenplace_cluster.played_jobs import jobs_played
+from tokenplace_cluster.programs.helm import CHART, Helm, Object, Render, helm_for
+from tokenplace_cluster.subjects.operator_process import OperatorProcess
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(path.name.removesuffix(".values.yaml") for path in GOLDEN.glob("*.values.yaml"))
@@ -187,7 +187,7 @@ def test_the_command_of_the_readme_installs(plane: ControlPlane, helm: Helm) -> 
     plane.kubectl("apply", "--server-side", f"--filename={CHART / 'crds'}")
     plane.wait_established(CRD)
     for page in ("README.head.md", "tokenplace-relay/README.md"):
-        (block,) = documents.of(f"deploy/charts/{page}")
+        (block,) = commands.of(f"deploy/charts/{page}")
         install, _ = block.commands
         chart = "oci://ghcr.io/futuroptimist/charts/tokenplace-relay"
         done = helm(*shlex.split(install.replace(chart, str(CHART)))[1:], "--dry-run=server")
@@ -337,9 +337,9 @@ def test_the_last_commands_of_the_documents_remove_everything(
     run("uninstall", "--wait", "--timeout=60s")
     (tmp_path / "kubectl").symlink_to(KUBECTL)
     page = (Path(__file__).parents[2] / "docs" / "upgrade.md").read_text()
-    (commands,) = re.findall(r"^```bash\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(r"^```bash\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     done = subprocess.run(
-        ["bash", "-euc", commands.replace("namespace tokenplace\n", f"namespace {place}\n")],
+        ["bash", "-euc", block.replace("namespace tokenplace\n", f"namespace {place}\n")],
         cwd=tmp_path,
         env={
             "PATH": f"{tmp_path}:{os.environ['PATH']}",

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tokenplace_cluster import build
-from tokenplace_cluster.helm import CHART, Helm, Object, Render
+from tokenplace_cluster.programs import build
+from tokenplace_cluster.programs.helm import CHART, Helm, Object, Render
 from tokenplace_operator.monitoring import own_alerts, own_dashboard
 
 ROOT = Path(__file__).parents[2]

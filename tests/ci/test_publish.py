@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tokenplace_cluster import oci_archive
-from tokenplace_cluster.build import program
-from tokenplace_cluster.cleanup import Record
-from tokenplace_cluster.debian import PUBLISH_PROGRAMS, require_packages
-from tokenplace_cluster.helm import CHART
-from tokenplace_cluster.registry import Registry
+from tokenplace_cluster.node.cleanup import Record
+from tokenplace_cluster.programs import oci_archive
+from tokenplace_cluster.programs.build import program
+from tokenplace_cluster.programs.debian import PUBLISH_PROGRAMS, require_packages
+from tokenplace_cluster.programs.helm import CHART
+from tokenplace_cluster.programs.registry import Registry
 
 pytestmark = pytest.mark.timeout(900)
 

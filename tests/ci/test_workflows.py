@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tokenplace_cluster.build import MODULES
+from tokenplace_cluster.programs.build import MODULES
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

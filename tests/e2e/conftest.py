@@ -8,10 +8,11 @@ from typing import Protocol
 import pytest
 import yaml
 
-from tokenplace_cluster import images, shipped
 from tokenplace_cluster.cluster import Cluster
-from tokenplace_cluster.control_plane import KUBECTL
-from tokenplace_cluster.crds import install_kind
+from tokenplace_cluster.control_plane.control_plane import KUBECTL
+from tokenplace_cluster.control_plane.crds import install_kind
+from tokenplace_cluster.programs import images
+from tokenplace_cluster.subjects import shipped
 
 
 class Kubectl(Protocol):

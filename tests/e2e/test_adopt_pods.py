@@ -21,9 +21,9 @@ import pytest
 import yaml
 
 from tokenplace_cluster.cluster import Cluster
-from tokenplace_cluster.control_plane import KUBECTL
+from tokenplace_cluster.control_plane.control_plane import KUBECTL
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.helm import Done, Helm, helm_for
+from tokenplace_cluster.programs.helm import Done, Helm, helm_for
 
 CHART = Path(__file__).parent / "upstream"
 BIN = Path(sys.executable).parent

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tokenplace_cluster import build, images
 from tokenplace_cluster.cluster import Cluster
-from tokenplace_cluster.control_plane import KUBECTL
-from tokenplace_cluster.helm import CHART, Done, Helm, Object, helm_for
+from tokenplace_cluster.control_plane.control_plane import KUBECTL
+from tokenplace_cluster.programs import build, images
+from tokenplace_cluster.programs.helm import CHART, Done, Helm, Object, helm_for
 
 E2E = Path(__file__).parents[2] / ".ci" / "e2e"
 NAMESPACE = "chart"

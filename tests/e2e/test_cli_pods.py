@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tokenplace_cluster.cluster import Cluster
-from tokenplace_cluster.control_plane import KUBECTL
+from tokenplace_cluster.control_plane.control_plane import KUBECTL
 from tokenplace_cluster.fixtures import Eventually
 
 BIN = Path(sys.executable).parent

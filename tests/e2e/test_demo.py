@@ -51,7 +51,7 @@ def test_demo_plays_on_a_given_cluster(given: dict[str, str]) -> None:
 
 
 def test_the_tests_run_on_a_given_cluster(given: dict[str, str]) -> None:
-    tests = ("tests/node/test_relay_pods.py", "-q", "-k", "hardened or through_the_service")
+    tests = ("tests/e2e/test_relay_pods.py", "-q", "-k", "hardened or through_the_service")
     environment = {**given, "TOKENPLACE_TEST_CONTEXT": "tokenplace"}
     shown = run(sys.executable, "-m", "pytest", *tests, **environment)
     assert "2 passed" in shown

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tokenplace_cluster import build, images, optional_apis
 from tokenplace_cluster.cluster import Cluster
-from tokenplace_cluster.control_plane import KUBECTL
-from tokenplace_cluster.helm import CHART
+from tokenplace_cluster.control_plane import optional_apis
+from tokenplace_cluster.control_plane.control_plane import KUBECTL
+from tokenplace_cluster.programs import build, images
+from tokenplace_cluster.programs.helm import CHART
 
 UPSTREAM = Path(__file__).parent / "upstream"
 DOCS = Path(__file__).parents[2] / "docs"

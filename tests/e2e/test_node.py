@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from tokenplace_cluster import cleanup
 from tokenplace_cluster.cluster import Cluster
-from tokenplace_cluster.control_plane import KUBECTL
+from tokenplace_cluster.control_plane.control_plane import KUBECTL
 from tokenplace_cluster.fixtures import Eventually
+from tokenplace_cluster.node import cleanup
 
 Kubectl = Callable[..., str]
 Traces = dict[str, set[str]]

@@ -16,18 +16,18 @@ import pytest
 import yaml
 
 from tokenplace_cluster.cluster import Cluster
-from tokenplace_cluster.control_plane import KUBECTL
+from tokenplace_cluster.control_plane.control_plane import KUBECTL
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.forward import forwarded
-from tokenplace_cluster.gpu_server import ANSWER as GPU_ANSWER
-from tokenplace_cluster.gpu_server import HOST as GPU_HOST
-from tokenplace_cluster.gpu_server import PORT as GPU_PORT
-from tokenplace_cluster.gpu_server import gpu_server as serving_gpu
-from tokenplace_cluster.pod_programs import ASK_GPU, ENVIRONMENT, STATUS, WRITE
-from tokenplace_relay.client import Client
-from tokenplace_relay.compute_node import ComputeNode
-from tokenplace_relay.envelope import Identity
-from tokenplace_relay.peer import Connection
+from tokenplace_cluster.subjects.forward import forwarded
+from tokenplace_cluster.subjects.gpu_server import ANSWER as GPU_ANSWER
+from tokenplace_cluster.subjects.gpu_server import HOST as GPU_HOST
+from tokenplace_cluster.subjects.gpu_server import PORT as GPU_PORT
+from tokenplace_cluster.subjects.gpu_server import gpu_server as serving_gpu
+from tokenplace_cluster.subjects.pod_programs import ASK_GPU, ENVIRONMENT, STATUS, WRITE
+from tokenplace_relay.peers.client import Client
+from tokenplace_relay.peers.compute_node import ComputeNode
+from tokenplace_relay.peers.connection import Connection
+from tokenplace_relay.protocol.envelope import Identity
 
 ROOT = Path(__file__).parents[2]
 MODEL = "qwen3-8b-instruct"

@@ -8,7 +8,7 @@ import yaml
 
 from tokenplace_cluster.cluster import Cluster
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.gpu_server import answering
+from tokenplace_cluster.subjects.gpu_server import answering
 
 NAME = "upstream"
 PORT = 5015

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tokenplace_cluster.debian import IMAGE_PROGRAMS, require_packages
 from tokenplace_cluster.fixtures import Eventually
+from tokenplace_cluster.programs.debian import IMAGE_PROGRAMS, require_packages
 
 pytestmark = pytest.mark.timeout(900)
 

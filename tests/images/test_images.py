@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tokenplace_cluster import images
+from tokenplace_cluster.programs import images
 
 pytestmark = pytest.mark.timeout(1800)
 

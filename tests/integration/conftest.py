@@ -10,13 +10,14 @@ from typing import Any, Protocol
 import pytest
 import yaml
 
-from tokenplace_cluster import audit, shipped
-from tokenplace_cluster.audit import AuditEvent
-from tokenplace_cluster.control_plane import KUBECTL, ControlPlane
-from tokenplace_cluster.fake_kubelet import FakeKubelet
+from tokenplace_cluster.control_plane import audit
+from tokenplace_cluster.control_plane.audit import AuditEvent
+from tokenplace_cluster.control_plane.control_plane import KUBECTL, ControlPlane
+from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.operator_process import OperatorProcess, Operators
-from tokenplace_cluster.relays import Relays
+from tokenplace_cluster.subjects import shipped
+from tokenplace_cluster.subjects.operator_process import OperatorProcess, Operators
+from tokenplace_cluster.subjects.relays import Relays
 
 BIN = Path(sys.executable).parent
 

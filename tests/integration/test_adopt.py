@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tokenplace_cluster.fake_kubelet import FakeKubelet
+from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.relays import DIGEST, REPOSITORY, Relays
+from tokenplace_cluster.subjects.relays import DIGEST, REPOSITORY, Relays
 
 Object = dict[str, Any]
 Plugin = Callable[..., subprocess.CompletedProcess[str]]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenplace_cluster import build
+from tokenplace_cluster.programs import build
 
 
 def test_go_comes_from_pypi_where_the_machine_has_none(

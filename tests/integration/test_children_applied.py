@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_cluster.control_plane.optional_apis import MONITORING, ROUTES, served
 from tokenplace_cluster.fixtures import Kubectl
-from tokenplace_cluster.optional_apis import MONITORING, ROUTES, served
-from tokenplace_cluster.relays import Object
+from tokenplace_cluster.subjects.relays import Object
 
-GOLDEN = Path(__file__).parents[1] / "unit" / "golden"
+GOLDEN = Path(__file__).parents[1] / "unit" / "operator" / "golden"
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,15 @@ from typing import Any, Protocol
 import pytest
 import yaml
 
-from tokenplace_cluster import audit
-from tokenplace_cluster.control_plane import ControlPlane
-from tokenplace_cluster.fake_kubelet import FakeKubelet, Fate
+from tokenplace_cluster.control_plane import audit
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet, Fate
 from tokenplace_cluster.fixtures import Eventually, Kubectl
-from tokenplace_cluster.operator_process import OperatorProcess
-from tokenplace_cluster.relays import DIGEST, REPOSITORY, Relays
+from tokenplace_cluster.subjects.operator_process import OperatorProcess
+from tokenplace_cluster.subjects.relays import DIGEST, REPOSITORY, Relays
 
-GOLDEN = Path(__file__).parents[1] / "unit" / "golden"
-IMPORTS = Path(__file__).parents[1] / "unit" / "imports"
+GOLDEN = Path(__file__).parents[1] / "unit" / "operator" / "golden"
+IMPORTS = Path(__file__).parents[1] / "unit" / "operator" / "imports"
 BIN = Path(sys.executable).parent
 KIND = {"apiVersion": "token.place/v1alpha1", "kind": "TokenplaceRelay"}
 VERBS = ("status", "explain", "diff", "pin", "report", "probe")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tokenplace_cluster import audit
-from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.control_plane import audit
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.operator_process import PROGRAM, OperatorProcess, Operators
-from tokenplace_cluster.relays import Relays
+from tokenplace_cluster.subjects.operator_process import PROGRAM, OperatorProcess, Operators
+from tokenplace_cluster.subjects.relays import Relays
 
 STEPPING = f"""
 import pathlib, sys

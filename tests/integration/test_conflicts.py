@@ -2,10 +2,10 @@
 
 from functools import partial
 
-from tokenplace_cluster.fake_kubelet import FakeKubelet
+from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.operator_process import OperatorProcess
-from tokenplace_cluster.relays import DIGEST, REPOSITORY, Relays
+from tokenplace_cluster.subjects.operator_process import OperatorProcess
+from tokenplace_cluster.subjects.relays import DIGEST, REPOSITORY, Relays
 
 APPLIES = "tokenplace_operator_apply_total"
 

@@ -12,17 +12,21 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tokenplace_cluster import audit
-from tokenplace_cluster.cleanup import Identity, clean
-from tokenplace_cluster.control_plane import KUBECTL, ControlPlane, DirectoryInUseError
+from tokenplace_cluster.control_plane import audit
+from tokenplace_cluster.control_plane.control_plane import (
+    KUBECTL,
+    ControlPlane,
+    DirectoryInUseError,
+)
 from tokenplace_cluster.fixtures import Eventually, Kubectl
+from tokenplace_cluster.node.cleanup import Identity, clean
 
 DRIVER = textwrap.dedent("""
     import signal, sys
     from dataclasses import asdict
     from json import dumps
     from pathlib import Path
-    from tokenplace_cluster.control_plane import ControlPlane
+    from tokenplace_cluster.control_plane.control_plane import ControlPlane
 
     with ControlPlane.start(Path(sys.argv[1])) as plane:
         print(dumps([asdict(one) for one in plane.record.processes]), flush=True)

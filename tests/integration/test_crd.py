@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
 from tokenplace_cluster.fixtures import Kubectl
 
 pytestmark = pytest.mark.usefixtures("crd")

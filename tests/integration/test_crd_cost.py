@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tokenplace_cluster.control_plane import ControlPlane, KubectlError
-from tokenplace_cluster.crds import CRDS
+from tokenplace_cluster.control_plane.control_plane import ControlPlane, KubectlError
+from tokenplace_cluster.control_plane.crds import CRDS
 from tokenplace_cluster.fixtures import Kubectl
 
 pytestmark = pytest.mark.usefixtures("crd")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tokenplace_cluster.fixtures import Kubectl
-from tokenplace_cluster.relays import DIGEST
+from tokenplace_cluster.subjects.relays import DIGEST
 
 pytestmark = pytest.mark.usefixtures("crd")
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tokenplace_cluster.fixtures import Eventually, Kubectl
-from tokenplace_cluster.relays import DIGEST, Object
+from tokenplace_cluster.subjects.relays import DIGEST, Object
 
 pytestmark = pytest.mark.usefixtures("crd")
 

@@ -4,9 +4,9 @@ import shlex
 
 import pytest
 
-from tokenplace_cluster import documents
+from tokenplace_cluster.documents import commands
 from tokenplace_cluster.fixtures import Eventually, Kubectl
-from tokenplace_cluster.relays import Relays
+from tokenplace_cluster.subjects.relays import Relays
 
 SHOWN = {"kubectl get tpr": "Available", "kubectl describe": "Events:", "kubectl wait": "met"}
 
@@ -18,7 +18,7 @@ def test_the_commands_that_show_conditions(
     relays.apply()
     eventually(lambda: relays.when(Ready="True"), seconds=60)
     found = [
-        one for block in documents.of("docs/conditions.md", "console") for one in block.commands
+        one for block in commands.of("docs/conditions.md", "console") for one in block.commands
     ]
     assert len(found) == len(SHOWN)
     for command in found:

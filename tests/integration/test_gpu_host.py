@@ -6,28 +6,28 @@ from typing import Any
 
 import pytest
 
-from tokenplace_cluster import audit
-from tokenplace_cluster.audit import AuditEvent
-from tokenplace_cluster.control_plane import ControlPlane
-from tokenplace_cluster.relays import Relays
-from tokenplace_operator.certificate import Certificates
-from tokenplace_operator.contests import Contests
-from tokenplace_operator.discovery import Discovery
-from tokenplace_operator.events import Recorder
-from tokenplace_operator.gpu_target import (
+from tokenplace_cluster.control_plane import audit
+from tokenplace_cluster.control_plane.audit import AuditEvent
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_cluster.subjects.relays import Relays
+from tokenplace_operator.cache.optional_apis import Discovery
+from tokenplace_operator.cache.store import Store
+from tokenplace_operator.children.write_backoff import Contests
+from tokenplace_operator.kube.client import Kube
+from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.observe.certificates import Certificates
+from tokenplace_operator.observe.gpu_addresses import (
     GRACE_SECONDS,
     REFRESH_SECONDS,
     RETIRING_SECONDS,
     Resolver,
 )
-from tokenplace_operator.kube import Kube
-from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.observe import Observer
-from tokenplace_operator.reconcile import REPORT_SECONDS, Reconciler
-from tokenplace_operator.report import Reporter
-from tokenplace_operator.retries import Retries
-from tokenplace_operator.store import Store
-from tokenplace_operator.upstream import UpstreamProbe
+from tokenplace_operator.observe.upstream_health import UpstreamProbe
+from tokenplace_operator.reconcile.events import Recorder
+from tokenplace_operator.reconcile.observer import Observer
+from tokenplace_operator.reconcile.reconciler import REPORT_SECONDS, Reconciler
+from tokenplace_operator.reconcile.rejection_backoff import Retries
+from tokenplace_operator.reconcile.status_writer import Reporter
 from tokenplace_operator.wiring import utc_now
 
 Object = dict[str, Any]

@@ -7,14 +7,14 @@ from functools import partial
 
 import pytest
 
-from tokenplace_cluster.control_plane import ControlPlane
-from tokenplace_cluster.fake_kubelet import FakeKubelet, Fate
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet, Fate
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.relays import REPOSITORY, Relays
-from tokenplace_operator.kinds import Kind, Object
-from tokenplace_operator.kube import Kube
+from tokenplace_cluster.subjects.relays import REPOSITORY, Relays
+from tokenplace_operator.api.kinds import Kind, Object
+from tokenplace_operator.cache.store import Store
+from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.store import Store
 from tokenplace_operator.wiring import reconciler
 
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")

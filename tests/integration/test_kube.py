@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tokenplace_cluster.control_plane import ControlPlane
-from tokenplace_operator.kinds import DEPLOYMENT, LEASE, SERVICE, SERVICE_ACCOUNT, Object
-from tokenplace_operator.kube import Kube
-from tokenplace_operator.kube_errors import (
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_operator.api.kinds import DEPLOYMENT, LEASE, SERVICE, SERVICE_ACCOUNT, Object
+from tokenplace_operator.kube.client import Kube
+from tokenplace_operator.kube.errors import (
     Conflict,
     FieldConflict,
     Forbidden,
@@ -139,7 +139,7 @@ async def test_a_delete_means_one_object_and_gone_is_success(kube: Kube, namespa
 async def test_a_list_reads_all_pages_names_the_kind_and_drops_managed_fields(
     kube: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenplace_operator.kube.PAGE_SIZE", 2)
+    monkeypatch.setattr("tokenplace_operator.kube.client.PAGE_SIZE", 2)
     for number in range(5):
         await kube.apply(account(namespace, f"a{number}"))
     selector = "app.kubernetes.io/managed-by=tokenplace-operator"
@@ -205,7 +205,7 @@ async def test_requests_are_counted(kube: Kube, metrics: Metrics, namespace: str
 async def test_no_answer_is_unavailable(
     kube: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenplace_operator.kube.REQUEST_SECONDS", 0.0)
+    monkeypatch.setattr("tokenplace_operator.kube.client.REQUEST_SECONDS", 0.0)
     with pytest.raises(Unavailable) as caught:
         await kube.get(SERVICE, namespace, "web")
     assert caught.value.code == 0

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tokenplace_cluster import audit
-from tokenplace_cluster.audit import AuditEvent
-from tokenplace_cluster.control_plane import ControlPlane
-from tokenplace_cluster.fake_kubelet import FakeKubelet
+from tokenplace_cluster.control_plane import audit
+from tokenplace_cluster.control_plane.audit import AuditEvent
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.operator_process import OperatorProcess, Operators
-from tokenplace_cluster.relays import Relays
+from tokenplace_cluster.subjects.operator_process import OperatorProcess, Operators
+from tokenplace_cluster.subjects.relays import Relays
 
 KILLED_SECONDS = 20.0
 ENDED_SECONDS = 3.0

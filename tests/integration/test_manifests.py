@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tokenplace_cluster import shipped
 from tokenplace_cluster.fixtures import Kubectl
+from tokenplace_cluster.subjects import shipped
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ("--namespace=", f"--filename={shipped.MANIFESTS}")

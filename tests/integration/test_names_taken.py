@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from tokenplace_cluster.fake_kubelet import FakeKubelet
+from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.operator_process import OperatorProcess
-from tokenplace_cluster.relays import Relays
+from tokenplace_cluster.subjects.operator_process import OperatorProcess
+from tokenplace_cluster.subjects.relays import Relays
 
 Object = dict[str, Any]
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from tokenplace_cluster.control_plane import ControlPlane
-from tokenplace_cluster.fake_kubelet import FakeKubelet
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
+from tokenplace_cluster.control_plane.optional_apis import MONITORING, ROUTES, served
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.operator_process import OperatorProcess, Operators
-from tokenplace_cluster.optional_apis import MONITORING, ROUTES, served
-from tokenplace_cluster.relays import Relays
+from tokenplace_cluster.subjects.operator_process import OperatorProcess, Operators
+from tokenplace_cluster.subjects.relays import Relays
 
 Object = dict[str, Any]
 LONGEST = "r" + "0" * 62

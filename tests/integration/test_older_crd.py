@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tokenplace_cluster.control_plane import ControlPlane
-from tokenplace_cluster.crds import CRDS
-from tokenplace_cluster.fake_kubelet import FakeKubelet
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_cluster.control_plane.crds import CRDS
+from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.operator_process import OperatorProcess, Operators
-from tokenplace_cluster.relays import Relays
+from tokenplace_cluster.subjects.operator_process import OperatorProcess, Operators
+from tokenplace_cluster.subjects.relays import Relays
 
 PATCHES = "tokenplace_operator_kube_requests_total"
 

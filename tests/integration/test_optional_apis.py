@@ -4,13 +4,19 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tokenplace_cluster import audit
-from tokenplace_cluster.control_plane import ControlPlane
-from tokenplace_cluster.fake_kubelet import FakeKubelet
+from tokenplace_cluster.control_plane import audit
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
+from tokenplace_cluster.control_plane.optional_apis import (
+    CERTIFICATES,
+    MONITORING,
+    ROUTES,
+    install,
+    remove,
+)
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.operator_process import OperatorProcess
-from tokenplace_cluster.optional_apis import CERTIFICATES, MONITORING, ROUTES, install, remove
-from tokenplace_cluster.relays import Relays
+from tokenplace_cluster.subjects.operator_process import OperatorProcess
+from tokenplace_cluster.subjects.relays import Relays
 
 StartOperator = Callable[..., OperatorProcess]
 

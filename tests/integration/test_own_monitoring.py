@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import pytest
 
-from tokenplace_cluster.fake_kubelet import FakeKubelet
+from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.operator_process import OperatorProcess
-from tokenplace_cluster.relays import Relays
+from tokenplace_cluster.subjects.operator_process import OperatorProcess
+from tokenplace_cluster.subjects.relays import Relays
 from tokenplace_operator.monitoring.own_alerts import groups
 from tokenplace_operator.monitoring.own_dashboard import dashboard
 

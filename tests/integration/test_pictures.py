@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tokenplace_cluster import picture
-from tokenplace_cluster.fake_kubelet import FakeKubelet, Fate
+from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet, Fate
+from tokenplace_cluster.documents import picture
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.relays import DIGEST, REPOSITORY, Relays
+from tokenplace_cluster.subjects.relays import DIGEST, REPOSITORY, Relays
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from tokenplace_cluster import audit, shipped
-from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.control_plane import audit
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
 from tokenplace_cluster.fixtures import Eventually, Kubectl
-from tokenplace_cluster.operator_process import OperatorProcess
-from tokenplace_cluster.relays import DIGEST, Relays
+from tokenplace_cluster.subjects import shipped
+from tokenplace_cluster.subjects.operator_process import OperatorProcess
+from tokenplace_cluster.subjects.relays import DIGEST, Relays
 
 ALWAYS = {"ServiceAccount/relay", "Deployment/relay", "Service/relay", "NetworkPolicy/relay"}
 HEADLESS = {"mode": "Headless", "addresses": ["192.0.2.7", "2001:db8::7"]}

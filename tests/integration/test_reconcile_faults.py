@@ -13,15 +13,16 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from tokenplace_cluster import audit, shipped
-from tokenplace_cluster.audit import AuditEvent
-from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.control_plane import audit
+from tokenplace_cluster.control_plane.audit import AuditEvent
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_cluster.faults.tcp_proxy import TcpProxy
 from tokenplace_cluster.fixtures import Eventually, Kubectl
-from tokenplace_cluster.operator_process import OperatorProcess, Operators
-from tokenplace_cluster.relays import Relays
-from tokenplace_cluster.tcp_proxy import TcpProxy
+from tokenplace_cluster.subjects import shipped
+from tokenplace_cluster.subjects.operator_process import OperatorProcess, Operators
+from tokenplace_cluster.subjects.relays import Relays
 
-EVERYTHING = Path(__file__).parents[1] / "unit" / "golden" / "everything.relay.yaml"
+EVERYTHING = Path(__file__).parents[1] / "unit" / "operator" / "golden" / "everything.relay.yaml"
 FULL: dict[str, Any] = {
     "gpu": {"mode": "Headless", "addresses": ["192.0.2.7", "2001:db8::7"]},
     "ingress": {"domain": "example.com"},

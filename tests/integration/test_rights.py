@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tokenplace_cluster import audit, shipped
-from tokenplace_cluster.audit import AuditEvent
-from tokenplace_cluster.control_plane import ControlPlane
-from tokenplace_cluster.fake_kubelet import FakeKubelet
+from tokenplace_cluster.control_plane import audit
+from tokenplace_cluster.control_plane.audit import AuditEvent
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
+from tokenplace_cluster.control_plane.optional_apis import CERTIFICATES, MONITORING, ROUTES, served
 from tokenplace_cluster.fixtures import Eventually, Kubectl
-from tokenplace_cluster.operator_process import Operators
-from tokenplace_cluster.optional_apis import CERTIFICATES, MONITORING, ROUTES, served
-from tokenplace_cluster.relays import Object, Relays
+from tokenplace_cluster.subjects import shipped
+from tokenplace_cluster.subjects.operator_process import Operators
+from tokenplace_cluster.subjects.relays import Object, Relays
 
 Right = tuple[str, str]
 """A verb and a resource with its subresource."""

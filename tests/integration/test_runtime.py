@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.operator_process import OperatorProcess
-from tokenplace_operator import kinds
+from tokenplace_cluster.subjects.operator_process import OperatorProcess
+from tokenplace_operator.api import kinds
 
 PROGRAM = """
 import asyncio, sys
 from types import SimpleNamespace
 from tokenplace_operator import logs
-from tokenplace_operator.config import Config
+from tokenplace_operator.settings import Config
 from tokenplace_operator.main import operate
 
 def make(kube, store, metrics, discovery):
@@ -44,7 +44,7 @@ watch.ERROR_BACKOFFS = (0.5,) * 4
 WATCHES_ANOTHER = (
     IMPATIENT
     + """
-from tokenplace_operator.kinds import Kind
+from tokenplace_operator.api.kinds import Kind
 watch.WATCHED += (Kind("token.place", "v1alpha1", "gones", "Gone"),)
 """
 )

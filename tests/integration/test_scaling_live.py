@@ -8,23 +8,23 @@ from typing import Any
 
 import pytest
 
-from tokenplace_cluster import audit
-from tokenplace_cluster.control_plane import ControlPlane
-from tokenplace_cluster.fake_kubelet import FakeKubelet, Fate
+from tokenplace_cluster.control_plane import audit
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet, Fate
 from tokenplace_cluster.fixtures import Eventually, Kubectl
-from tokenplace_cluster.relays import DIGEST, REPOSITORY, Relays
+from tokenplace_cluster.subjects.relays import DIGEST, REPOSITORY, Relays
 from tokenplace_operator.api import Autoscaling, Relay, parse
-from tokenplace_operator.apply import Applier, identity, plan
-from tokenplace_operator.contests import Contests
+from tokenplace_operator.cache.store import Store
+from tokenplace_operator.children.apply import Applier, identity, plan
+from tokenplace_operator.children.write_backoff import Contests
 from tokenplace_operator.desired.deployment import deployment
 from tokenplace_operator.desired.metadata import seal
 from tokenplace_operator.desired.scaling import autoscaler, disruption_budget
 from tokenplace_operator.desired.service_account import service_account
-from tokenplace_operator.facts import Facts
-from tokenplace_operator.kube import Kube
-from tokenplace_operator.kube_errors import FieldConflict
+from tokenplace_operator.kube.client import Kube
+from tokenplace_operator.kube.errors import FieldConflict
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.store import Store
+from tokenplace_operator.observe.facts import Facts
 
 Object = dict[str, Any]
 SCALED = {"maxReplicas": 1, "cpu": 60}

@@ -4,11 +4,11 @@ from functools import partial
 
 import pytest
 
-from tokenplace_cluster.fake_kubelet import FakeKubelet, Fate
+from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet, Fate
 from tokenplace_cluster.fixtures import Eventually, Kubectl
-from tokenplace_cluster.kstatus import verdicts
-from tokenplace_cluster.operator_process import OperatorProcess
-from tokenplace_cluster.relays import REPOSITORY, Relays
+from tokenplace_cluster.programs.kstatus import verdicts
+from tokenplace_cluster.subjects.operator_process import OperatorProcess
+from tokenplace_cluster.subjects.relays import REPOSITORY, Relays
 
 pytestmark = pytest.mark.usefixtures("cluster_operator")
 

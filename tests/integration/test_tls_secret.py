@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tokenplace_cluster import shipped
-from tokenplace_cluster.certificates import Authority
-from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.control_plane.certificates import Authority
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.operator_process import OperatorProcess
-from tokenplace_cluster.relays import Relays
-from tokenplace_operator.certificate import PENDING_SECONDS
+from tokenplace_cluster.subjects import shipped
+from tokenplace_cluster.subjects.operator_process import OperatorProcess
+from tokenplace_cluster.subjects.relays import Relays
+from tokenplace_operator.observe.certificates import PENDING_SECONDS
 
 StartOperator = Callable[..., OperatorProcess]
 

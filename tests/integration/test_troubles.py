@@ -4,11 +4,11 @@ import copy
 
 import pytest
 
-from tokenplace_cluster.control_plane import ControlPlane
-from tokenplace_cluster.fake_kubelet import FakeKubelet, Fate
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet, Fate
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.operator_process import OperatorProcess
-from tokenplace_cluster.relays import REPOSITORY, Object, Relays
+from tokenplace_cluster.subjects.operator_process import OperatorProcess
+from tokenplace_cluster.subjects.relays import REPOSITORY, Object, Relays
 
 RETRY_SECONDS = 60
 """What was refused is tried again after seconds, then less and less often."""

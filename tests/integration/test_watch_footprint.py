@@ -8,13 +8,13 @@ from random import Random
 
 import pytest
 
-from tokenplace_cluster.control_plane import ControlPlane
-from tokenplace_operator.kinds import SERVICE_ACCOUNT, Object
-from tokenplace_operator.kube import Kube
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_operator.api.kinds import SERVICE_ACCOUNT, Object
+from tokenplace_operator.cache.store import Store
+from tokenplace_operator.cache.watch import Intake, watch
+from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.store import Store
-from tokenplace_operator.watch import Intake, watch
-from tokenplace_operator.workqueue import WorkQueue
+from tokenplace_operator.runtime.workqueue import WorkQueue
 
 LABELS = {"app.kubernetes.io/managed-by": "tokenplace-operator"}
 OBJECTS = 120

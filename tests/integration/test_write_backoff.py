@@ -12,13 +12,13 @@ from pathlib import Path
 import pykube
 import pytest
 
-from tokenplace_cluster import audit
-from tokenplace_cluster.audit import AuditEvent
-from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.control_plane import audit
+from tokenplace_cluster.control_plane.audit import AuditEvent
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.operator_process import Operators
-from tokenplace_cluster.relays import Relays
-from tokenplace_operator.kinds import Object
+from tokenplace_cluster.subjects.operator_process import Operators
+from tokenplace_cluster.subjects.relays import Relays
+from tokenplace_operator.api.kinds import Object
 
 FREE_WRITES = 10
 PAUSES = (1, 2, 4)

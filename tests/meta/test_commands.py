@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tokenplace_cluster.documents import ROOT, Block, blocks
+from tokenplace_cluster.documents.commands import ROOT, Block, blocks
 
-HERE = "tests/house/test_commands_run.py"
+HERE = "tests/meta/test_commands_run.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Fate:
         return same_page and self.language == block.language and command.startswith(self.begins)
 
 
-DOCUMENTS = "tests/node/test_documents.py::test_every_command_of_the_documents_works"
+DOCUMENTS = "tests/e2e/test_documents.py::test_every_command_of_the_documents_works"
 RELEASE = f"{HERE}::test_the_commands_of_a_release"
 WINDOWS = "there is no Windows here, nor a PowerShell: its syntax is checked by a grammar"
 CHART_PAGES = ("deploy/charts/README.head.md", "deploy/charts/tokenplace-relay/README.md")
@@ -45,7 +45,7 @@ FATES = (
     Fate(
         "docs/migrate.md",
         "",
-        "tests/node/test_adopt_pods.py::"
+        "tests/e2e/test_adopt_pods.py::"
         "test_the_way_back_before_the_switch_refuses_no_request_either",
         "the test upgrades with the chart of upstream's shape, for upstream's is out of reach",
         language="bash",
@@ -91,25 +91,25 @@ FATES = (
     Fate(
         "docs/conditions.md",
         "kubectl ",
-        "tests/api/test_documents.py::test_the_commands_that_show_conditions",
+        "tests/integration/test_documents.py::test_the_commands_that_show_conditions",
         language="console",
     ),
     Fate(
         "README.md",
         "export ",
-        "tests/node/test_demo.py::test_demo_plays_on_a_given_cluster",
+        "tests/e2e/test_demo.py::test_demo_plays_on_a_given_cluster",
         "the names stand for the reader's images; the test sets its own",
     ),
     Fate(
         "README.md",
         "make demo CONTEXT=",
-        "tests/node/test_demo.py::test_demo_plays_on_a_given_cluster",
+        "tests/e2e/test_demo.py::test_demo_plays_on_a_given_cluster",
         "there is no kind here; the test names the context of its own cluster",
     ),
     Fate(
         "README.md",
         "make e2e CONTEXT=",
-        "tests/node/test_demo.py::test_the_tests_run_on_a_given_cluster",
+        "tests/e2e/test_demo.py::test_the_tests_run_on_a_given_cluster",
         "there is no kind here; the test names the context of its own cluster",
     ),
     Fate("docs/contributing.md", "make ", f"{HERE}::test_make_knows_what_contributors_type"),
@@ -120,7 +120,7 @@ FATES = (
     Fate(
         "docs/cli.md",
         "kubectl tokenplace status -A",
-        "tests/api/test_cli.py::test_status_of_a_ready_relay",
+        "tests/integration/test_cli.py::test_status_of_a_ready_relay",
     ),
     Fate("docs/page.md", "base64 ", f"{HERE}::test_the_fingerprint_of_a_key"),
     Fate("docs/release.md", "uv run towncrier", RELEASE),

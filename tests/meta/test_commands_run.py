@@ -15,8 +15,8 @@ import pytest
 import tree_sitter_powershell
 from tree_sitter import Language, Parser
 
-from tokenplace_cluster.build import module_folder
-from tokenplace_cluster.documents import ROOT, blocks, of
+from tokenplace_cluster.documents.commands import ROOT, blocks, of
+from tokenplace_cluster.programs.build import module_folder
 
 SHELLS = {"", "sh", "bash", "console", "text"}
 POWERSHELL = Parser(Language(tree_sitter_powershell.language()))

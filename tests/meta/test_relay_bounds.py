@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenplace_relay.bounds import Bounds
+from tokenplace_relay.settings.bounds import Bounds
 
 TESTS = Path(__file__).parents[1] / "relay"
 TEXT = "".join(path.read_text() for path in sorted(TESTS.glob("*.py")))

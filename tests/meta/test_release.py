@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from tokenplace_cluster.documents import blocks
+from tokenplace_cluster.documents.commands import blocks
 
 ROOT = Path(__file__).parents[2]
 KINDS = {"security", "added", "changed", "fixed", "removed"}

@@ -7,8 +7,8 @@ import pytest
 
 from tokenplace_harness.inside import CLIENT, NODE, OTHER_CLIENT, RELAY, Answer, inside
 from tokenplace_harness.wait import until
-from tokenplace_relay.http import ApiError, Reading
-from tokenplace_relay.memory import Memory
+from tokenplace_relay.server.response import ApiError, Reading
+from tokenplace_relay.state.memory import Memory
 
 MIB = 1024 * 1024
 

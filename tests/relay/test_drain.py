@@ -11,11 +11,11 @@ import pytest
 
 from tokenplace_harness.process import RelayProcess, relay_process
 from tokenplace_harness.wait import eventually, until
-from tokenplace_relay.client import Client
-from tokenplace_relay.compute_node import ComputeNode
-from tokenplace_relay.envelope import Identity
-from tokenplace_relay.peer import Connection, RelayError
-from tokenplace_relay.selection import DEFAULT_MODEL
+from tokenplace_relay.peers.client import Client
+from tokenplace_relay.peers.compute_node import ComputeNode
+from tokenplace_relay.peers.connection import Connection, RelayError
+from tokenplace_relay.protocol.envelope import Identity
+from tokenplace_relay.state.selection import DEFAULT_MODEL
 
 RUNS, NODES, CLIENTS = 20, 4, 8
 ASKED = [{"role": "user", "content": "are you there?"}]

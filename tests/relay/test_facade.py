@@ -13,10 +13,10 @@ import pytest_asyncio
 from tokenplace_harness.peers import answering, serving_node
 from tokenplace_harness.process import RelayProcess, relay_process
 from tokenplace_harness.wait import eventually
-from tokenplace_relay import envelope
-from tokenplace_relay.compute_node import ComputeNode
-from tokenplace_relay.envelope import Identity, Inner, Sealed
-from tokenplace_relay.peer import Connection, Json
+from tokenplace_relay.peers.compute_node import ComputeNode
+from tokenplace_relay.peers.connection import Connection, Json
+from tokenplace_relay.protocol import envelope
+from tokenplace_relay.protocol.envelope import Identity, Inner, Sealed
 
 MODEL = "qwen3-8b-instruct"
 ALIASES = ["llama-3.1-8b-instruct", "llama-3-8b-instruct", "gpt-3.5-turbo", "gpt-5-chat-latest"]

@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from tokenplace_harness.inside import MODEL, NODE, TOKEN, Inside, inside
 from tokenplace_harness.peers import serving_node
 from tokenplace_harness.wait import until
-from tokenplace_relay import envelope
-from tokenplace_relay.envelope import EnvelopeError, Identity, Inner, Padding, Sealed
-from tokenplace_relay.facade import FACADE, Facade, _Request
-from tokenplace_relay.state import Proof, Stage, digest
+from tokenplace_relay.facade.facade import FACADE, Facade, _Request
+from tokenplace_relay.protocol import envelope
+from tokenplace_relay.protocol.envelope import EnvelopeError, Identity, Inner, Padding, Sealed
+from tokenplace_relay.state.model import Proof, Stage, digest
 
 CHAT = "/v1/chat/completions"
 HELLO = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}

@@ -16,8 +16,8 @@ import pytest
 
 from tokenplace_harness.inside import MODEL, Inside, inside
 from tokenplace_harness.peers import serving_node
-from tokenplace_relay import ciphers
-from tokenplace_relay.envelope import Identity, Sealed
+from tokenplace_relay.protocol import ciphers
+from tokenplace_relay.protocol.envelope import Identity, Sealed
 
 SOURCES = Path(ciphers.__file__).parent
 CALLS = ("new_pair", "public_key", "seal", "candidates")
@@ -107,5 +107,5 @@ def test_a_relay_starts_without_the_library() -> None:
     code = "import json, sys, tokenplace_relay.main; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout))
-    assert "tokenplace_relay.facade" in loaded
+    assert "tokenplace_relay.facade.facade" in loaded
     assert not [name for name in loaded if name.startswith("cryptography")]

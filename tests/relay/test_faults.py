@@ -6,8 +6,8 @@ import aiohttp
 import pytest
 
 from tokenplace_harness.process import relay_process
-from tokenplace_relay.faults import Faults
-from tokenplace_relay.http import ApiError
+from tokenplace_relay.api.middleware.fault_injection import Faults
+from tokenplace_relay.server.response import ApiError
 
 
 @pytest.mark.parametrize(("rate", "failed"), [(0.0, 0), (0.1, 10), (0.25, 25), (1.0, 100)])

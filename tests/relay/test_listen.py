@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tokenplace_harness.process import RelayProcess, relay_process
-from tokenplace_relay.listening import listen_everywhere
+from tokenplace_relay.server.listen import listen_everywhere
 
 LOCAL = {"IPv4": "127.0.0.1", "IPv6": "[::1]"}
 

@@ -8,9 +8,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tokenplace_harness.peers import serving_node
 from tokenplace_harness.process import relay_process
-from tokenplace_relay.client import Client
-from tokenplace_relay.envelope import Identity
-from tokenplace_relay.peer import Connection
+from tokenplace_relay.peers.client import Client
+from tokenplace_relay.peers.connection import Connection
+from tokenplace_relay.protocol.envelope import Identity
 
 HTTP = {"method", "route", "status_class", "provider_mode", "outcome"}
 FAMILIES: dict[str, tuple[str, set[str]]] = {

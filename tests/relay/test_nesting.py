@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenplace_harness.inside import MODEL, inside
-from tokenplace_relay import envelope
-from tokenplace_relay.envelope import EnvelopeError, Identity
-from tokenplace_relay.nesting import is_sparse
+from tokenplace_relay.protocol import envelope
+from tokenplace_relay.protocol.envelope import EnvelopeError, Identity
+from tokenplace_relay.protocol.nesting import is_sparse
 
 CHAT = "/v1/chat/completions"
 MANY = 70_000

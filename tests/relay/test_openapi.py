@@ -16,12 +16,12 @@ import pytest_asyncio
 from tokenplace_harness.openapi import DOCUMENT, Contract
 from tokenplace_harness.peers import serving_node
 from tokenplace_harness.process import RelayProcess, relay_process
-from tokenplace_relay import envelope
 from tokenplace_relay.app import make_app
-from tokenplace_relay.compute_node import ComputeNode
-from tokenplace_relay.config import Config
-from tokenplace_relay.envelope import Identity
-from tokenplace_relay.peer import Connection, Json
+from tokenplace_relay.peers.compute_node import ComputeNode
+from tokenplace_relay.peers.connection import Connection, Json
+from tokenplace_relay.protocol import envelope
+from tokenplace_relay.protocol.envelope import Identity
+from tokenplace_relay.settings.config import Config
 
 CONTRACT = Contract()
 RELAY = "/api/v1/relay"

@@ -11,9 +11,9 @@ from tokenplace_harness.peers import serving_node
 from tokenplace_harness.process import RelayProcess, relay_process
 from tokenplace_harness.wait import eventually
 from tokenplace_relay import __version__
-from tokenplace_relay.compute_node import ComputeNode
-from tokenplace_relay.envelope import Identity
-from tokenplace_relay.peer import Connection, Json
+from tokenplace_relay.peers.compute_node import ComputeNode
+from tokenplace_relay.peers.connection import Connection, Json
+from tokenplace_relay.protocol.envelope import Identity
 
 NODE_KEYS = {
     "server_public_key", "age_seconds", "next_ping_in_x_seconds", "queue_depth", "in_flight_count",

@@ -7,9 +7,9 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
+from tokenplace_relay.api.app_context import CONTEXT
 from tokenplace_relay.app import make_app
-from tokenplace_relay.config import Config
-from tokenplace_relay.context import CONTEXT
+from tokenplace_relay.settings.config import Config
 
 POLICY = {
     "default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'",

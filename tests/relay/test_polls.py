@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from tokenplace_relay.polls import AT_A_TIME, Polls
+from tokenplace_relay.state.waiters import AT_A_TIME, Polls
 
 HELD = 500
 

@@ -6,7 +6,7 @@ import pytest
 
 from tokenplace_harness.inside import Answer, Inside, Json, inside
 from tokenplace_harness.wait import until
-from tokenplace_relay.prefer import preference
+from tokenplace_relay.api.prefer import preference
 
 LONG = {"Prefer": "wait=20"}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenplace_relay import probe as probing
+from tokenplace_relay.peers import probe as probing
 
 PROGRAM = str(Path(sys.executable).with_name("tokenplace-relay"))
 STEPS = [

@@ -3,9 +3,9 @@
 import pytest
 
 from tokenplace_harness.inside import Clock
-from tokenplace_relay.addresses import Proxies, is_network
-from tokenplace_relay.bounds import PRIVATE
-from tokenplace_relay.rates import Limiter, Rate, is_rate, parse
+from tokenplace_relay.rate_limit.client_address import Proxies, is_network
+from tokenplace_relay.rate_limit.limiter import Limiter, Rate, is_rate, parse
+from tokenplace_relay.settings.bounds import PRIVATE
 
 
 def rate(text: str) -> Rate:

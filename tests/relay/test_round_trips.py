@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tokenplace_harness.inside import MODEL, Inside, inside
-from tokenplace_relay.client import Client, Form
-from tokenplace_relay.compute_node import ComputeNode
-from tokenplace_relay.envelope import Identity, Padding
-from tokenplace_relay.peer import Connection, Json, RelayError
+from tokenplace_relay.peers.client import Client, Form
+from tokenplace_relay.peers.compute_node import ComputeNode
+from tokenplace_relay.peers.connection import Connection, Json, RelayError
+from tokenplace_relay.protocol.envelope import Identity, Padding
 
 HELLO = [{"role": "user", "content": "hello, \u4e16\u754c"}]
 

@@ -16,10 +16,10 @@ from tokenplace_harness.openapi import Contract
 from tokenplace_harness.peers import serving_node
 from tokenplace_harness.process import RelayProcess, relay_process
 from tokenplace_harness.wait import until
-from tokenplace_relay.client import Client
-from tokenplace_relay.compute_node import ComputeNode
-from tokenplace_relay.envelope import Identity
-from tokenplace_relay.peer import Connection, Json, RelayError
+from tokenplace_relay.peers.client import Client
+from tokenplace_relay.peers.compute_node import ComputeNode
+from tokenplace_relay.peers.connection import Connection, Json, RelayError
+from tokenplace_relay.protocol.envelope import Identity
 
 MARK = "Hush7"
 """Is part of every secret; grep finds it wherever it comes out, in small letters too."""

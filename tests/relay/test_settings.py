@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tokenplace_relay.config import Config, about, load
-from tokenplace_relay.settings import About, ConfigError
+from tokenplace_relay.settings.config import Config, about, load
+from tokenplace_relay.settings.setting import About, ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = str(Path(sys.executable).with_name("tokenplace-relay"))

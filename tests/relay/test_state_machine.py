@@ -14,8 +14,8 @@ from hypothesis.stateful import (
 
 from tokenplace_harness.model import Sent
 from tokenplace_harness.promises import CONFIG, Promises
-from tokenplace_relay.capabilities import Capabilities
-from tokenplace_relay.state import (
+from tokenplace_relay.state.capabilities import Capabilities
+from tokenplace_relay.state.model import (
     Finished,
     Full,
     NotActive,

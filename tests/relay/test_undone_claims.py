@@ -3,10 +3,10 @@
 import pytest
 
 from tokenplace_harness.inside import Clock
-from tokenplace_relay.capabilities import Capabilities
-from tokenplace_relay.config import Config
-from tokenplace_relay.memory import Memory
-from tokenplace_relay.state import Request, Stage, digest
+from tokenplace_relay.settings.config import Config
+from tokenplace_relay.state.capabilities import Capabilities
+from tokenplace_relay.state.memory import Memory
+from tokenplace_relay.state.model import Request, Stage, digest
 
 NODE, CLIENT, ID = "node", digest("client"), "id"
 CONFIG = Config(in_flight_lease=30)

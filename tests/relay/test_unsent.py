@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from tokenplace_harness.inside import OTHER_CLIENT, Inside, inside
 from tokenplace_harness.wait import until
-from tokenplace_relay.connections import Connection
+from tokenplace_relay.server.connection import Connection
 
 MIB = 1024 * 1024
 ASK = b'{"client_public_key":"client-key","request_id":"r1"}'

@@ -15,9 +15,9 @@ from tokenplace_harness.process import relay_process
 from tokenplace_harness.wait import eventually, until
 from tokenplace_relay import upstream
 from tokenplace_relay.app import make_app
-from tokenplace_relay.config import Config, load
-from tokenplace_relay.logs import flush
-from tokenplace_relay.peer import Json
+from tokenplace_relay.peers.connection import Json
+from tokenplace_relay.settings.config import Config, load
+from tokenplace_relay.telemetry.logs import flush
 from tokenplace_relay.upstream import UPSTREAM, Target, Verdict, probe, target
 
 Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -10,12 +10,12 @@ from typing import Any
 import click
 import kopf
 
-from tokenplace_operator import watch
-from tokenplace_operator.config import Config
-from tokenplace_operator.kinds import Kind, Object
-from tokenplace_operator.kube import Kube
+from tokenplace_operator.api.kinds import Kind, Object
+from tokenplace_operator.cache import watch
+from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.logs import quieten_kopf
 from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.settings import Config
 from tokenplace_operator.wiring import Parts, assemble, reconciler
 
 

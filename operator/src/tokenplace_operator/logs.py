@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import structlog
 
-from tokenplace_operator.kinds import Key
+from tokenplace_operator.api.kinds import Key
 
 Logger = structlog.stdlib.BoundLogger
 

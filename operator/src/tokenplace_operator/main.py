@@ -10,14 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from tokenplace_operator import __version__, crd, logs
-from tokenplace_operator.config import Config, ConfigError
-from tokenplace_operator.kube import Kube
-from tokenplace_operator.kube_errors import KubeError
-from tokenplace_operator.lease import Elector, LeaseLostError, LeaseTimes
+from tokenplace_operator import __version__, logs
+from tokenplace_operator.cache.watch import watch
+from tokenplace_operator.kube import upgrade_crd
+from tokenplace_operator.kube.client import Kube
+from tokenplace_operator.kube.errors import KubeError
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.server import Health, serve
-from tokenplace_operator.watch import watch
+from tokenplace_operator.runtime.health import Health, serve
+from tokenplace_operator.runtime.leader_election import Elector, LeaseLostError, LeaseTimes
+from tokenplace_operator.settings import Config, ConfigError
 from tokenplace_operator.wiring import MakeReconcile, Parts, assemble, reconciler, utc_now
 
 KOPF_STOP_SECONDS = 8.0
@@ -120,16 +121,16 @@ def run(
 
 
 @cli.command("upgrade-crd")
-def upgrade_crd(
+def upgrade_crd_command(
     path: Annotated[Path, typer.Argument(help="The CustomResourceDefinition as JSON.")],
 ) -> None:
     """Bring the kind in the cluster up to date. Exit code 0 when it is, 1 when it cannot be."""
     try:
-        asyncio.run(crd.upgrade(crd.read(path)))
+        asyncio.run(upgrade_crd.upgrade(upgrade_crd.read(path)))
     except (ConfigError, KubeError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
-    typer.echo(f"{crd.NAME} is up to date")
+    typer.echo(f"{upgrade_crd.NAME} is up to date")
 
 
 async def operate(config: Config, make_reconcile: MakeReconcile = reconciler) -> int:

@@ -17,8 +17,8 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from tokenplace_operator import __version__
-from tokenplace_operator.conditions import Type, is_unobserved
-from tokenplace_operator.kinds import CHILD_KINDS, OPTIONAL_CHILD_KINDS, RELAY
+from tokenplace_operator.api.conditions import Type, is_unobserved
+from tokenplace_operator.api.kinds import CHILD_KINDS, OPTIONAL_CHILD_KINDS, RELAY
 
 PREFIX = "tokenplace_operator"
 REASONS = (

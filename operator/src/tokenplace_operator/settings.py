@@ -5,7 +5,7 @@ import secrets
 import socket
 from dataclasses import dataclass, field
 
-from tokenplace_operator.kinds import is_label
+from tokenplace_operator.api.kinds import is_label
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 MIN_LEASE_SECONDS = 3.0

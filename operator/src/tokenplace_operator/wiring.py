@@ -7,25 +7,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from tokenplace_operator.certificate import Certificates
-from tokenplace_operator.config import Config
-from tokenplace_operator.contests import Contests
-from tokenplace_operator.controller import Controller, Reconcile
-from tokenplace_operator.discovery import Discovery
-from tokenplace_operator.dns_servers import cluster_nameservers
-from tokenplace_operator.events import Recorder
-from tokenplace_operator.gpu_target import Resolver
-from tokenplace_operator.kinds import RELAY
-from tokenplace_operator.kube import Kube
+from tokenplace_operator.api.kinds import RELAY
+from tokenplace_operator.cache.optional_apis import Discovery
+from tokenplace_operator.cache.store import Store
+from tokenplace_operator.cache.watch import Intake
+from tokenplace_operator.children.write_backoff import Contests
+from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.observe import Observer
-from tokenplace_operator.reconcile import Api, Reconciler
-from tokenplace_operator.report import Reporter
-from tokenplace_operator.retries import Retries
-from tokenplace_operator.store import Store
-from tokenplace_operator.upstream import UpstreamProbe
-from tokenplace_operator.watch import Intake
-from tokenplace_operator.workqueue import WorkQueue
+from tokenplace_operator.observe.certificates import Certificates
+from tokenplace_operator.observe.gpu_addresses import Resolver
+from tokenplace_operator.observe.nameservers import cluster_nameservers
+from tokenplace_operator.observe.upstream_health import UpstreamProbe
+from tokenplace_operator.reconcile.events import Recorder
+from tokenplace_operator.reconcile.observer import Observer
+from tokenplace_operator.reconcile.reconciler import Api, Reconciler
+from tokenplace_operator.reconcile.rejection_backoff import Retries
+from tokenplace_operator.reconcile.status_writer import Reporter
+from tokenplace_operator.runtime.controller import Controller, Reconcile
+from tokenplace_operator.runtime.workqueue import WorkQueue
+from tokenplace_operator.settings import Config
 
 MakeReconcile = Callable[[Kube, Store, Metrics, Discovery], Reconcile]
 

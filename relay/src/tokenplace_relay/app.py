@@ -8,48 +8,47 @@ from typing import Final
 
 from aiohttp import web
 
-from tokenplace_relay import (
-    about_routes,
-    around,
-    client_routes,
-    facade,
-    facade_routes,
-    faults,
-    legacy_routes,
-    node_routes,
-    operator_routes,
-    ops,
-    page_routes,
-    progress_routes,
-    unknown_routes,
-    upstream,
+from tokenplace_relay import upstream
+from tokenplace_relay.api.app_context import CONTEXT, DIRECT, Context
+from tokenplace_relay.api.middleware import fault_injection, instrument
+from tokenplace_relay.api.middleware.quota import Quota
+from tokenplace_relay.api.node_list import ROSTER, Roster
+from tokenplace_relay.api.routes import (
+    about,
+    clients,
+    fallback,
+    health,
+    legacy,
+    nodes,
+    operators,
+    page,
+    progress,
 )
-from tokenplace_relay.collectors import StateCollector
-from tokenplace_relay.config import Config
-from tokenplace_relay.context import CONTEXT, DIRECT, Context
-from tokenplace_relay.logs import get
-from tokenplace_relay.memory import Memory
-from tokenplace_relay.metrics import Metrics
-from tokenplace_relay.polls import Polls, Retrieves
-from tokenplace_relay.quota import Quota
-from tokenplace_relay.roster import ROSTER, Roster
+from tokenplace_relay.facade import facade
+from tokenplace_relay.facade import routes as facade_routes
+from tokenplace_relay.settings.config import Config
+from tokenplace_relay.state.memory import Memory
+from tokenplace_relay.state.waiters import Polls, Retrieves
+from tokenplace_relay.telemetry.logs import get
+from tokenplace_relay.telemetry.metrics import Metrics
+from tokenplace_relay.telemetry.state_collector import StateCollector
 
 log = get("tokenplace.relay.app")
 
 _MODULES: Final = (
-    page_routes,
-    ops,
-    about_routes,
+    page,
+    health,
+    about,
     facade_routes,
-    client_routes,
-    node_routes,
-    progress_routes,
-    operator_routes,
-    legacy_routes,
-    unknown_routes,
+    clients,
+    nodes,
+    progress,
+    operators,
+    legacy,
+    fallback,
 )
 """Each says in `routes()` what it serves; the last one has what no other fits."""
-_OF_PEERS: Final = (client_routes, node_routes, progress_routes)
+_OF_PEERS: Final = (clients, nodes, progress)
 """Those of calls that are many; their paths are fixed, and they need nothing of the application."""
 
 
@@ -64,10 +63,10 @@ def make_app(config: Config, clock: Callable[[], float] = time.monotonic) -> web
     app[ROSTER] = Roster(config, state)
     app[upstream.UPSTREAM] = upstream.make(config)
     metrics.registry.register(StateCollector(state, polls, app[upstream.UPSTREAM]))
-    strikes = faults.switch(config)
+    strikes = fault_injection.switch(config)
     app[DIRECT] = {}
     for module in _MODULES:
-        routes = [around.observed(one, context, strikes) for one in module.routes()]
+        routes = [instrument.observed(one, context, strikes) for one in module.routes()]
         app.add_routes(routes)
         if module in _OF_PEERS:
             app[DIRECT].update({(one.method, one.path): one.handler for one in routes})

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from tokenplace_relay.context import Context
-from tokenplace_relay.logs import get
+from tokenplace_relay.api.app_context import Context
+from tokenplace_relay.telemetry.logs import get
 
 log = get("tokenplace.relay.drain")
 

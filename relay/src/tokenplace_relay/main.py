@@ -8,15 +8,15 @@ import sys
 import click
 import uvloop
 
-from tokenplace_relay import garbage
+from tokenplace_relay.api.app_context import CONTEXT
 from tokenplace_relay.app import make_app
-from tokenplace_relay.config import Config, about, load
-from tokenplace_relay.connections import Runner
-from tokenplace_relay.context import CONTEXT
 from tokenplace_relay.drain import drain
-from tokenplace_relay.listening import site_of
-from tokenplace_relay.logs import configure, flush, get
-from tokenplace_relay.settings import About, ConfigError
+from tokenplace_relay.server import gc_policy
+from tokenplace_relay.server.connection import Runner
+from tokenplace_relay.server.listen import site_of
+from tokenplace_relay.settings.config import Config, about, load
+from tokenplace_relay.settings.setting import About, ConfigError
+from tokenplace_relay.telemetry.logs import configure, flush, get
 
 log = get("tokenplace.relay")
 
@@ -68,7 +68,7 @@ cli.add_command(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def probe(url: str, timeout: float, *, as_json: bool) -> None:
     """Send one encrypted request through the relay at URL and check the answer."""
-    from tokenplace_relay import probe as probing  # noqa: PLC0415 (serving needs no RSA)
+    from tokenplace_relay.peers import probe as probing  # noqa: PLC0415 (serving needs no RSA)
 
     sys.exit(probing.run(url, timeout=timeout, as_json=as_json))
 
@@ -86,8 +86,8 @@ async def _serve(config: Config) -> int:
         return 1
     port = runner.addresses[0][1]
     log.info("relay.startup", port=port)
-    garbage.settle()
-    looking = asyncio.create_task(garbage.Looks(lambda: app[CONTEXT].polls.held).forever())
+    gc_policy.settle()
+    looking = asyncio.create_task(gc_policy.Looks(lambda: app[CONTEXT].polls.held).forever())
     await stop.wait()
     await drain(app[CONTEXT])
     looking.cancel()

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import web
 
-from tokenplace_relay.config import Config
-from tokenplace_relay.context import CONTEXT
-from tokenplace_relay.http import JsonObject
-from tokenplace_relay.logs import get
+from tokenplace_relay.api.app_context import CONTEXT
+from tokenplace_relay.server.response import JsonObject
+from tokenplace_relay.settings.config import Config
+from tokenplace_relay.telemetry.logs import get
 
 log = get("tokenplace.relay.upstream")
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tokenplace_cluster.debian import missing_packages
+from tokenplace_cluster.programs.debian import missing_packages
 
 
 def test_what_is_missing_is_named_once_by_its_package(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tokenplace_operator.api import parse
-from tokenplace_operator.cli.adopt import text
-from tokenplace_operator.cli.handover.found import Found, is_upstreams, release_of
+from tokenplace_operator.cli.commands.adopt import text
 from tokenplace_operator.cli.handover.plan import Plan, plan
+from tokenplace_operator.cli.handover.release import Found, is_upstreams, release_of
 
 Object = dict[str, Any]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tokenplace_cluster.alerts import (
+from tokenplace_cluster.programs.alert_rules import (
     RUNBOOKS,
     Moment,
     Trouble,

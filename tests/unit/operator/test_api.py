@@ -8,7 +8,7 @@ import yaml
 
 from tokenplace_operator.api import Relay, SpecError, parse
 
-CRD = Path(__file__).parents[2] / "crds" / "tokenplacerelays.yaml"
+CRD = Path(__file__).parents[3] / "crds" / "tokenplacerelays.yaml"
 METADATA = {"name": "relay", "namespace": "default", "uid": "u", "generation": 3}
 
 

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from tokenplace_operator.api import Relay, parse
-from tokenplace_operator.certificate import SETTLED_SECONDS, Certificates, Found, State
-from tokenplace_operator.kinds import Kind, Object
-from tokenplace_operator.kube_errors import Forbidden, NotFound, Unavailable
+from tokenplace_operator.api.kinds import Kind, Object
+from tokenplace_operator.kube.errors import Forbidden, NotFound, Unavailable
+from tokenplace_operator.observe.certificates import SETTLED_SECONDS, Certificates, Found, State
 
 UNTIL = datetime(2027, 2, 1, tzinfo=UTC)
 SINCE = UNTIL - timedelta(days=90)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from tokenplace_operator.cli.documents import parse_file, read_relays
-from tokenplace_operator.cli.exits import CliError, Exit
+from tokenplace_operator.cli.exit_codes import CliError, Exit
 from tokenplace_operator.cli.main import main
 from tokenplace_operator.cli.yaml_text import MAX_DEPTH, documents
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HEAD = "apiVersion: token.place/v1alpha1\nkind: TokenplaceRelay\nmetadata: {name: r}\n"
 
 

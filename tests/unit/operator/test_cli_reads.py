@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from tokenplace_operator.api import parse
-from tokenplace_operator.cli import diff, observe, probe, report
+from tokenplace_operator.api.kinds import Kind
+from tokenplace_operator.cli import observe
+from tokenplace_operator.cli.commands import diff, probe, report
 from tokenplace_operator.cli.connection import Where, means_own_cluster
-from tokenplace_operator.cli.exits import CliError
+from tokenplace_operator.cli.exit_codes import CliError
 from tokenplace_operator.cli.observe import Snapshot
-from tokenplace_operator.kinds import Kind
-from tokenplace_operator.kube_errors import Forbidden, NotFound
+from tokenplace_operator.kube.errors import Forbidden, NotFound
 
 Object = dict[str, Any]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from tokenplace_operator.cli.commands.report import Log, redacted, write
 from tokenplace_operator.cli.observe import Snapshot
 from tokenplace_operator.cli.redact import Redactor
-from tokenplace_operator.cli.report import Log, redacted, write
 
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJlLXBhcnQ"

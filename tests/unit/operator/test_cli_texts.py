@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tokenplace_operator.cli import diff, explain, import_values, pin, probe, status
+from tokenplace_operator.api.conditions import Reason, counted
+from tokenplace_operator.cli.commands import diff, explain, import_values, pin, probe, status
 from tokenplace_operator.cli.details import details, is_good, summary
-from tokenplace_operator.cli.exits import CliError, Exit
-from tokenplace_operator.cli.exits import explain as explain_error
-from tokenplace_operator.cli.migrate import Chart, Source, convert
+from tokenplace_operator.cli.exit_codes import CliError, Exit
+from tokenplace_operator.cli.exit_codes import explain as explain_error
+from tokenplace_operator.cli.import_chart import Chart, Source, convert
 from tokenplace_operator.cli.next_steps import commands, meaning, step
 from tokenplace_operator.cli.observe import Snapshot
 from tokenplace_operator.cli.output import Line, age, aligned, clean, plain
-from tokenplace_operator.conditions import Reason, counted
-from tokenplace_operator.kube_errors import (
+from tokenplace_operator.kube.errors import (
     Conflict,
     Forbidden,
     Invalid,
@@ -232,7 +232,7 @@ def test_every_reason_has_the_words_of_the_page_of_conditions(reason: str) -> No
 
 
 def test_the_words_are_those_of_the_page() -> None:
-    script = Path(__file__).parents[2] / "docs" / "generate_reasons.py"
+    script = Path(__file__).parents[3] / "docs" / "generate_reasons.py"
     done = subprocess.run([sys.executable, script, "--check"], check=False)
     assert done.returncode == 0, "conditions.md has changed: run make docs"
 

@@ -12,7 +12,7 @@ import pytest
 
 from tokenplace_operator import __version__
 from tokenplace_operator.cli import main as program
-from tokenplace_operator.cli.exits import Exit
+from tokenplace_operator.cli.exit_codes import Exit
 from tokenplace_operator.cli.main import main
 from tokenplace_operator.cli.names import optional_relay_name, relay_name
 

@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
-from tokenplace_operator.conditions import Reason, Type
-from tokenplace_operator.report import TOLD
+from tokenplace_operator.api.conditions import Reason, Type
+from tokenplace_operator.reconcile.status_writer import TOLD
 
-PAGE = (Path(__file__).parents[2] / "docs" / "conditions.md").read_text()
-OPERATOR = Path(__file__).parents[2] / "operator" / "src" / "tokenplace_operator"
+PAGE = (Path(__file__).parents[3] / "docs" / "conditions.md").read_text()
+OPERATOR = Path(__file__).parents[3] / "operator" / "src" / "tokenplace_operator"
 
 
 def rows(title: str) -> list[list[str]]:

@@ -7,11 +7,11 @@ from random import Random
 
 import pytest
 
-from tokenplace_operator.controller import Controller
-from tokenplace_operator.kinds import Key
-from tokenplace_operator.kube_errors import Forbidden, Invalid, Unavailable
+from tokenplace_operator.api.kinds import Key
+from tokenplace_operator.kube.errors import Forbidden, Invalid, Unavailable
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.workqueue import WorkQueue
+from tokenplace_operator.runtime.controller import Controller
+from tokenplace_operator.runtime.workqueue import WorkQueue
 
 A, B = ("team", "a"), ("team", "b")
 

@@ -1,4 +1,4 @@
-"""What can be read off the CRD without an API server; tests/api has the rest."""
+"""What can be read off the CRD without an API server; tests/integration has the rest."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FIELDS = Path(__file__).parent / "golden" / "v1alpha1.fields.txt"
 Schema = dict[str, Any]
 

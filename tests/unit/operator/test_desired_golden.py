@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from tokenplace_operator.api import parse
+from tokenplace_operator.api.kinds import OPTIONAL_KINDS
 from tokenplace_operator.desired import build
-from tokenplace_operator.facts import Facts
-from tokenplace_operator.kinds import OPTIONAL_KINDS
+from tokenplace_operator.observe.facts import Facts
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(path.name.removesuffix(".relay.yaml") for path in GOLDEN.glob("*.relay.yaml"))

@@ -9,7 +9,7 @@ from tokenplace_operator.api import Relay, parse
 from tokenplace_operator.desired import build
 from tokenplace_operator.desired.metadata import APPLIED_HASH, applied_hash
 from tokenplace_operator.desired.network_policy import gpu_blocks
-from tokenplace_operator.facts import Facts
+from tokenplace_operator.observe.facts import Facts
 
 Object = dict[str, Any]
 

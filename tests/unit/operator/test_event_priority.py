@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tokenplace_operator.kinds import RELAY, SERVICE, Kind
+from tokenplace_operator.api.kinds import RELAY, SERVICE, Kind
+from tokenplace_operator.cache.store import Store
+from tokenplace_operator.cache.watch import Intake
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.store import Store
-from tokenplace_operator.watch import Intake
-from tokenplace_operator.workqueue import WorkQueue
+from tokenplace_operator.runtime.workqueue import WorkQueue
 
 OTHER, KEY = ("team", "other"), ("team", "relay")
 OWNER = {

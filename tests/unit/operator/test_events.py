@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tokenplace_operator.conditions import Reason
-from tokenplace_operator.events import Recorder
-from tokenplace_operator.kinds import Kind, Object
-from tokenplace_operator.kube_errors import Conflict, KubeError, NotFound, Unavailable
+from tokenplace_operator.api.conditions import Reason
+from tokenplace_operator.api.kinds import Kind, Object
+from tokenplace_operator.kube.errors import Conflict, KubeError, NotFound, Unavailable
+from tokenplace_operator.reconcile.events import Recorder
 
 ABOUT = {
     "apiVersion": "token.place/v1alpha1",

@@ -33,5 +33,5 @@ def test_the_program_imports_no_generated_calls_and_models(imported: set[str]) -
 
 
 def test_the_program_imports_cryptography_only_for_a_certificate(imported: set[str]) -> None:
-    assert "tokenplace_operator.certificate" in imported
+    assert "tokenplace_operator.observe.certificates" in imported
     assert not {name for name in imported if name.partition(".")[0] == "cryptography"}

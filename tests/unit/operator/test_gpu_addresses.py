@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenplace_operator.gpu_target import (
+from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.observe.gpu_addresses import (
     GRACE_SECONDS,
     MAX_ADDRESSES,
     REFRESH_SECONDS,
@@ -18,7 +19,6 @@ from tokenplace_operator.gpu_target import (
     Resolver,
     system_lookup,
 )
-from tokenplace_operator.metrics import Metrics
 
 A, B, C = "192.0.2.1", "192.0.2.2", "2001:db8::3"
 HOST = "gpu.example.com"
@@ -190,7 +190,7 @@ async def test_names_that_rotate_settle_down() -> None:
 
 
 async def test_a_dns_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tokenplace_operator.gpu_target.TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr("tokenplace_operator.observe.gpu_addresses.TIMEOUT_SECONDS", 0.01)
 
     async def silence(_: str) -> list[str]:
         await asyncio.Event().wait()

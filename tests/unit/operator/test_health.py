@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.server import Health, serve
+from tokenplace_operator.runtime.health import Health, serve
 
 
 class Bench:

@@ -12,7 +12,14 @@ import pytest
 import yaml
 
 from tokenplace_operator.cli.documents import to_yaml
-from tokenplace_operator.cli.migrate import Chart, Import, Source, ValuesError, convert, detected
+from tokenplace_operator.cli.import_chart import (
+    Chart,
+    Import,
+    Source,
+    ValuesError,
+    convert,
+    detected,
+)
 
 GOLDEN = Path(__file__).parent / "imports"
 CASES = sorted(path.name.removesuffix(".values.yaml") for path in GOLDEN.glob("*.values.yaml"))

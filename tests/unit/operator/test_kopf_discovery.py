@@ -7,9 +7,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tokenplace_cluster.canned import Canned, canned
-from tokenplace_operator import kinds
-from tokenplace_operator.scan import WholeScan
+from tokenplace_cluster.faults.canned_server import Canned, canned
+from tokenplace_operator.api import kinds
+from tokenplace_operator.cache.kopf_discovery import WholeScan
 
 APPS = {"name": "apps", "versions": [{"groupVersion": "apps/v1", "version": "v1"}]}
 POLICY = {"name": "policy", "versions": [{"groupVersion": "policy/v1", "version": "v1"}]}

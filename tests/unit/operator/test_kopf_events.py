@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from tokenplace_cluster.canned import WATCH, Canned, canned
-from tokenplace_operator.kinds import DEPLOYMENT, RELAY, SERVICE, Kind, Object
-from tokenplace_operator.tap import Tap
+from tokenplace_cluster.faults.canned_server import WATCH, Canned, canned
+from tokenplace_operator.api.kinds import DEPLOYMENT, RELAY, SERVICE, Kind, Object
+from tokenplace_operator.cache.kopf_events import Tap
 
 ERROR = b'{"type":"ERROR","object":{"code":410}}\n'
 SERVICES = "/api/v1/services"

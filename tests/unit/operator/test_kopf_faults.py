@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from tokenplace_cluster.canned import WATCH, Canned, canned
-from tokenplace_operator.outlast import BEGIN_AGAIN, outlast
+from tokenplace_cluster.faults.canned_server import WATCH, Canned, canned
+from tokenplace_operator.cache.kopf_faults import BEGIN_AGAIN, outlast
 
 ADDED = b'{"type":"ADDED","object":{"metadata":{"name":"{\\"type\\":\\"ERROR\\""}}}\n'
 DELETED = b'{"type":"DELETED","object":{}}\n'

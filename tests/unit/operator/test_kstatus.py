@@ -2,11 +2,11 @@
 
 import pytest
 
-from tokenplace_cluster.kstatus import verdicts
+from tokenplace_cluster.programs.kstatus import verdicts
 from tokenplace_harness.states import CASES, Case, make_relay, observed
 from tokenplace_operator import status as statuses
-from tokenplace_operator.conditions import Type
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.api.conditions import Type
+from tokenplace_operator.api.kinds import Object
 
 pytestmark = pytest.mark.timeout(600)  # A first run builds it.
 

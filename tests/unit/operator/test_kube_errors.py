@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tokenplace_operator.kube_errors import Invalid, error_of
+from tokenplace_operator.kube.errors import Invalid, error_of
 
 IMMUTABLE = {"reason": "FieldValueInvalid", "message": "Invalid value: field is immutable"}
 

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from tokenplace_cluster.canned import Canned, canned
-from tokenplace_operator.kinds import LEASE, SERVICE, SERVICE_MONITOR
-from tokenplace_operator.kube import Kube
-from tokenplace_operator.kube_errors import Unavailable
+from tokenplace_cluster.faults.canned_server import Canned, canned
+from tokenplace_operator.api.kinds import LEASE, SERVICE, SERVICE_MONITOR
+from tokenplace_operator.kube.client import Kube
+from tokenplace_operator.kube.errors import Unavailable
 from tokenplace_operator.metrics import Metrics
 
 SERVICE_A = {"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "team", "name": "a"}}

@@ -11,10 +11,10 @@ from random import Random
 
 import pytest
 
-from tokenplace_operator.kinds import Kind, Object
-from tokenplace_operator.kube_errors import Conflict, NotFound, Unavailable
-from tokenplace_operator.lease import Elector, LeaseLostError, LeaseTimes
+from tokenplace_operator.api.kinds import Kind, Object
+from tokenplace_operator.kube.errors import Conflict, NotFound, Unavailable
 from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.runtime.leader_election import Elector, LeaseLostError, LeaseTimes
 
 
 class World:

@@ -4,7 +4,7 @@ import re
 
 from prometheus_client.exposition import generate_latest
 
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.metrics import Metrics
 
 FAMILIES: dict[str, set[str]] = {

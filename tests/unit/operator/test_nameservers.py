@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenplace_operator.dns_servers import cluster_nameservers
+from tokenplace_operator.observe.nameservers import cluster_nameservers
 
 
 @pytest.fixture

@@ -6,15 +6,15 @@ from tokenplace_harness.states import NOW, make_relay
 from tokenplace_harness.states.parts import REACHED
 from tokenplace_harness.states.seen import DIGEST, make_deployment, pod
 from tokenplace_operator import status as statuses
-from tokenplace_operator.apply import Plan
-from tokenplace_operator.certificate import Certificates
-from tokenplace_operator.discovery import Discovery
-from tokenplace_operator.gpu_target import Resolver
-from tokenplace_operator.kinds import Kind, Object
+from tokenplace_operator.api.kinds import Kind, Object
+from tokenplace_operator.cache.optional_apis import Discovery
+from tokenplace_operator.cache.store import Store
+from tokenplace_operator.children.apply import Plan
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.observe import Observer
-from tokenplace_operator.store import Store
-from tokenplace_operator.upstream import UpstreamProbe
+from tokenplace_operator.observe.certificates import Certificates
+from tokenplace_operator.observe.gpu_addresses import Resolver
+from tokenplace_operator.observe.upstream_health import UpstreamProbe
+from tokenplace_operator.reconcile.observer import Observer
 
 KEY = ("default", "relay")
 OTHER = f"sha256:{'b' * 64}"

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tokenplace_cluster.alerts import RUNBOOKS, Trouble, check_runbook, evaluate, growing, steady
+from tokenplace_cluster.programs.alert_rules import (
+    RUNBOOKS,
+    Trouble,
+    check_runbook,
+    evaluate,
+    growing,
+    steady,
+)
 from tokenplace_operator.monitoring.own_alerts import ALERTS, groups
 
 pytestmark = pytest.mark.timeout(1800)  # A first run builds the rule manager.

@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from tokenplace_operator.discovery import Discovery
-from tokenplace_operator.kinds import (
+from tokenplace_operator.api.kinds import (
     HTTP_ROUTE,
     PROMETHEUS_RULE,
     RELAY,
@@ -14,9 +13,10 @@ from tokenplace_operator.kinds import (
     Kind,
     Object,
 )
-from tokenplace_operator.kube_errors import Forbidden, NotFound, Unavailable
+from tokenplace_operator.cache.optional_apis import Discovery
+from tokenplace_operator.cache.store import Store
+from tokenplace_operator.kube.errors import Forbidden, NotFound, Unavailable
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.store import Store
 
 
 class Cluster:

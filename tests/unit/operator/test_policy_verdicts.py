@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tokenplace_cluster import verdicts
-from tokenplace_cluster.verdicts import Connection, outside, pod
+from tokenplace_cluster.programs import policy_verdicts
+from tokenplace_cluster.programs.policy_verdicts import Connection, outside, pod
 from tokenplace_operator.api import Relay, parse
 from tokenplace_operator.desired.network_policy import network_policy
-from tokenplace_operator.facts import Facts
+from tokenplace_operator.observe.facts import Facts
 
 Object = dict[str, Any]
 
@@ -166,7 +166,7 @@ def wrong(
     """The connections that are not judged as the tables say."""
     facts = Facts(gpu_addresses=resolved, nameservers=("10.96.0.10", "fd00:10:96::a"))
     policies = network_policy(relay_of(spec), facts)
-    return verdicts.wrong(policies, allowed, denied, {5010: "http"})
+    return policy_verdicts.wrong(policies, allowed, denied, {5010: "http"})
 
 
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES.keys())

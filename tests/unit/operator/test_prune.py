@@ -4,11 +4,11 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from tokenplace_operator.apply import Applier, Plan
-from tokenplace_operator.contests import Contests
-from tokenplace_operator.kinds import DEPLOYMENT, SERVICE_MONITOR, Kind
+from tokenplace_operator.api.kinds import DEPLOYMENT, SERVICE_MONITOR, Kind
+from tokenplace_operator.cache.store import Store
+from tokenplace_operator.children.apply import Applier, Plan
+from tokenplace_operator.children.write_backoff import Contests
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.store import Store
 
 
 @pytest.mark.parametrize(("kind", "is_known"), [(SERVICE_MONITOR, False), (DEPLOYMENT, True)])

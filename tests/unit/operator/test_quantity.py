@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenplace_operator.quantity import canonical
+from tokenplace_operator.api.quantity import canonical
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """How long the operator waits for what others refuse."""
 
-from tokenplace_operator.retries import FIRST_SECONDS, LAST_SECONDS, Retries
+from tokenplace_operator.reconcile.rejection_backoff import FIRST_SECONDS, LAST_SECONDS, Retries
 
 KEY = ("default", "relay")
 

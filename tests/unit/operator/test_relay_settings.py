@@ -19,9 +19,9 @@ from tokenplace_operator.api.settings import (
     Setting,
 )
 from tokenplace_operator.desired.environment import METRICS_DISABLED, METRICS_TOKEN
-from tokenplace_relay.config import LOG_LEVELS, Config
+from tokenplace_relay.settings.config import LOG_LEVELS, Config
 
-CRD = Path(__file__).parents[2] / "crds" / "tokenplacerelays.yaml"
+CRD = Path(__file__).parents[3] / "crds" / "tokenplacerelays.yaml"
 PROGRAM = {field.metadata["env"]: field for field in fields(Config)}
 
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 from tokenplace_harness.states import make_relay
-from tokenplace_operator.apply import identity, left, plan
+from tokenplace_operator.cache.store import Store
+from tokenplace_operator.children.apply import identity, left, plan
 from tokenplace_operator.desired import build
-from tokenplace_operator.facts import Facts
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.store import Store
+from tokenplace_operator.observe.facts import Facts
 
 Object = dict[str, Any]
 

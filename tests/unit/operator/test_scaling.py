@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenplace_operator.api import Autoscaling, BudgetMode, Relay, parse
 from tokenplace_operator.desired.deployment import deployment
 from tokenplace_operator.desired.scaling import autoscaler, disruption_budget
-from tokenplace_operator.facts import Facts
+from tokenplace_operator.observe.facts import Facts
 
 Object = dict[str, Any]
 

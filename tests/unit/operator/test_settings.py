@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tokenplace_operator.config import Config, ConfigError
+from tokenplace_operator.settings import Config, ConfigError
 
 
 @pytest.mark.parametrize(

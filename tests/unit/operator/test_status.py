@@ -8,13 +8,13 @@ import pytest
 
 from tokenplace_harness.states import CASES, NOW, Case, make_relay, observed
 from tokenplace_operator import status as statuses
-from tokenplace_operator.apply import identity, plan
+from tokenplace_operator.api.conditions import Reason, Type
+from tokenplace_operator.api.kinds import Object
+from tokenplace_operator.children.apply import identity, plan
 from tokenplace_operator.cli.details import is_good
 from tokenplace_operator.cli.next_steps import step
-from tokenplace_operator.conditions import Reason, Type
 from tokenplace_operator.desired import build
-from tokenplace_operator.facts import Facts
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.observe.facts import Facts
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())

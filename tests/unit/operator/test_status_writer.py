@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tokenplace_operator.contests import FREE_WRITES, Contests
-from tokenplace_operator.events import Recorder
-from tokenplace_operator.kinds import Kind, Object
-from tokenplace_operator.kube_errors import Unavailable
+from tokenplace_operator.api.kinds import Kind, Object
+from tokenplace_operator.cache.store import Store
+from tokenplace_operator.children.write_backoff import FREE_WRITES, Contests
+from tokenplace_operator.kube.errors import Unavailable
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.report import Reporter
-from tokenplace_operator.store import Store
+from tokenplace_operator.reconcile.events import Recorder
+from tokenplace_operator.reconcile.status_writer import Reporter
 
 
 class Server:

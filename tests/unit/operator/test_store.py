@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tokenplace_operator.kinds import DEPLOYMENT, RELAY, SERVICE, Kind, Object
+from tokenplace_operator.api.kinds import DEPLOYMENT, RELAY, SERVICE, Kind, Object
+from tokenplace_operator.cache.store import Store, parent_key
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.store import Store, parent_key
 
 KEY = ("team", "demo")
 
@@ -196,7 +196,7 @@ async def test_resync_of_one_namespace_leaves_the_others(store: Store) -> None:
 def test_words_that_nobody_says_any_more_are_let_go(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenplace_operator.store.MAX_WORDS", 20)
+    monkeypatch.setattr("tokenplace_operator.cache.store.MAX_WORDS", 20)
     for version in range(100):
         store.put(make(SERVICE, version))
     assert len(store._words) < 30

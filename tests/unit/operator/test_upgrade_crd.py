@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tokenplace_operator import crd
-from tokenplace_operator.config import ConfigError
+from tokenplace_operator.kube import upgrade_crd
 from tokenplace_operator.main import cli
+from tokenplace_operator.settings import ConfigError
 
-OURS = {"kind": "CustomResourceDefinition", "metadata": {"name": crd.NAME}}
+OURS = {"kind": "CustomResourceDefinition", "metadata": {"name": upgrade_crd.NAME}}
 
 
 def test_our_definition_is_read_whole(tmp_path: Path) -> None:
     path = tmp_path / "crd.json"
     path.write_text(json.dumps({**OURS, "spec": {"group": "token.place"}}))
-    assert crd.read(path) == {**OURS, "spec": {"group": "token.place"}}
+    assert upgrade_crd.read(path) == {**OURS, "spec": {"group": "token.place"}}
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_anything_else_is_refused_and_the_file_named(text: str, tmp_path: Path) 
     path = tmp_path / "crd.json"
     path.write_text(text)
     with pytest.raises(ConfigError, match=str(path)):
-        crd.read(path)
+        upgrade_crd.read(path)
 
 
 def test_a_missing_file_ends_the_command_with_one_line(tmp_path: Path) -> None:

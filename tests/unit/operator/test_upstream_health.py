@@ -7,10 +7,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tokenplace_operator import upstream
-from tokenplace_operator.upstream import MAX_BYTES, Report, UpstreamProbe, ask
+from tokenplace_operator.observe import upstream_health
+from tokenplace_operator.observe.upstream_health import MAX_BYTES, Report, UpstreamProbe, ask
 from tokenplace_relay.app import make_app
-from tokenplace_relay.config import Config
+from tokenplace_relay.settings.config import Config
 
 KEY = ("default", "relay")
 Serve = Callable[[web.Application], Awaitable[str]]
@@ -138,7 +138,7 @@ async def test_no_answer_is_forgotten_in_seconds_and_an_answer_in_a_minute(serve
 async def test_a_reconcile_never_waits_for_an_answer(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upstream, "TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(upstream_health, "TIMEOUT_SECONDS", 0.05)
     asked = 0
 
     async def hang(_: web.Request) -> web.Response:

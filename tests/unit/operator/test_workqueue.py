@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.workqueue import (
+from tokenplace_operator.runtime.workqueue import (
     PATIENCE_SECONDS,
     URGENT_TURNS,
     QueueClosedError,

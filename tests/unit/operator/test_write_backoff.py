@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from tokenplace_operator.contests import (
+from tokenplace_operator.api.kinds import DEPLOYMENT, SERVICE
+from tokenplace_operator.children.write_backoff import (
     FREE_WRITES,
     LAST_PAUSE_SECONDS,
     MAX_REMEMBERED,
@@ -12,8 +13,7 @@ from tokenplace_operator.contests import (
     Contests,
     undone,
 )
-from tokenplace_operator.kinds import DEPLOYMENT, SERVICE
-from tokenplace_operator.kube_errors import FieldConflict
+from tokenplace_operator.kube.errors import FieldConflict
 from tokenplace_operator.metrics import Metrics
 
 CHILD = (SERVICE, ("default", "relay"))

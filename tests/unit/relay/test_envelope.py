@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenplace_relay import ciphers, envelope
-from tokenplace_relay.envelope import EnvelopeError, Identity, Padding, Sealed
+from tokenplace_relay.protocol import ciphers, envelope
+from tokenplace_relay.protocol.envelope import EnvelopeError, Identity, Padding, Sealed
 
 MESSAGES = [{"role": "user", "content": "how are you? \u2603"}]
 

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from tokenplace_relay.garbage import FEW, LONGEST_PAUSE_SECONDS, PAUSE_SECONDS, Looks
+from tokenplace_relay.server.gc_policy import FEW, LONGEST_PAUSE_SECONDS, PAUSE_SECONDS, Looks
 
 OBJECTS = """
 import gc, weakref
-from tokenplace_relay.garbage import settle, Looks
+from tokenplace_relay.server.gc_policy import settle, Looks
 settle()
 looks = []
 gc.callbacks.append(lambda phase, info: phase == "start" and looks.append(info["generation"]))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tokenplace_relay.heads import Heads
+from tokenplace_relay.server.head_tracker import Heads
 
 
 @dataclass

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from tokenplace_harness.wait import until
-from tokenplace_relay import logs
+from tokenplace_relay.telemetry import logs
 
 
 class Pipe:

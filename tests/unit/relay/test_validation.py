@@ -5,9 +5,9 @@ import tracemalloc
 
 import pytest
 
-from tokenplace_relay import wire
-from tokenplace_relay.config import Config
-from tokenplace_relay.http import ApiError
+from tokenplace_relay.api import validation
+from tokenplace_relay.server.response import ApiError
+from tokenplace_relay.settings.config import Config
 
 SEALED = {"client_public_key": "c", "server_public_key": "s", "ciphertext": "x", "cipherkey": "k"}
 INVALID = "Invalid request data"
@@ -15,7 +15,7 @@ INVALID = "Invalid request data"
 
 def refusal(raw: bytes) -> str:
     with pytest.raises(ApiError) as found:
-        wire.request_envelope(wire.flat(raw)[0], Config())
+        validation.request_envelope(validation.flat(raw)[0], Config())
     assert found.value.status == 400
     return str(found.value)
 
@@ -47,5 +47,5 @@ def test_nested_json_makes_no_objects() -> None:
 
 def test_weight_of_a_text_is_that_of_its_widest_character() -> None:
     narrow, wide = (json.dumps({"iv": "x" * 1000 + last}).encode() for last in "x\U0001f511")
-    assert wire.flat(narrow)[1] == len(narrow)
-    assert wire.flat(wide)[1] > 4000
+    assert validation.flat(narrow)[1] == len(narrow)
+    assert validation.flat(wide)[1] > 4000

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Iterable
 
-from tokenplace_relay.cork import Cork, Corked
-from tokenplace_relay.http import Unsent
+from tokenplace_relay.server.response import Unsent
+from tokenplace_relay.server.write_batching import Cork, Corked
 
 
 class Wire(asyncio.Transport):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tokenplace_operator.api.common import Json
-from tokenplace_operator.spec_reader import Reader
+from tokenplace_operator.api.reader import Reader
 
 
 @dataclass(frozen=True, slots=True)

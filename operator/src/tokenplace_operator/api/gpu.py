@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tokenplace_operator.spec_reader import Reader
+from tokenplace_operator.api.reader import Reader
 
 
 class GpuMode(StrEnum):

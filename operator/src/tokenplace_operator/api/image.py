@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tokenplace_operator.spec_reader import Reader
+from tokenplace_operator.api.reader import Reader
 
 RELAY_REPOSITORY = "ghcr.io/futuroptimist/tokenplace-relay"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tokenplace_operator.spec_reader import Reader
+from tokenplace_operator.api.reader import Reader
 
 PROMETHEUS_LABELS = {"release": "kube-prometheus-stack"}
 GRAFANA_LABELS = {"grafana_dashboard": "1"}

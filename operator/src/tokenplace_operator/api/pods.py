@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tokenplace_operator.api.common import Json
-from tokenplace_operator.quantity import canonical
-from tokenplace_operator.spec_reader import Reader
+from tokenplace_operator.api.quantity import canonical
+from tokenplace_operator.api.reader import Reader
 
 DRAIN_MARGIN_SECONDS = 5
 """Time a pod has left after its drain timeout to close its sockets and exit."""

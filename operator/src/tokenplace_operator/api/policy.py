@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tokenplace_operator.api.common import Json
-from tokenplace_operator.spec_reader import Reader
+from tokenplace_operator.api.reader import Reader
 
 
 @dataclass(frozen=True, slots=True)

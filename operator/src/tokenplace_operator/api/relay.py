@@ -11,9 +11,9 @@ from tokenplace_operator.api.image import Image
 from tokenplace_operator.api.monitoring import Monitoring
 from tokenplace_operator.api.pods import Drain, PodTemplate, Resources, Rollback
 from tokenplace_operator.api.policy import NetworkPolicy
+from tokenplace_operator.api.reader import Reader
 from tokenplace_operator.api.scaling import Autoscaling, BudgetMode, StateMode
 from tokenplace_operator.api.settings import Settings
-from tokenplace_operator.spec_reader import Reader
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tokenplace_operator.spec_reader import Reader
+from tokenplace_operator.api.reader import Reader
 
 
 class StateMode(StrEnum):

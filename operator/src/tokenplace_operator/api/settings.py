@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tokenplace_operator.api.monitoring import SecretKey
-from tokenplace_operator.spec_reader import Reader
+from tokenplace_operator.api.reader import Reader
 
 LOG_LEVEL = "TOKENPLACE_LOG_LEVEL"
 PUBLIC_URL = "TOKENPLACE_RELAY_PUBLIC_URL"

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import aiohttp
 import msgspec
 
-from tokenplace_operator.kinds import Kind
+from tokenplace_operator.api.kinds import Kind
 
 
 class _Version(msgspec.Struct):

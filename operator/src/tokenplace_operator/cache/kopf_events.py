@@ -12,9 +12,9 @@ from typing import Any, cast
 import aiohttp
 import msgspec
 
-from tokenplace_operator.kinds import Kind, Object
+from tokenplace_operator.api.kinds import Kind, Object
+from tokenplace_operator.cache.kopf_faults import BEGIN_AGAIN
 from tokenplace_operator.logs import get_logger
-from tokenplace_operator.outlast import BEGIN_AGAIN
 
 log = get_logger(__name__)
 

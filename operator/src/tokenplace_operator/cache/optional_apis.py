@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from tokenplace_operator.kinds import (
+from tokenplace_operator.api.kinds import (
     OPTIONAL_CHILD_KINDS,
     OPTIONAL_KINDS,
     RELAY,
@@ -17,9 +17,9 @@ from tokenplace_operator.kinds import (
     Kind,
     key_of,
 )
-from tokenplace_operator.kube_errors import Forbidden, NotFound, Unavailable
+from tokenplace_operator.cache.store import Lister, Store
+from tokenplace_operator.kube.errors import Forbidden, NotFound, Unavailable
 from tokenplace_operator.logs import get_logger
-from tokenplace_operator.store import Lister, Store
 
 log = get_logger(__name__)
 

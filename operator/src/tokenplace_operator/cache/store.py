@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from tokenplace_operator.kinds import (
+from tokenplace_operator.api.kinds import (
     CHILD_KINDS,
     RELAY,
     Key,

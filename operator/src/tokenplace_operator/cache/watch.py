@@ -11,15 +11,15 @@ from typing import Any
 
 import kopf
 
-from tokenplace_operator.conditions import is_unobserved
-from tokenplace_operator.kinds import CHILD_KINDS, RELAY, Kind, Object, key_of, selector_of
-from tokenplace_operator.kube import Kube
+from tokenplace_operator.api.conditions import is_unobserved
+from tokenplace_operator.api.kinds import CHILD_KINDS, RELAY, Kind, Object, key_of, selector_of
+from tokenplace_operator.cache.kopf_discovery import WholeScan
+from tokenplace_operator.cache.kopf_events import Take, Tap
+from tokenplace_operator.cache.kopf_faults import outlast
+from tokenplace_operator.cache.store import DELETED, Store, concerned
+from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.outlast import outlast
-from tokenplace_operator.scan import WholeScan
-from tokenplace_operator.store import DELETED, Store, concerned
-from tokenplace_operator.tap import Take, Tap
-from tokenplace_operator.workqueue import WorkQueue
+from tokenplace_operator.runtime.workqueue import WorkQueue
 
 WATCHED = (RELAY, *CHILD_KINDS)
 

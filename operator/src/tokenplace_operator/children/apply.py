@@ -5,10 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from tokenplace_operator.contests import Contests, undone
-from tokenplace_operator.desired.metadata import APPLIED_HASH
-from tokenplace_operator.drift import is_subset
-from tokenplace_operator.kinds import (
+from tokenplace_operator.api.kinds import (
     DEPLOYMENT,
     OPTIONAL_CHILD_KINDS,
     Key,
@@ -17,9 +14,12 @@ from tokenplace_operator.kinds import (
     key_of,
     of,
 )
-from tokenplace_operator.kube_errors import Conflict, FieldConflict, Invalid, KubeError
+from tokenplace_operator.cache.store import Store, controller_of
+from tokenplace_operator.children.drift import is_subset
+from tokenplace_operator.children.write_backoff import Contests, undone
+from tokenplace_operator.desired.metadata import APPLIED_HASH
+from tokenplace_operator.kube.errors import Conflict, FieldConflict, Invalid, KubeError
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.store import Store, controller_of
 
 Live = Mapping[tuple[Kind, Key], Object]
 

@@ -10,9 +10,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tokenplace_operator.drift import first_difference
-from tokenplace_operator.kinds import Key, Kind, Object
-from tokenplace_operator.kube_errors import FieldConflict
+from tokenplace_operator.api.kinds import Key, Kind, Object
+from tokenplace_operator.children.drift import first_difference
+from tokenplace_operator.kube.errors import FieldConflict
 from tokenplace_operator.metrics import Metrics
 
 FREE_WRITES = 10

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from tokenplace_operator.cli.exits import CliError, Exit
+from tokenplace_operator.cli.exit_codes import CliError, Exit
 from tokenplace_operator.cli.output import clean
 
 

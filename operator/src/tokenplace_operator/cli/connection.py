@@ -13,9 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from tokenplace_operator.cli import names
-from tokenplace_operator.cli.exits import CliError, Exit
+from tokenplace_operator.cli.exit_codes import CliError, Exit
 from tokenplace_operator.cli.output import Format
-from tokenplace_operator.kube import Kube
+from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.metrics import Metrics
 
 MANAGER = "kubectl-tokenplace"

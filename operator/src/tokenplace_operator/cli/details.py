@@ -1,9 +1,9 @@
 """What `status` and `report` say of a relay, as data: the JSON of `-o json`."""
 
+from tokenplace_operator.api.conditions import Reason, Type
+from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.cli.observe import Snapshot, last_seen
 from tokenplace_operator.cli.output import pick
-from tokenplace_operator.conditions import Reason, Type
-from tokenplace_operator.kinds import Object
 
 MAX_EVENTS = 6
 GOOD_WHEN_FALSE = {Type.RECONCILING, Type.STALLED, Type.PAUSED}

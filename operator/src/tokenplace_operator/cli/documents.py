@@ -7,11 +7,11 @@ from typing import Any
 import yaml
 
 from tokenplace_operator.api import Relay, SpecError, parse
-from tokenplace_operator.cli.exits import CliError, Exit
+from tokenplace_operator.api.kinds import RELAY, Object, is_label
+from tokenplace_operator.cli.exit_codes import CliError, Exit
 from tokenplace_operator.cli.names import RULE
 from tokenplace_operator.cli.schema import refuse_wrong_shapes
 from tokenplace_operator.cli.yaml_text import documents
-from tokenplace_operator.kinds import RELAY, Object, is_label
 
 MAX_BYTES = 4 * 2**20
 

@@ -9,7 +9,7 @@ import typer
 
 from tokenplace_operator.api import SpecError
 from tokenplace_operator.cli.output import NOBODY_READS, clean
-from tokenplace_operator.kube_errors import Forbidden, KubeError, NotFound, Unavailable
+from tokenplace_operator.kube.errors import Forbidden, KubeError, NotFound, Unavailable
 
 
 class Exit(IntEnum):

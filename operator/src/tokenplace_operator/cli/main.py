@@ -10,18 +10,18 @@ from typing import Any
 import typer
 
 from tokenplace_operator import __version__
-from tokenplace_operator.cli.adopt import adopt
+from tokenplace_operator.cli.commands.adopt import adopt
+from tokenplace_operator.cli.commands.diff import diff
+from tokenplace_operator.cli.commands.explain import explain
+from tokenplace_operator.cli.commands.import_values import import_values
+from tokenplace_operator.cli.commands.pin import pin
+from tokenplace_operator.cli.commands.probe import probe
+from tokenplace_operator.cli.commands.render import render
+from tokenplace_operator.cli.commands.report import report
+from tokenplace_operator.cli.commands.status import status
 from tokenplace_operator.cli.connection import Output
-from tokenplace_operator.cli.diff import diff
-from tokenplace_operator.cli.exits import Exit, tell_error
-from tokenplace_operator.cli.explain import explain
-from tokenplace_operator.cli.import_values import import_values
+from tokenplace_operator.cli.exit_codes import Exit, tell_error
 from tokenplace_operator.cli.output import Format, plain, show, show_json
-from tokenplace_operator.cli.pin import pin
-from tokenplace_operator.cli.probe import probe
-from tokenplace_operator.cli.render import render
-from tokenplace_operator.cli.report import report
-from tokenplace_operator.cli.status import status
 
 PROGRAM = "kubectl tokenplace"
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from tokenplace_operator.kinds import RELAY, is_label
+from tokenplace_operator.api.kinds import RELAY, is_label
 
 RULE = "lower-case letters, digits and -, at most 63"
 

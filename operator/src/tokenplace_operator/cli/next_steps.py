@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 
-from tokenplace_operator.conditions import Reason
+from tokenplace_operator.api.conditions import Reason
 
 Steps = Callable[[str, str], list[str]]
 """From namespace and name of a relay to commands."""

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from tokenplace_operator.api import APP
-from tokenplace_operator.kinds import (
+from tokenplace_operator.api.kinds import (
     CHILD_KINDS,
     EVENT,
     MANAGED_BY_SELECTOR,
@@ -17,9 +17,9 @@ from tokenplace_operator.kinds import (
     Kind,
     Object,
 )
-from tokenplace_operator.kube import Kube
-from tokenplace_operator.kube_errors import Forbidden, NotFound
-from tokenplace_operator.store import controller_of
+from tokenplace_operator.cache.store import controller_of
+from tokenplace_operator.kube.client import Kube
+from tokenplace_operator.kube.errors import Forbidden, NotFound
 
 _HASH = re.compile("[bcdfghjklmnpqrstvwxz2456789]{1,10}")
 """Letters and digits of k8s.io/apimachinery/pkg/util/rand, SafeEncodeString."""

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.desired.metadata import APPLIED_HASH
-from tokenplace_operator.kinds import Object
 
 GONE = "<redacted>"
 SHORTEST = 6

@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from tokenplace_operator.api import SpecError
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.api.kinds import Object
 
 MAX_TOLD = 8
 """Problems of one file that are told at once: it stays a line that can be read."""

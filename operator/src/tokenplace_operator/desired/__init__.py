@@ -17,7 +17,7 @@ from tokenplace_operator.desired.network_policy import network_policy
 from tokenplace_operator.desired.scaling import autoscaler, disruption_budget
 from tokenplace_operator.desired.service import service
 from tokenplace_operator.desired.service_account import service_account
-from tokenplace_operator.facts import Facts
+from tokenplace_operator.observe.facts import Facts
 
 
 def build(relay: Relay, facts: Facts) -> list[Object]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tokenplace_operator.api import Relay
+from tokenplace_operator.api.quantity import amount
 from tokenplace_operator.api.settings import TIMERS
 from tokenplace_operator.desired.metadata import Object
 from tokenplace_operator.monitoring.alert import Alert, rule
-from tokenplace_operator.quantity import amount
 
 HELD = "/api/v1/relay/servers/poll|/api/v1/relay/responses/retrieve|/api/v1/[*]"
 """Routes whose requests wait on purpose: for work, or for an answer."""

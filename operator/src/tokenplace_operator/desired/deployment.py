@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from tokenplace_operator.api import PodTemplate, Relay
+from tokenplace_operator.api.quantity import canonical, canonical_values
 from tokenplace_operator.desired.environment import environment
 from tokenplace_operator.desired.metadata import Object, child, labels
 from tokenplace_operator.desired.raw import compact
-from tokenplace_operator.facts import Facts
-from tokenplace_operator.quantity import canonical, canonical_values
+from tokenplace_operator.observe.facts import Facts
 
 UID = 1000
 STARTUP_SECONDS = 60

@@ -11,7 +11,7 @@ from tokenplace_operator.api.settings import (
     REQUIRE_UPSTREAM,
 )
 from tokenplace_operator.desired.metadata import Object
-from tokenplace_operator.facts import Facts
+from tokenplace_operator.observe.facts import Facts
 
 METRICS_TOKEN = "TOKENPLACE_METRICS_TOKEN"  # noqa: S105 (a variable's name)
 METRICS_DISABLED = "TOKENPLACE_METRICS_DISABLED"

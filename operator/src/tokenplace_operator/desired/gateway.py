@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tokenplace_operator.api import Json, Relay
+from tokenplace_operator.api.kinds import HTTP_ROUTE
 from tokenplace_operator.desired.metadata import Object, child
 from tokenplace_operator.desired.raw import compact
-from tokenplace_operator.facts import Facts
-from tokenplace_operator.kinds import HTTP_ROUTE
+from tokenplace_operator.observe.facts import Facts
 
 
 def http_route(relay: Relay, facts: Facts) -> list[Object]:

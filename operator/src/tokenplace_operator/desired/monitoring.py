@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 from tokenplace_operator.api import Relay
+from tokenplace_operator.api.kinds import PROMETHEUS_RULE, SERVICE_MONITOR
 from tokenplace_operator.desired.alerts import groups
 from tokenplace_operator.desired.dashboard import dashboard
 from tokenplace_operator.desired.metadata import Object, child, labels
-from tokenplace_operator.facts import Facts
-from tokenplace_operator.kinds import PROMETHEUS_RULE, SERVICE_MONITOR
+from tokenplace_operator.observe.facts import Facts
 
 
 def service_monitor(relay: Relay, facts: Facts) -> list[Object]:

@@ -12,7 +12,7 @@ from typing import Any
 from tokenplace_operator.api import MANAGER, GpuMode, Peer, Relay
 from tokenplace_operator.desired.metadata import Object, child
 from tokenplace_operator.desired.raw import compact
-from tokenplace_operator.facts import Facts
+from tokenplace_operator.observe.facts import Facts
 
 NODE_LOCAL_DNS = "169.254.20.10"
 """The usual address of NodeLocal DNSCache."""

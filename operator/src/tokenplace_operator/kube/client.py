@@ -17,10 +17,10 @@ from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from kubernetes.aio.dynamic import DynamicClient
 
-from tokenplace_operator.kinds import LEASE, POD, Kind, Object, key_of, of
-from tokenplace_operator.kube_errors import KubeError, NotFound, Unavailable, error_of
+from tokenplace_operator.api.kinds import LEASE, POD, Kind, Object, key_of, of
+from tokenplace_operator.kube.errors import KubeError, NotFound, Unavailable, error_of
+from tokenplace_operator.kube.request_metrics import trace_requests
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.request_metrics import trace_requests
 
 CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 FIELD_MANAGER = "tokenplace-operator"

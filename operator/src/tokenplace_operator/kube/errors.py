@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.api.kinds import Object
 
 _CONFLICT_WITH = re.compile(r'conflict with "([^"]+)"')
 _CANNOT_CHANGE = ("immutable", "may not change", "Duplicate value")

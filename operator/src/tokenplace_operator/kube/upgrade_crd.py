@@ -4,10 +4,10 @@ import asyncio
 import json
 from pathlib import Path
 
-from tokenplace_operator.config import ConfigError
-from tokenplace_operator.kinds import Object
-from tokenplace_operator.kube import Kube
+from tokenplace_operator.api.kinds import Object
+from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.settings import ConfigError
 
 NAME = "tokenplacerelays.token.place"
 SETTLE_SECONDS = 5.0

@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from tokenplace_operator.api import Relay
-from tokenplace_operator.kinds import CERTIFICATE, Key, Kind, Object
-from tokenplace_operator.kube_errors import Forbidden, KubeError, NotFound
+from tokenplace_operator.api.kinds import CERTIFICATE, Key, Kind, Object
+from tokenplace_operator.kube.errors import Forbidden, KubeError, NotFound
 
 if TYPE_CHECKING:
     from cryptography import x509

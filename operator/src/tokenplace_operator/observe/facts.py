@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tokenplace_operator.kinds import Kind
+from tokenplace_operator.api.kinds import Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from tokenplace_operator.kinds import Key
+from tokenplace_operator.api.kinds import Key
 
 REFRESH_SECONDS = 60.0
 AGAIN_SECONDS = 5.0

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
-from tokenplace_operator.conditions import MESSAGE_LIMIT, Reason, text_time
-from tokenplace_operator.kinds import EVENT, Kind, Object
-from tokenplace_operator.kube_errors import Conflict, KubeError, NotFound
+from tokenplace_operator.api.conditions import MESSAGE_LIMIT, Reason, text_time
+from tokenplace_operator.api.kinds import EVENT, Kind, Object
+from tokenplace_operator.kube.errors import Conflict, KubeError, NotFound
 from tokenplace_operator.logs import get_logger
 
 log = get_logger(__name__)

@@ -5,13 +5,13 @@ from typing import Protocol
 
 from tokenplace_operator import status as statuses
 from tokenplace_operator.api import GpuMode, Relay
-from tokenplace_operator.certificate import Certificates, Found
-from tokenplace_operator.discovery import Discovery
-from tokenplace_operator.facts import Facts
-from tokenplace_operator.gpu_target import Resolution, Resolver
-from tokenplace_operator.kinds import CERTIFICATE, DEPLOYMENT, POD, SERVICE, Kind, Object
-from tokenplace_operator.store import Store
-from tokenplace_operator.upstream import Report, UpstreamProbe
+from tokenplace_operator.api.kinds import CERTIFICATE, DEPLOYMENT, POD, SERVICE, Kind, Object
+from tokenplace_operator.cache.optional_apis import Discovery
+from tokenplace_operator.cache.store import Store
+from tokenplace_operator.observe.certificates import Certificates, Found
+from tokenplace_operator.observe.facts import Facts
+from tokenplace_operator.observe.gpu_addresses import Resolution, Resolver
+from tokenplace_operator.observe.upstream_health import Report, UpstreamProbe
 
 MAX_RELAYS = 4096
 

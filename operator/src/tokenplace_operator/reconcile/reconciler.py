@@ -10,7 +10,10 @@ from typing import Protocol
 from tokenplace_operator import desired
 from tokenplace_operator import status as statuses
 from tokenplace_operator.api import GpuMode, Relay, SpecError, parse
-from tokenplace_operator.apply import (
+from tokenplace_operator.api.kinds import DEPLOYMENT, HTTP_ROUTE, RELAY, Key, Object
+from tokenplace_operator.cache.optional_apis import Server
+from tokenplace_operator.cache.store import Store
+from tokenplace_operator.children.apply import (
     Applier,
     Plan,
     TakenError,
@@ -21,18 +24,15 @@ from tokenplace_operator.apply import (
     left,
     plan,
 )
-from tokenplace_operator.certificate import Getter
-from tokenplace_operator.contests import Contests
-from tokenplace_operator.discovery import Server
-from tokenplace_operator.events import EventWriter
-from tokenplace_operator.gpu_target import REFRESH_SECONDS
-from tokenplace_operator.kinds import DEPLOYMENT, HTTP_ROUTE, RELAY, Key, Object
-from tokenplace_operator.kube_errors import Forbidden, Invalid, NotFound
+from tokenplace_operator.children.write_backoff import Contests
+from tokenplace_operator.kube.errors import Forbidden, Invalid, NotFound
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.observe import Observer, Reader
-from tokenplace_operator.report import Reporter, StatusWriter
-from tokenplace_operator.retries import Retries
-from tokenplace_operator.store import Store
+from tokenplace_operator.observe.certificates import Getter
+from tokenplace_operator.observe.gpu_addresses import REFRESH_SECONDS
+from tokenplace_operator.reconcile.events import EventWriter
+from tokenplace_operator.reconcile.observer import Observer, Reader
+from tokenplace_operator.reconcile.rejection_backoff import Retries
+from tokenplace_operator.reconcile.status_writer import Reporter, StatusWriter
 
 REPORT_SECONDS = 1.0
 """Children that were just made are reported at their first event, and no later than this."""

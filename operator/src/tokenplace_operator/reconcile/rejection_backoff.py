@@ -7,7 +7,7 @@ that come for other reasons meanwhile do not make it longer. Kept in memory only
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tokenplace_operator.kinds import Key
+from tokenplace_operator.api.kinds import Key
 
 FIRST_SECONDS = 5.0
 LAST_SECONDS = 300.0

@@ -9,14 +9,14 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tokenplace_operator.conditions import OURS, Condition, Reason, Type
-from tokenplace_operator.contests import Contests
-from tokenplace_operator.events import MAX_REMEMBERED, Recorder
-from tokenplace_operator.kinds import RELAY, Object, key_of
-from tokenplace_operator.kube_errors import FieldConflict, KubeError, Unavailable
+from tokenplace_operator.api.conditions import OURS, Condition, Reason, Type
+from tokenplace_operator.api.kinds import RELAY, Object, key_of
+from tokenplace_operator.cache.store import Store
+from tokenplace_operator.children.write_backoff import Contests
+from tokenplace_operator.kube.errors import FieldConflict, KubeError, Unavailable
 from tokenplace_operator.logs import get_logger
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.store import Store
+from tokenplace_operator.reconcile.events import MAX_REMEMBERED, Recorder
 
 log = get_logger(__name__)
 

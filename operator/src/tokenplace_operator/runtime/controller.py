@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Protocol
 
-from tokenplace_operator.kinds import Key
-from tokenplace_operator.kube_errors import Invalid, KubeError, Unavailable
+from tokenplace_operator.api.kinds import Key
+from tokenplace_operator.kube.errors import Invalid, KubeError, Unavailable
 from tokenplace_operator.logs import get_logger, reconciling
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.workqueue import QueueClosedError, WorkQueue
+from tokenplace_operator.runtime.workqueue import QueueClosedError, WorkQueue
 
 log = get_logger(__name__)
 

@@ -12,8 +12,8 @@ from datetime import datetime
 from random import Random
 from typing import Protocol
 
-from tokenplace_operator.kinds import LEASE, Kind, Object
-from tokenplace_operator.kube_errors import Conflict, KubeError, NotFound
+from tokenplace_operator.api.kinds import LEASE, Kind, Object
+from tokenplace_operator.kube.errors import Conflict, KubeError, NotFound
 from tokenplace_operator.logs import get_logger
 from tokenplace_operator.metrics import Metrics
 

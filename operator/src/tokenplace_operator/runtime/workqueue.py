@@ -13,7 +13,7 @@ import heapq
 from collections.abc import Callable
 from random import Random
 
-from tokenplace_operator.kinds import Key
+from tokenplace_operator.api.kinds import Key
 from tokenplace_operator.metrics import Metrics
 
 FIRST_BACKOFF_SECONDS = 0.1

@@ -6,8 +6,8 @@
 from datetime import datetime
 
 from tokenplace_operator.api import Relay
-from tokenplace_operator.conditions import OURS, Condition, Reason, Type, counted, set_condition
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.api.conditions import OURS, Condition, Reason, Type, counted, set_condition
+from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.status.certificate import certificate_ready
 from tokenplace_operator.status.image import image, image_pinned, knows_its_image
 from tokenplace_operator.status.monitoring import monitoring_ready, route_ready

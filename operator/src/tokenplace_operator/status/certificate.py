@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from tokenplace_operator.api import Relay
-from tokenplace_operator.certificate import Found, State
-from tokenplace_operator.conditions import Reason, counted, text_time
+from tokenplace_operator.api.conditions import Reason, counted, text_time
+from tokenplace_operator.observe.certificates import Found, State
 from tokenplace_operator.status.observed import Observed, Verdict
 
 SOON_DAYS = 14

@@ -1,7 +1,7 @@
 """Which children are not as the spec wants them, whatever keeps them from it."""
 
-from tokenplace_operator.apply import Plan
-from tokenplace_operator.kinds import Kind
+from tokenplace_operator.api.kinds import Kind
+from tokenplace_operator.children.apply import Plan
 
 
 def is_held_back(plan: Plan, *kinds: Kind) -> bool:

@@ -1,8 +1,8 @@
 """Which image is wanted, which one runs, and whether its name can be moved to other bits."""
 
 from tokenplace_operator.api import Relay
-from tokenplace_operator.conditions import Reason, Type
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.api.conditions import Reason, Type
+from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.status.observed import Observed, Verdict
 from tokenplace_operator.status.rollout import is_settled
 

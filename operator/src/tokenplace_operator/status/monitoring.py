@@ -1,8 +1,8 @@
 """Whether Prometheus, Grafana and Gateways have what the user wants them to have."""
 
 from tokenplace_operator.api import Json, Relay
-from tokenplace_operator.conditions import Reason
-from tokenplace_operator.kinds import (
+from tokenplace_operator.api.conditions import Reason
+from tokenplace_operator.api.kinds import (
     CONFIG_MAP,
     HTTP_ROUTE,
     PROMETHEUS_RULE,

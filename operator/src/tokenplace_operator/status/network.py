@@ -1,10 +1,10 @@
 """Whether the NetworkPolicy lets through what is wanted, and which GPU target that is."""
 
 from tokenplace_operator.api import GpuMode, Relay
-from tokenplace_operator.conditions import Reason, text_time
+from tokenplace_operator.api.conditions import Reason, text_time
+from tokenplace_operator.api.kinds import NETWORK_POLICY, Object
 from tokenplace_operator.desired.network_policy import gpu_blocks
-from tokenplace_operator.gpu_target import MAX_ADDRESSES
-from tokenplace_operator.kinds import NETWORK_POLICY, Object
+from tokenplace_operator.observe.gpu_addresses import MAX_ADDRESSES
 from tokenplace_operator.status.children import is_held_back, lives_on
 from tokenplace_operator.status.observed import Observed, Verdict
 

@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import NamedTuple
 
 from tokenplace_operator.api import Relay
-from tokenplace_operator.apply import Plan
-from tokenplace_operator.certificate import Found
-from tokenplace_operator.conditions import Reason
-from tokenplace_operator.contests import Contest
-from tokenplace_operator.facts import Facts
-from tokenplace_operator.kinds import Object
-from tokenplace_operator.upstream import Report
+from tokenplace_operator.api.conditions import Reason
+from tokenplace_operator.api.kinds import Object
+from tokenplace_operator.children.apply import Plan
+from tokenplace_operator.children.write_backoff import Contest
+from tokenplace_operator.observe.certificates import Found
+from tokenplace_operator.observe.facts import Facts
+from tokenplace_operator.observe.upstream_health import Report
 
 
 @dataclass(frozen=True, slots=True)

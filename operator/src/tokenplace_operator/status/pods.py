@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from tokenplace_operator.api import Relay
-from tokenplace_operator.conditions import Reason
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.api.conditions import Reason
+from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.status.observed import Finding, Observed
 
 _PULL_FAILURES = {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"}

@@ -7,8 +7,8 @@ stands as long as the spec names the image that failed. So a restart at any line
 from dataclasses import replace
 
 from tokenplace_operator.api import Relay
-from tokenplace_operator.conditions import MESSAGE_LIMIT, Reason
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.api.conditions import MESSAGE_LIMIT, Reason
+from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.status.image import attempted_digest, live_image
 from tokenplace_operator.status.observed import Finding, Observed, Rollback
 from tokenplace_operator.status.pods import pod_trouble, unready_pod

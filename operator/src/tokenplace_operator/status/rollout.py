@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tokenplace_operator.api import Relay
-from tokenplace_operator.conditions import Reason
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.api.conditions import Reason
+from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.status.observed import Finding, Observed, count
 from tokenplace_operator.status.pods import pod_trouble, unready_pod
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from tokenplace_operator.api import Relay
-from tokenplace_operator.conditions import Condition, Reason, Type, counted, set_condition
+from tokenplace_operator.api.conditions import Condition, Reason, Type, counted, set_condition
 from tokenplace_operator.status.observed import Check, Finding, Observed
 from tokenplace_operator.status.pods import pod_trouble
 from tokenplace_operator.status.rollback import rolled_back

@@ -1,7 +1,7 @@
 """Whether the relay reaches its GPU upstream, in the words of its own probe."""
 
 from tokenplace_operator.api import GpuMode, Relay
-from tokenplace_operator.conditions import KNOWN, Reason, Type
+from tokenplace_operator.api.conditions import KNOWN, Reason, Type
 from tokenplace_operator.status.observed import Observed, Verdict
 from tokenplace_operator.status.pods import runs
 

@@ -8,9 +8,11 @@ from aiohttp import hdrs, web
 from multidict import istr
 from structlog.typing import FilteringBoundLogger
 
-from tokenplace_relay import cors, wire
-from tokenplace_relay.config import Config
-from tokenplace_relay.http import (
+from tokenplace_relay.api import validation
+from tokenplace_relay.api.middleware import cors
+from tokenplace_relay.api.middleware.quota import Quota
+from tokenplace_relay.protocol.nesting import is_sparse
+from tokenplace_relay.server.response import (
     SERVER,
     ApiError,
     JsonObject,
@@ -19,11 +21,10 @@ from tokenplace_relay.http import (
     decode_object,
     read_body,
 )
-from tokenplace_relay.memory import Memory
-from tokenplace_relay.metrics import Metrics
-from tokenplace_relay.nesting import is_sparse
-from tokenplace_relay.polls import Polls, Retrieves
-from tokenplace_relay.quota import Quota
+from tokenplace_relay.settings.config import Config
+from tokenplace_relay.state.memory import Memory
+from tokenplace_relay.state.waiters import Polls, Retrieves
+from tokenplace_relay.telemetry.metrics import Metrics
 
 
 @dataclass(slots=True)
@@ -135,8 +136,8 @@ async def envelope_body(request: web.Request) -> tuple[JsonObject, int]:
     context = of(request)
     limit, seconds = context.config.max_envelope_bytes, context.config.body_timeout
     raw = await read_body(request, limit, seconds, context.reading)
-    if route_of(request).startswith(wire.ROUTES):
-        return wire.flat(raw)
+    if route_of(request).startswith(validation.ROUTES):
+        return validation.flat(raw)
     most = context.config.max_body_bytes
     if not is_sparse(raw, most):
         raise ApiError(413, f"Request body has more than {most} bytes outside of its texts")

@@ -5,11 +5,11 @@ from typing import Final
 
 from aiohttp import web
 
-from tokenplace_relay.config import Config
-from tokenplace_relay.http import JsonObject
-from tokenplace_relay.logs import fingerprint
-from tokenplace_relay.memory import Memory
-from tokenplace_relay.state import Node
+from tokenplace_relay.server.response import JsonObject
+from tokenplace_relay.settings.config import Config
+from tokenplace_relay.state.memory import Memory
+from tokenplace_relay.state.model import Node
+from tokenplace_relay.telemetry.logs import fingerprint
 
 FRESH_SECONDS: Final = 1.0
 """Every open page asks once a second; all of them share one list."""

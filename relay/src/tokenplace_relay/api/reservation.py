@@ -11,9 +11,9 @@ import secrets
 import time
 from collections.abc import Mapping
 
-from tokenplace_relay.config import Config
-from tokenplace_relay.http import JsonObject
-from tokenplace_relay.state import Key, WrongProof
+from tokenplace_relay.server.response import JsonObject
+from tokenplace_relay.settings.config import Config
+from tokenplace_relay.state.model import Key, WrongProof
 
 
 def offered(query: Mapping[str, str], config: Config) -> JsonObject:

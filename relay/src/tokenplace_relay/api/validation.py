@@ -4,9 +4,9 @@ from typing import Any, Final, Literal, cast
 
 import msgspec
 
-from tokenplace_relay.config import Config
-from tokenplace_relay.http import ApiError, JsonObject
-from tokenplace_relay.state import Envelope
+from tokenplace_relay.server.response import ApiError, JsonObject
+from tokenplace_relay.settings.config import Config
+from tokenplace_relay.state.model import Envelope
 
 PROTOCOL: Final = "tokenplace_api_v1_relay_e2ee"
 VERSION: Final = 1

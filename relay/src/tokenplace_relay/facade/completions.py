@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tokenplace_relay.http import ApiError, JsonObject
-from tokenplace_relay.selection import ALIASES, DEFAULT_MODEL, resolve_model
+from tokenplace_relay.server.response import ApiError, JsonObject
+from tokenplace_relay.state.selection import ALIASES, DEFAULT_MODEL, resolve_model
 
 MAX_MESSAGES: Final = 64
 MAX_CONTENT_BYTES: Final = 512 * 1024

@@ -14,16 +14,14 @@ from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
-from tokenplace_relay import envelope
-from tokenplace_relay.capabilities import TIERS
-from tokenplace_relay.completions import Asked, failure
-from tokenplace_relay.context import Context
-from tokenplace_relay.envelope import EnvelopeError, Identity, Inner, Sealed
-from tokenplace_relay.facade_keys import Keys
-from tokenplace_relay.http import JsonObject
-from tokenplace_relay.logs import fingerprint, get
-from tokenplace_relay.selection import resolve_model
-from tokenplace_relay.state import (
+from tokenplace_relay.api.app_context import Context
+from tokenplace_relay.facade.completions import Asked, failure
+from tokenplace_relay.facade.keys import Keys
+from tokenplace_relay.protocol import envelope
+from tokenplace_relay.protocol.envelope import EnvelopeError, Identity, Inner, Sealed
+from tokenplace_relay.server.response import JsonObject
+from tokenplace_relay.state.capabilities import TIERS
+from tokenplace_relay.state.model import (
     Finished,
     Full,
     Key,
@@ -35,6 +33,8 @@ from tokenplace_relay.state import (
     digest,
     request_key,
 )
+from tokenplace_relay.state.selection import resolve_model
+from tokenplace_relay.telemetry.logs import fingerprint, get
 
 log = get("tokenplace.relay.facade")
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from tokenplace_relay.envelope import Identity
+from tokenplace_relay.protocol.envelope import Identity
 
 T = TypeVar("T")
 

@@ -10,14 +10,15 @@ from typing import Final
 
 from aiohttp import web
 
-from tokenplace_relay import completions, envelope
-from tokenplace_relay.completions import Asked, failure
-from tokenplace_relay.context import Handler, envelope_body, of
-from tokenplace_relay.envelope import EnvelopeError, Sealed
-from tokenplace_relay.facade import FACADE, Facade
-from tokenplace_relay.http import ApiError, JsonObject, json_response
-from tokenplace_relay.selection import DEFAULT_MODEL, resolve_model
-from tokenplace_relay.tokens import for_operators
+from tokenplace_relay.api.app_context import Handler, envelope_body, of
+from tokenplace_relay.api.middleware.auth import for_operators
+from tokenplace_relay.facade import completions
+from tokenplace_relay.facade.completions import Asked, failure
+from tokenplace_relay.facade.facade import FACADE, Facade
+from tokenplace_relay.protocol import envelope
+from tokenplace_relay.protocol.envelope import EnvelopeError, Sealed
+from tokenplace_relay.server.response import ApiError, JsonObject, json_response
+from tokenplace_relay.state.selection import DEFAULT_MODEL, resolve_model
 
 HEADERS: Final = {
     "X-Tokenplace-API-V1-Provider": "DistributedApiV1ComputeProvider",

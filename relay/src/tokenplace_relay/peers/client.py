@@ -5,9 +5,9 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tokenplace_relay import envelope
-from tokenplace_relay.envelope import Identity, Inner, Padding, Sealed
-from tokenplace_relay.peer import Connection, Json
+from tokenplace_relay.peers.connection import Connection, Json
+from tokenplace_relay.protocol import envelope
+from tokenplace_relay.protocol.envelope import Identity, Inner, Padding, Sealed
 
 Form = Literal["ciphertext", "chat_history"]
 

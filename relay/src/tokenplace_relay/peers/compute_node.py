@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tokenplace_relay import envelope
-from tokenplace_relay.envelope import Identity, Inner, Sealed
-from tokenplace_relay.peer import Connection, Json
+from tokenplace_relay.peers.connection import Connection, Json
+from tokenplace_relay.protocol import envelope
+from tokenplace_relay.protocol.envelope import Identity, Inner, Sealed
 
 Answer = Callable[[Inner], Inner]
 """From the inner `api_v1_request` to the message of the answer."""

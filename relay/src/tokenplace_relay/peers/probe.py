@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from tokenplace_relay.client import Client
-from tokenplace_relay.compute_node import ComputeNode
-from tokenplace_relay.envelope import EnvelopeError, Identity
-from tokenplace_relay.peer import Connection, RelayError
-from tokenplace_relay.settings import entries
+from tokenplace_relay.peers.client import Client
+from tokenplace_relay.peers.compute_node import ComputeNode
+from tokenplace_relay.peers.connection import Connection, RelayError
+from tokenplace_relay.protocol.envelope import EnvelopeError, Identity
+from tokenplace_relay.settings.setting import entries
 
 TOKEN_VARIABLE = "TOKENPLACE_PROBE_TOKEN"  # noqa: S105 (the name of a variable)
 

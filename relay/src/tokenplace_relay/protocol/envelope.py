@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import msgspec
 
-from tokenplace_relay import wire
-from tokenplace_relay.nesting import MOST_BYTES, is_sparse
+from tokenplace_relay.api import validation
+from tokenplace_relay.protocol.nesting import MOST_BYTES, is_sparse
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-PROTOCOL, VERSION = wire.PROTOCOL, wire.VERSION
+PROTOCOL, VERSION = validation.PROTOCOL, validation.VERSION
 
 Padding = Literal["oaep", "pkcs1v15"]
 Inner = dict[str, Any]
@@ -49,7 +49,7 @@ class Identity:
     @classmethod
     def create(cls) -> Self:
         """Make a new 2048-bit key pair; takes some 100 ms of CPU, so not in an event loop."""
-        from tokenplace_relay import ciphers  # noqa: PLC0415 (see there)
+        from tokenplace_relay.protocol import ciphers  # noqa: PLC0415 (see there)
 
         return cls(*ciphers.new_pair())
 
@@ -59,7 +59,7 @@ class Identity:
 
     def open_as(self, sealed: Sealed, kind: type[T], most: int = MOST_BYTES) -> T:
         """Decrypt to JSON of another kind, such as a list; most: bytes outside of its texts."""
-        from tokenplace_relay import ciphers  # noqa: PLC0415
+        from tokenplace_relay.protocol import ciphers  # noqa: PLC0415
 
         wrapped, iv, body = (_decoded(sealed, name) for name in ("cipherkey", "iv", "ciphertext"))
         for plain in ciphers.candidates(self._private, wrapped, iv, body):
@@ -75,7 +75,7 @@ class Identity:
 
 def seal(inner: Inner, recipient: str, padding: Padding = "oaep") -> Sealed:
     """Encrypt to the public key of a peer, as it appears on the wire; raises EnvelopeError."""
-    from tokenplace_relay import ciphers  # noqa: PLC0415
+    from tokenplace_relay.protocol import ciphers  # noqa: PLC0415
 
     plain = msgspec.json.encode(inner)
     key = public_key(recipient)
@@ -129,7 +129,7 @@ def _header(request_id: str, client: str) -> Inner:
 
 def public_key(text: str) -> "RSAPublicKey":
     """The key that a peer is called by on the wire; raises EnvelopeError."""
-    from tokenplace_relay import ciphers  # noqa: PLC0415
+    from tokenplace_relay.protocol import ciphers  # noqa: PLC0415
 
     try:
         return ciphers.public_key(text)

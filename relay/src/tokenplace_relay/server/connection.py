@@ -9,12 +9,12 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
-from tokenplace_relay.config import Config
-from tokenplace_relay.context import CONTEXT, DIRECT, Context, Direct, Handler
-from tokenplace_relay.cork import Cork, Corked
-from tokenplace_relay.heads import Heads
-from tokenplace_relay.http import SERVER, Answer, ApiError, weight
-from tokenplace_relay.logs import get
+from tokenplace_relay.api.app_context import CONTEXT, DIRECT, Context, Direct, Handler
+from tokenplace_relay.server.head_tracker import Heads
+from tokenplace_relay.server.response import SERVER, Answer, ApiError, weight
+from tokenplace_relay.server.write_batching import Cork, Corked
+from tokenplace_relay.settings.config import Config
+from tokenplace_relay.telemetry.logs import get
 
 log = get("tokenplace.relay.connections")
 

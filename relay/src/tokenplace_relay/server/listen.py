@@ -5,8 +5,8 @@ from typing import Final
 
 from aiohttp import web
 
-from tokenplace_relay.config import Config
-from tokenplace_relay.connections import Runner
+from tokenplace_relay.server.connection import Runner
+from tokenplace_relay.settings.config import Config
 
 EVERY_ADDRESS: Final = "::"
 BACKLOG: Final = 1024

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from tokenplace_relay.http import Unsent
+from tokenplace_relay.server.response import Unsent
 
 Data = bytes | bytearray | memoryview
 

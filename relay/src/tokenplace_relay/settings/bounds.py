@@ -10,9 +10,9 @@ thousand connections; one that is to hold RELAY_MAX_CONNECTIONS in such a moment
 
 from dataclasses import dataclass
 
-from tokenplace_relay.addresses import is_network
-from tokenplace_relay.rates import is_rate
-from tokenplace_relay.settings import setting
+from tokenplace_relay.rate_limit.client_address import is_network
+from tokenplace_relay.rate_limit.limiter import is_rate
+from tokenplace_relay.settings.setting import setting
 
 _MIB = 1024 * 1024
 PRIVATE = (

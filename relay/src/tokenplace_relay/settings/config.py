@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, fields
 from typing import Any, cast
 
-from tokenplace_relay.bounds import Bounds
-from tokenplace_relay.settings import (
+from tokenplace_relay.settings.bounds import Bounds
+from tokenplace_relay.settings.setting import (
     About,
     ConfigError,
     describe,

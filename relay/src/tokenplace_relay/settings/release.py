@@ -3,8 +3,8 @@
 from typing import Final
 
 from tokenplace_relay import __version__
-from tokenplace_relay.config import Config
-from tokenplace_relay.http import JsonObject
+from tokenplace_relay.server.response import JsonObject
+from tokenplace_relay.settings.config import Config
 
 _SHORT: Final = {
     "DEV": "dev", "DEVELOPMENT": "dev", "STAGE": "staging", "STAGING": "staging", "PROD": "prod",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tokenplace_relay.http import ApiError, JsonObject
+from tokenplace_relay.server.response import ApiError, JsonObject
 
 TIERS: Final[Mapping[str, int]] = {"8k-fast": 8192, "64k-full": 65536}
 """Context tier -> tokens of context; in rising order."""

@@ -2,9 +2,8 @@
 
 from typing import Final
 
-from tokenplace_relay.ledger import Ledger
-from tokenplace_relay.selection import Choice, choose
-from tokenplace_relay.state import (
+from tokenplace_relay.state.ledger import Ledger
+from tokenplace_relay.state.model import (
     Envelope,
     Finished,
     Full,
@@ -20,6 +19,7 @@ from tokenplace_relay.state import (
     proves,
     request_key,
 )
+from tokenplace_relay.state.selection import Choice, choose
 
 _SHARE: Final = 4
 """The part of all bytes of requests that one client may have, beside a lone one of any size."""

@@ -9,8 +9,9 @@ client's mailbox until it is read, then among the replays or outcomes until it i
 from collections.abc import Callable, Iterator
 from itertools import chain, count
 
-from tokenplace_relay.config import Config
-from tokenplace_relay.state import (
+from tokenplace_relay.settings.config import Config
+from tokenplace_relay.state.expiring import Timed
+from tokenplace_relay.state.model import (
     Counters,
     Full,
     Key,
@@ -21,7 +22,6 @@ from tokenplace_relay.state import (
     Tombstone,
     UnknownNode,
 )
-from tokenplace_relay.timed import Timed
 
 WakeNode = Callable[[str], None]
 """Told the key of a node that has work, or is gone: one of its held polls should look again."""

@@ -5,9 +5,9 @@ One thread, no I/O and no await in a move, a clock that is passed in: whatever c
 
 from typing import Final
 
-from tokenplace_relay.client_moves import ClientMoves
-from tokenplace_relay.node_moves import NodeMoves
-from tokenplace_relay.state import Stage
+from tokenplace_relay.state.client_transitions import ClientMoves
+from tokenplace_relay.state.model import Stage
+from tokenplace_relay.state.node_transitions import NodeMoves
 
 _MOST: Final = 2000
 """Entries of a kind that one run ends, so that the event loop is not held up."""

@@ -9,7 +9,7 @@ from functools import lru_cache
 from math import inf
 from typing import Any
 
-from tokenplace_relay.capabilities import Capabilities
+from tokenplace_relay.state.capabilities import Capabilities
 
 Envelope = dict[str, Any]
 Key = bytes

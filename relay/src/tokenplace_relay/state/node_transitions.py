@@ -4,9 +4,9 @@ import secrets
 from itertools import chain
 from typing import Final
 
-from tokenplace_relay.capabilities import Capabilities
-from tokenplace_relay.ledger import Ledger
-from tokenplace_relay.state import (
+from tokenplace_relay.state.capabilities import Capabilities
+from tokenplace_relay.state.ledger import Ledger
+from tokenplace_relay.state.model import (
     Control,
     Envelope,
     Finished,

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from tokenplace_relay.capabilities import TIERS
-from tokenplace_relay.state import Node, per_place
+from tokenplace_relay.state.capabilities import TIERS
+from tokenplace_relay.state.model import Node, per_place
 
 POLICY: Final = "best_fit_smallest_capable_least_loaded_v1"
 DEFAULT_MODEL: Final = "qwen3-8b-instruct"

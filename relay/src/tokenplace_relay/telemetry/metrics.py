@@ -5,9 +5,9 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.process_collector import ProcessCollector
 
-from tokenplace_relay import release
-from tokenplace_relay.config import Config
-from tokenplace_relay.tally import NODE_ROUTES, POLL, REGISTER, Tally
+from tokenplace_relay.settings import release
+from tokenplace_relay.settings.config import Config
+from tokenplace_relay.telemetry.request_metrics import NODE_ROUTES, POLL, REGISTER, Tally
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _FAILURES: Final = {

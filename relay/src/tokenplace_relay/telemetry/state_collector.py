@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tokenplace_relay.memory import Memory
-from tokenplace_relay.polls import Polls
+from tokenplace_relay.state.memory import Memory
+from tokenplace_relay.state.waiters import Polls
 from tokenplace_relay.upstream import Upstream, Verdict
 
 _OUTCOMES = (

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from tokenplace_bench.watches import events_of, open_watch
-from tokenplace_operator.kinds import Key, Kind, Object, selector_of
-from tokenplace_operator.kube import Kube
-from tokenplace_operator.store import parent_key
+from tokenplace_operator.api.kinds import Key, Kind, Object, selector_of
+from tokenplace_operator.cache.store import parent_key
+from tokenplace_operator.kube.client import Kube
 
 NAMES_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 STALL_SECONDS = 180.0

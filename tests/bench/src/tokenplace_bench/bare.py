@@ -8,8 +8,8 @@ import asyncio
 import sys
 
 from tokenplace_bench.relays import children, in_flight
-from tokenplace_operator.kinds import RELAY, Object
-from tokenplace_operator.kube import Kube
+from tokenplace_operator.api.kinds import RELAY, Object
+from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.metrics import Metrics
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from tokenplace_bench import ours, rivals
 from tokenplace_bench.table import table, verdicts
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.api.kinds import Object
 
 QUIET_LOAD = 0.3
 """A load per core that is higher than this before the run is other people's work."""

@@ -16,9 +16,9 @@ from tokenplace_bench.arrivals import Arrivals
 from tokenplace_bench.processes import Usage
 from tokenplace_bench.relays import create
 from tokenplace_bench.stage import Stage, times, until
-from tokenplace_cluster import audit
-from tokenplace_cluster.operator_process import PROGRAM, RUN, OperatorProcess, total
-from tokenplace_operator.kinds import RELAY, Key, Kind, Object
+from tokenplace_cluster.control_plane import audit
+from tokenplace_cluster.subjects.operator_process import PROGRAM, RUN, OperatorProcess, total
+from tokenplace_operator.api.kinds import RELAY, Key, Kind, Object
 
 PREFIX = "tokenplace_operator"
 SETTLE_SECONDS = 600.0

@@ -13,9 +13,9 @@ from typing import Any
 import kopf
 
 from tokenplace_bench.relays import children
-from tokenplace_operator.kinds import RELAY, key_of, of
-from tokenplace_operator.kube import Kube
-from tokenplace_operator.kube_errors import Conflict, NotFound
+from tokenplace_operator.api.kinds import RELAY, key_of, of
+from tokenplace_operator.kube.client import Kube
+from tokenplace_operator.kube.errors import Conflict, NotFound
 from tokenplace_operator.metrics import Metrics
 
 RESOURCE = (RELAY.group, RELAY.version, RELAY.plural)

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 from tokenplace_operator.api import parse
+from tokenplace_operator.api.kinds import RELAY, Kind, Object, of
 from tokenplace_operator.desired import build
-from tokenplace_operator.facts import Facts
-from tokenplace_operator.kinds import RELAY, Kind, Object, of
-from tokenplace_operator.kube import Kube
+from tokenplace_operator.kube.client import Kube
+from tokenplace_operator.observe.facts import Facts
 
 DIGEST = f"sha256:{'a' * 64}"
 CREATORS = 10

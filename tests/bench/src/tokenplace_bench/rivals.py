@@ -11,7 +11,7 @@ from tokenplace_bench import plain
 from tokenplace_bench.processes import Contender, Usage
 from tokenplace_bench.relays import create
 from tokenplace_bench.stage import Stage, times
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.api.kinds import Object
 
 BARE = ["-m", "tokenplace_bench.bare"]
 LEAST = ["-m", "tokenplace_bench.least"]

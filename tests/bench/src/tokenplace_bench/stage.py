@@ -11,11 +11,11 @@ from pathlib import Path
 
 from tokenplace_bench.arrivals import Arrivals
 from tokenplace_bench.relays import create, kinds_and_counts
-from tokenplace_cluster import audit
-from tokenplace_cluster.control_plane import ControlPlane
-from tokenplace_cluster.crds import install_kind
-from tokenplace_operator.kinds import Kind
-from tokenplace_operator.kube import Kube
+from tokenplace_cluster.control_plane import audit
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_cluster.control_plane.crds import install_kind
+from tokenplace_operator.api.kinds import Kind
+from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.metrics import Metrics
 
 SERVICES_RANGE = "10.96.0.0/16"

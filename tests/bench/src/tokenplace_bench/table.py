@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.api.kinds import Object
 
 MAX_CREATION_RATIO = 1.5
 MAX_REPAIR_SECONDS = 1.0

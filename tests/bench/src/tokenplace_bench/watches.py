@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 
-from tokenplace_operator.kinds import Kind, Object, selector_of
+from tokenplace_operator.api.kinds import Kind, Object, selector_of
 
 
 async def open_watch(

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from tokenplace_cluster.build import program
-from tokenplace_cluster.cleanup import Record, clean_abandoned
-from tokenplace_cluster.control_plane import KUBECTL, ControlPlane
-from tokenplace_cluster.debian import NODE_PROGRAMS, require_packages
-from tokenplace_cluster.dns import CLUSTER_ROLE, Dns
-from tokenplace_cluster.machine import Machine
-from tokenplace_cluster.network import Network, add_test_address
-from tokenplace_cluster.node import Node, NodeFiles
-from tokenplace_cluster.registry import Registry
+from tokenplace_cluster.control_plane.control_plane import KUBECTL, ControlPlane
+from tokenplace_cluster.node.cleanup import Record, clean_abandoned
+from tokenplace_cluster.node.dns import CLUSTER_ROLE, Dns
+from tokenplace_cluster.node.machine import Machine
+from tokenplace_cluster.node.network import Network, add_test_address
+from tokenplace_cluster.node.node import Node, NodeFiles
+from tokenplace_cluster.programs.build import program
+from tokenplace_cluster.programs.debian import NODE_PROGRAMS, require_packages
+from tokenplace_cluster.programs.registry import Registry
 
 READY_SECONDS: Final = 60
 REGISTRY_PORT: Final = 5000

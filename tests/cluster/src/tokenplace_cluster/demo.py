@@ -19,11 +19,12 @@ from typing import Any, Final
 import yaml
 from rich.console import Console
 
-from tokenplace_cluster import images, shipped
 from tokenplace_cluster.cluster import Cluster
-from tokenplace_cluster.control_plane import KUBECTL, ControlPlane, KubectlError
-from tokenplace_cluster.crds import install_kind
-from tokenplace_cluster.forward import ForwardError, forwarded
+from tokenplace_cluster.control_plane.control_plane import KUBECTL, ControlPlane, KubectlError
+from tokenplace_cluster.control_plane.crds import install_kind
+from tokenplace_cluster.programs import images
+from tokenplace_cluster.subjects import shipped
+from tokenplace_cluster.subjects.forward import ForwardError, forwarded
 
 ROOT: Final = Path(__file__).parents[4]
 NAMESPACE: Final = "default"

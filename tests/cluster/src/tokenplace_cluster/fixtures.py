@@ -10,11 +10,11 @@ from typing import Final, Protocol, TypeVar
 import pykube
 import pytest
 
-from tokenplace_cluster.control_plane import KUBECTL, ControlPlane
-from tokenplace_cluster.crds import install_kind
-from tokenplace_cluster.fake_kubelet import FakeKubelet
-from tokenplace_cluster.operator_process import OperatorProcess, Operators
-from tokenplace_cluster.relays import Relays
+from tokenplace_cluster.control_plane.control_plane import KUBECTL, ControlPlane
+from tokenplace_cluster.control_plane.crds import install_kind
+from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
+from tokenplace_cluster.subjects.operator_process import OperatorProcess, Operators
+from tokenplace_cluster.subjects.relays import Relays
 
 FIRST_TIME_SECONDS: Final = 1800
 """A first run builds Kubernetes."""

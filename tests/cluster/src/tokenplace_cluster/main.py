@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tokenplace_cluster import build, cleanup, demo
+from tokenplace_cluster import demo
 from tokenplace_cluster.cluster import Cluster
-from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_cluster.node import cleanup
+from tokenplace_cluster.programs import build
 
 cli = typer.Typer(
     no_args_is_help=True,

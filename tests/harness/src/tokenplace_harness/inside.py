@@ -11,11 +11,11 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from tokenplace_relay.api.app_context import CONTEXT, Context
 from tokenplace_relay.app import make_app
-from tokenplace_relay.config import Config
-from tokenplace_relay.connections import Runner
-from tokenplace_relay.context import CONTEXT, Context
-from tokenplace_relay.memory import Memory
+from tokenplace_relay.server.connection import Runner
+from tokenplace_relay.settings.config import Config
+from tokenplace_relay.state.memory import Memory
 
 Json = dict[str, Any]
 Setting = float | str | bool | tuple[str, ...]

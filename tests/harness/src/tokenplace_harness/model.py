@@ -5,7 +5,7 @@ Written from the protocol, not from the relay's code: no index, no timer, no sha
 
 from dataclasses import dataclass, field
 
-from tokenplace_relay.config import Config
+from tokenplace_relay.settings.config import Config
 
 
 @dataclass(eq=False)

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 
-from tokenplace_relay.compute_node import Answer, ComputeNode, echo
-from tokenplace_relay.envelope import Identity, Inner
-from tokenplace_relay.peer import Connection, RelayError
-from tokenplace_relay.selection import DEFAULT_MODEL
+from tokenplace_relay.peers.compute_node import Answer, ComputeNode, echo
+from tokenplace_relay.peers.connection import Connection, RelayError
+from tokenplace_relay.protocol.envelope import Identity, Inner
+from tokenplace_relay.state.selection import DEFAULT_MODEL
 
 
 class FixedNode(ComputeNode):

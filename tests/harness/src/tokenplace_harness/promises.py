@@ -4,9 +4,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
 from tokenplace_harness.inside import Clock
 from tokenplace_harness.model import Model, Sent
-from tokenplace_relay.config import Config
-from tokenplace_relay.memory import Memory
-from tokenplace_relay.state import Request, digest, request_key
+from tokenplace_relay.settings.config import Config
+from tokenplace_relay.state.memory import Memory
+from tokenplace_relay.state.model import Request, digest, request_key
 
 CONFIG = Config(
     node_lease=30,

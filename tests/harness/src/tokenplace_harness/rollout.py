@@ -16,11 +16,11 @@ from typing import Final
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from tokenplace_relay.client import Client
-from tokenplace_relay.compute_node import ComputeNode
-from tokenplace_relay.envelope import Identity
-from tokenplace_relay.peer import Connection, RelayError
-from tokenplace_relay.selection import DEFAULT_MODEL
+from tokenplace_relay.peers.client import Client
+from tokenplace_relay.peers.compute_node import ComputeNode
+from tokenplace_relay.peers.connection import Connection, RelayError
+from tokenplace_relay.protocol.envelope import Identity
+from tokenplace_relay.state.selection import DEFAULT_MODEL
 
 ASKED: Final = [{"role": "user", "content": "are you there?"}]
 ANSWER_SECONDS: Final = 60.0

@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from tokenplace_operator.api import Relay
-from tokenplace_operator.cli.asking import confirm
+from tokenplace_operator.api.kinds import Object
+from tokenplace_operator.cli.commands.render import UNKNOWN_UID
+from tokenplace_operator.cli.confirm import confirm
 from tokenplace_operator.cli.connection import (
     Cluster,
     Context,
@@ -17,13 +19,11 @@ from tokenplace_operator.cli.connection import (
     connected,
 )
 from tokenplace_operator.cli.documents import parse_file, read_relay
-from tokenplace_operator.cli.exits import Exit, finish
-from tokenplace_operator.cli.handover.found import Found, look
+from tokenplace_operator.cli.exit_codes import Exit, finish
 from tokenplace_operator.cli.handover.plan import Plan, plan
+from tokenplace_operator.cli.handover.release import Found, look
 from tokenplace_operator.cli.handover.run import Runner
 from tokenplace_operator.cli.output import BAD, GOOD, Format, Line, plain, show, show_json
-from tokenplace_operator.cli.render import UNKNOWN_UID
-from tokenplace_operator.kinds import Object
 
 
 def adopt(

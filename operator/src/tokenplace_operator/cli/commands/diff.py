@@ -7,8 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from tokenplace_operator import apply
 from tokenplace_operator.api import Relay, parse
+from tokenplace_operator.api.conditions import counted
+from tokenplace_operator.api.kinds import NETWORK_POLICY, Object
+from tokenplace_operator.children import apply
+from tokenplace_operator.cli.commands.render import UNKNOWN_UID
 from tokenplace_operator.cli.connection import (
     Cluster,
     Context,
@@ -19,7 +22,7 @@ from tokenplace_operator.cli.connection import (
     connected,
 )
 from tokenplace_operator.cli.documents import parse_file, read_relay, to_yaml
-from tokenplace_operator.cli.exits import Exit, finish
+from tokenplace_operator.cli.exit_codes import Exit, finish
 from tokenplace_operator.cli.names import optional_relay_name
 from tokenplace_operator.cli.observe import Snapshot, observe
 from tokenplace_operator.cli.output import (
@@ -33,14 +36,11 @@ from tokenplace_operator.cli.output import (
     show,
     show_json,
 )
-from tokenplace_operator.cli.render import UNKNOWN_UID
-from tokenplace_operator.conditions import counted
 from tokenplace_operator.desired import build
 from tokenplace_operator.desired.network_policy import NODE_LOCAL_DNS
-from tokenplace_operator.facts import Facts
-from tokenplace_operator.kinds import NETWORK_POLICY, Object
-from tokenplace_operator.kube import Kube
-from tokenplace_operator.kube_errors import Forbidden, Invalid, NotFound
+from tokenplace_operator.kube.client import Kube
+from tokenplace_operator.kube.errors import Forbidden, Invalid, NotFound
+from tokenplace_operator.observe.facts import Facts
 
 _LACKS_RIGHT = re.compile(r'User "[^"]*" cannot [a-z]+ resource')
 _SERVERS_OWN = (

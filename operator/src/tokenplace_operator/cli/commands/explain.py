@@ -1,5 +1,7 @@
 """`kubectl tokenplace explain`: why a relay is not Ready, and the next step, in plain words."""
 
+from tokenplace_operator.api.conditions import Type
+from tokenplace_operator.api.kinds import RELAY, Object
 from tokenplace_operator.cli.connection import (
     Context,
     Kubeconfig,
@@ -10,7 +12,7 @@ from tokenplace_operator.cli.connection import (
     connected,
 )
 from tokenplace_operator.cli.details import is_good, summary
-from tokenplace_operator.cli.exits import Exit, finish
+from tokenplace_operator.cli.exit_codes import Exit, finish
 from tokenplace_operator.cli.next_steps import commands, meaning, step
 from tokenplace_operator.cli.output import (
     BAD,
@@ -23,8 +25,6 @@ from tokenplace_operator.cli.output import (
     show,
     show_json,
 )
-from tokenplace_operator.conditions import Type
-from tokenplace_operator.kinds import RELAY, Object
 
 _SUMMARIES = {Type.READY, Type.RECONCILING, Type.STALLED}
 

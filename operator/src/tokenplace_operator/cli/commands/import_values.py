@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.cli import names
 from tokenplace_operator.cli.connection import Output
 from tokenplace_operator.cli.documents import read_text, to_yaml
-from tokenplace_operator.cli.exits import CliError, Exit, finish
-from tokenplace_operator.cli.migrate import (
+from tokenplace_operator.cli.exit_codes import CliError, Exit, finish
+from tokenplace_operator.cli.import_chart import (
     Chart,
     Import,
     Outcome,
@@ -19,8 +20,8 @@ from tokenplace_operator.cli.migrate import (
     convert,
     detected,
 )
-from tokenplace_operator.cli.migrate.ledger import overlaid
-from tokenplace_operator.cli.migrate.pods import DIGEST
+from tokenplace_operator.cli.import_chart.ledger import overlaid
+from tokenplace_operator.cli.import_chart.pods import DIGEST
 from tokenplace_operator.cli.output import (
     BAD,
     GOOD,
@@ -34,7 +35,6 @@ from tokenplace_operator.cli.output import (
     write,
 )
 from tokenplace_operator.cli.yaml_text import documents
-from tokenplace_operator.kinds import Object
 
 _STYLES = {Outcome.CARRIED: GOOD, Outcome.CHANGED: "yellow", Outcome.LEFT: BAD}
 _HEADER = re.compile(r"\A(USER-SUPPLIED|COMPUTED) VALUES:\n")

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from tokenplace_operator.api import Relay, parse
-from tokenplace_operator.cli.asking import confirm
+from tokenplace_operator.api.kinds import POD, RELAY, Object
+from tokenplace_operator.cli.confirm import confirm
 from tokenplace_operator.cli.connection import (
     MANAGER,
     Context,
@@ -17,11 +18,10 @@ from tokenplace_operator.cli.connection import (
     Where,
     connected,
 )
-from tokenplace_operator.cli.exits import CliError, Exit, finish
+from tokenplace_operator.cli.exit_codes import CliError, Exit, finish
 from tokenplace_operator.cli.observe import pod_selector
 from tokenplace_operator.cli.output import Format, plain, show, show_json
-from tokenplace_operator.kinds import POD, RELAY, Object
-from tokenplace_operator.kube import Kube
+from tokenplace_operator.kube.client import Kube
 
 CONTAINER = "relay"
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from tokenplace_operator.api import Relay, parse
+from tokenplace_operator.api.kinds import POD, RELAY, Object
 from tokenplace_operator.cli.connection import (
     Context,
     Kubeconfig,
@@ -27,7 +28,7 @@ from tokenplace_operator.cli.connection import (
     connected,
     kubectl,
 )
-from tokenplace_operator.cli.exits import CliError, Exit, finish
+from tokenplace_operator.cli.exit_codes import CliError, Exit, finish
 from tokenplace_operator.cli.observe import pod_selector
 from tokenplace_operator.cli.output import (
     BAD,
@@ -39,8 +40,7 @@ from tokenplace_operator.cli.output import (
     show,
     show_json,
 )
-from tokenplace_operator.kinds import POD, RELAY, Object
-from tokenplace_operator.kube import Kube
+from tokenplace_operator.kube.client import Kube
 
 PROGRAM = "tokenplace-relay"
 FORWARD_SECONDS = 20.0

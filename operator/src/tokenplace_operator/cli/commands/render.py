@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
+from tokenplace_operator.api.kinds import OPTIONAL_KINDS, Object
 from tokenplace_operator.cli.connection import Namespace, Output
 from tokenplace_operator.cli.documents import parse_file, read_relays, to_yaml
-from tokenplace_operator.cli.exits import CliError, Exit, finish
+from tokenplace_operator.cli.exit_codes import CliError, Exit, finish
 from tokenplace_operator.cli.output import Format, show_json, write
 from tokenplace_operator.desired import build
 from tokenplace_operator.desired.metadata import APPLIED_HASH
-from tokenplace_operator.facts import Facts
-from tokenplace_operator.kinds import OPTIONAL_KINDS, Object
+from tokenplace_operator.observe.facts import Facts
 
 UNKNOWN_UID = "00000000-0000-0000-0000-000000000000"
 OPTIONAL = {kind.kind: kind for kind in OPTIONAL_KINDS}

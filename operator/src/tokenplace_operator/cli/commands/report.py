@@ -14,6 +14,8 @@ from typing import Annotated
 import typer
 
 from tokenplace_operator import __version__
+from tokenplace_operator.api.conditions import counted
+from tokenplace_operator.api.kinds import POD, Object
 from tokenplace_operator.cli import names
 from tokenplace_operator.cli.connection import (
     Cluster,
@@ -27,14 +29,12 @@ from tokenplace_operator.cli.connection import (
 )
 from tokenplace_operator.cli.details import details
 from tokenplace_operator.cli.documents import to_yaml
-from tokenplace_operator.cli.exits import CliError, Exit, finish
+from tokenplace_operator.cli.exit_codes import CliError, Exit, finish
 from tokenplace_operator.cli.observe import Snapshot, observe
 from tokenplace_operator.cli.output import Format, aligned, plain, show, show_json, utc_now
 from tokenplace_operator.cli.redact import Redactor
-from tokenplace_operator.conditions import counted
-from tokenplace_operator.kinds import POD, Object
-from tokenplace_operator.kube import Kube
-from tokenplace_operator.kube_errors import KubeError
+from tokenplace_operator.kube.client import Kube
+from tokenplace_operator.kube.errors import KubeError
 
 OPERATOR_SELECTOR = "app.kubernetes.io/name=tokenplace-operator"
 LOG_LINES = 2000

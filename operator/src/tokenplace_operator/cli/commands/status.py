@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from tokenplace_operator.api.conditions import counted
+from tokenplace_operator.api.kinds import RELAY, Object
 from tokenplace_operator.cli.connection import (
     Context,
     Kubeconfig,
@@ -14,7 +16,7 @@ from tokenplace_operator.cli.connection import (
     connected,
 )
 from tokenplace_operator.cli.details import details, summary
-from tokenplace_operator.cli.exits import Exit, finish
+from tokenplace_operator.cli.exit_codes import Exit, finish
 from tokenplace_operator.cli.names import optional_relay_name
 from tokenplace_operator.cli.observe import observe
 from tokenplace_operator.cli.output import (
@@ -34,8 +36,6 @@ from tokenplace_operator.cli.output import (
     show_json,
     utc_now,
 )
-from tokenplace_operator.conditions import counted
-from tokenplace_operator.kinds import RELAY, Object
 
 
 def status(

@@ -3,15 +3,7 @@
 from dataclasses import dataclass
 
 from tokenplace_operator.api import Relay
-from tokenplace_operator.cli.handover.found import (
-    HASH,
-    Found,
-    is_upstreams,
-    release_of,
-    would_be_the_relays,
-)
-from tokenplace_operator.desired.ingress import ingress
-from tokenplace_operator.kinds import (
+from tokenplace_operator.api.kinds import (
     AUTOSCALER,
     DEPLOYMENT,
     INGRESS,
@@ -19,8 +11,16 @@ from tokenplace_operator.kinds import (
     Object,
     of,
 )
+from tokenplace_operator.cache.store import controller_of
+from tokenplace_operator.cli.handover.release import (
+    HASH,
+    Found,
+    is_upstreams,
+    release_of,
+    would_be_the_relays,
+)
+from tokenplace_operator.desired.ingress import ingress
 from tokenplace_operator.status.rollout import is_settled
-from tokenplace_operator.store import controller_of
 
 
 @dataclass(frozen=True, slots=True)

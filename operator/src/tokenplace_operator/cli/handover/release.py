@@ -4,11 +4,7 @@ import re
 from dataclasses import dataclass
 
 from tokenplace_operator.api import Relay
-from tokenplace_operator.apply import identity
-from tokenplace_operator.desired import build
-from tokenplace_operator.desired.metadata import labels
-from tokenplace_operator.facts import Facts
-from tokenplace_operator.kinds import (
+from tokenplace_operator.api.kinds import (
     CHILD_KINDS,
     OPTIONAL_CHILD_KINDS,
     POD,
@@ -18,9 +14,13 @@ from tokenplace_operator.kinds import (
     Object,
     of,
 )
-from tokenplace_operator.kube import Kube
-from tokenplace_operator.kube_errors import NotFound
-from tokenplace_operator.store import controller_of
+from tokenplace_operator.cache.store import controller_of
+from tokenplace_operator.children.apply import identity
+from tokenplace_operator.desired import build
+from tokenplace_operator.desired.metadata import labels
+from tokenplace_operator.kube.client import Kube
+from tokenplace_operator.kube.errors import NotFound
+from tokenplace_operator.observe.facts import Facts
 
 NAME = "app.kubernetes.io/name"
 INSTANCE = "app.kubernetes.io/instance"

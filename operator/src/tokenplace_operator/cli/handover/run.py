@@ -8,13 +8,7 @@ from functools import partial
 
 from tokenplace_operator.api import MANAGER as OPERATOR
 from tokenplace_operator.api import Relay
-from tokenplace_operator.cli.connection import MANAGER
-from tokenplace_operator.cli.exits import CliError, Exit
-from tokenplace_operator.cli.handover.found import HASH, NAME
-from tokenplace_operator.cli.handover.plan import Plan, named
-from tokenplace_operator.cli.output import pick
-from tokenplace_operator.desired.metadata import owner_reference
-from tokenplace_operator.kinds import (
+from tokenplace_operator.api.kinds import (
     DEPLOYMENT,
     ENDPOINT_SLICE,
     RELAY,
@@ -23,10 +17,16 @@ from tokenplace_operator.kinds import (
     key_of,
     of,
 )
-from tokenplace_operator.kube import Kube
-from tokenplace_operator.kube_errors import NotFound
+from tokenplace_operator.cache.store import controller_of
+from tokenplace_operator.cli.connection import MANAGER
+from tokenplace_operator.cli.exit_codes import CliError, Exit
+from tokenplace_operator.cli.handover.plan import Plan, named
+from tokenplace_operator.cli.handover.release import HASH, NAME
+from tokenplace_operator.cli.output import pick
+from tokenplace_operator.desired.metadata import owner_reference
+from tokenplace_operator.kube.client import Kube
+from tokenplace_operator.kube.errors import NotFound
 from tokenplace_operator.status.rollout import is_settled
-from tokenplace_operator.store import controller_of
 
 POLL_SECONDS = 0.5
 

@@ -3,10 +3,16 @@
 from dataclasses import dataclass
 
 from tokenplace_operator.api import SpecError, parse
-from tokenplace_operator.cli.migrate import pods, reach, surroundings, variables
-from tokenplace_operator.cli.migrate.charts import DEFAULTS, Chart, Source, detected, object_name
-from tokenplace_operator.cli.migrate.ledger import Entry, Ledger, Outcome, ValuesError
-from tokenplace_operator.kinds import RELAY, Object
+from tokenplace_operator.api.kinds import RELAY, Object
+from tokenplace_operator.cli.import_chart import exposure, pods, surroundings, variables
+from tokenplace_operator.cli.import_chart.charts import (
+    DEFAULTS,
+    Chart,
+    Source,
+    detected,
+    object_name,
+)
+from tokenplace_operator.cli.import_chart.ledger import Entry, Ledger, Outcome, ValuesError
 
 __all__ = ["Chart", "Entry", "Import", "Outcome", "Source", "ValuesError", "convert", "detected"]
 
@@ -53,8 +59,8 @@ def convert(
     pods.scale(ledger)
     pods.resources(ledger)
     surroundings.gpu(ledger, source.chart)
-    reach.service(ledger)
-    reach.ingress(ledger)
+    exposure.service(ledger)
+    exposure.ingress(ledger)
     surroundings.policy(ledger, source.chart)
     surroundings.monitoring(ledger)
     pods.ending(ledger)

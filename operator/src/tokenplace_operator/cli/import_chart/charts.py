@@ -7,8 +7,8 @@ charts know are read as well.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tokenplace_operator.cli.migrate.ledger import ValuesError
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.api.kinds import Object
+from tokenplace_operator.cli.import_chart.ledger import ValuesError
 
 MAX_NAME = 63
 

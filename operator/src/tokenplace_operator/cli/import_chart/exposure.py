@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tokenplace_operator.cli.migrate.ledger import Ledger, Path, ValuesError
+from tokenplace_operator.api.kinds import Object
+from tokenplace_operator.cli.import_chart.ledger import Ledger, Path, ValuesError
 from tokenplace_operator.cli.redact import is_secret
-from tokenplace_operator.kinds import Object
 
 PLACEHOLDER = "relay.example.com"
 """The host that the older chart comes with."""

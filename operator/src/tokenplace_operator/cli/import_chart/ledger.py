@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.api.kinds import Object
 
 Path = tuple[str, ...]
 

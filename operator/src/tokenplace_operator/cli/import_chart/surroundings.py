@@ -4,8 +4,8 @@ import re
 from ipaddress import ip_address
 from typing import Any
 
-from tokenplace_operator.cli.migrate.charts import Chart
-from tokenplace_operator.cli.migrate.ledger import Ledger, Path
+from tokenplace_operator.cli.import_chart.charts import Chart
+from tokenplace_operator.cli.import_chart.ledger import Ledger, Path
 from tokenplace_operator.desired.raw import compact
 
 PLACEHOLDER = "gpu.example.com"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.api.settings import (
     LIMITS,
     LOG_LEVEL,
@@ -11,11 +12,10 @@ from tokenplace_operator.api.settings import (
     REQUIRE_UPSTREAM,
     TIMERS,
 )
-from tokenplace_operator.cli.migrate.ledger import Ledger, Path, ValuesError
+from tokenplace_operator.cli.import_chart.ledger import Ledger, Path, ValuesError
 from tokenplace_operator.cli.redact import is_secret
 from tokenplace_operator.desired.environment import METRICS_DISABLED, METRICS_TOKEN
 from tokenplace_operator.desired.raw import compact
-from tokenplace_operator.kinds import Object
 
 SECRETS = {
     REGISTRATION_TOKEN: "spec.relay.registrationTokenSecretRef",

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Iterable
 
 from aiohttp import web
 
-from tokenplace_relay.context import Handler, of
-from tokenplace_relay.http import ApiError
-from tokenplace_relay.state import digest
+from tokenplace_relay.api.app_context import Handler, of
+from tokenplace_relay.server.response import ApiError
+from tokenplace_relay.state.model import digest
 
 _NODE = "X-Relay-Server-Token"
 _OPERATOR = "X-Token-Place-Operator"

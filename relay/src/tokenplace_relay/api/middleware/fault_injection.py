@@ -7,10 +7,10 @@ from typing import Final
 
 from aiohttp import web
 
-from tokenplace_relay.config import Config
-from tokenplace_relay.context import Handler
-from tokenplace_relay.http import ApiError
-from tokenplace_relay.logs import get
+from tokenplace_relay.api.app_context import Handler
+from tokenplace_relay.server.response import ApiError
+from tokenplace_relay.settings.config import Config
+from tokenplace_relay.telemetry.logs import get
 
 log = get("tokenplace.relay.faults")
 

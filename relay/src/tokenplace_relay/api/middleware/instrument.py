@@ -13,8 +13,7 @@ from typing import Final
 
 from aiohttp import web
 
-from tokenplace_relay import cors, unknown_routes
-from tokenplace_relay.context import (
+from tokenplace_relay.api.app_context import (
     X_REQUEST_ID,
     Call,
     Context,
@@ -23,9 +22,11 @@ from tokenplace_relay.context import (
     attach,
     finish_head,
 )
-from tokenplace_relay.http import ApiError, weight
-from tokenplace_relay.limits import limited
-from tokenplace_relay.logs import REQUEST_ID, fingerprint, get
+from tokenplace_relay.api.middleware import cors
+from tokenplace_relay.api.middleware.rate_limiting import limited
+from tokenplace_relay.api.routes import fallback
+from tokenplace_relay.server.response import ApiError, weight
+from tokenplace_relay.telemetry.logs import REQUEST_ID, fingerprint, get
 
 log = get("tokenplace.relay.http")
 
@@ -41,7 +42,7 @@ def observed(
     one: web.RouteDef, context: Context, strikes: Callable[[Handler], Handler]
 ) -> web.RouteDef:
     """The same route, with everything that happens around its requests."""
-    route = "" if one.path == unknown_routes.REST else _PATTERN.sub("}", one.path)
+    route = "" if one.path == fallback.REST else _PATTERN.sub("}", one.path)
     place = Place(context, route, cors.is_open(route), log.bind())
     handler = strikes(one.handler)
     return web.RouteDef(one.method, one.path, _around(handler, place), one.kwargs)

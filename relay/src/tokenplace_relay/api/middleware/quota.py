@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Final
 
-from tokenplace_relay.addresses import Proxies
-from tokenplace_relay.config import Config
-from tokenplace_relay.http import ApiError
-from tokenplace_relay.rates import Charge, Left, Limiter, Rate, Refusal, parse
+from tokenplace_relay.rate_limit.client_address import Proxies
+from tokenplace_relay.rate_limit.limiter import Charge, Left, Limiter, Rate, Refusal, parse
+from tokenplace_relay.server.response import ApiError
+from tokenplace_relay.settings.config import Config
 
 _RELAY: Final = "/api/v1/relay"
 _NODE_RATES: Final = {

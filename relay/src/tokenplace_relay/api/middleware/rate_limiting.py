@@ -4,11 +4,11 @@ from typing import Final
 
 from aiohttp import web
 
-from tokenplace_relay import tokens
-from tokenplace_relay.context import Handler, of, route_of
-from tokenplace_relay.http import ApiError
-from tokenplace_relay.quota import Quota, told, too_often
-from tokenplace_relay.rates import Charge
+from tokenplace_relay.api.app_context import Handler, of, route_of
+from tokenplace_relay.api.middleware import auth
+from tokenplace_relay.api.middleware.quota import Quota, told, too_often
+from tokenplace_relay.rate_limit.limiter import Charge
+from tokenplace_relay.server.response import ApiError
 
 _CHARGED: Final = web.RequestKey("charged", list[Charge])
 
@@ -17,7 +17,7 @@ async def limited(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer a call, or raise ApiError 429 when its caller asks too often."""
     quota, route = of(request).quota, route_of(request)
     address = quota.address(request.remote, request.headers.getall("X-Forwarded-For", ()))
-    if quota.is_for_nodes(route) and tokens.registration_token(request) is not None:
+    if quota.is_for_nodes(route) and auth.registration_token(request) is not None:
         request[_CHARGED] = quota.of_node(route, address)
         _take(quota, request[_CHARGED])
         return await handler(request)

@@ -4,11 +4,11 @@ import time
 
 from aiohttp import web
 
-from tokenplace_relay import release
-from tokenplace_relay.context import of
-from tokenplace_relay.http import ApiError, JsonObject, json_response
-from tokenplace_relay.ops import NO_STORE, upstream_lists
-from tokenplace_relay.roster import ROSTER
+from tokenplace_relay.api.app_context import of
+from tokenplace_relay.api.node_list import ROSTER
+from tokenplace_relay.api.routes.health import NO_STORE, upstream_lists
+from tokenplace_relay.server.response import ApiError, JsonObject, json_response
+from tokenplace_relay.settings import release
 from tokenplace_relay.upstream import UPSTREAM
 
 

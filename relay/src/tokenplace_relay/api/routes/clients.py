@@ -4,15 +4,13 @@ from typing import Final
 
 from aiohttp import web
 
-from tokenplace_relay import reservation, wire
-from tokenplace_relay.capabilities import TIERS
-from tokenplace_relay.context import Context, envelope_body, note, of, small_body
-from tokenplace_relay.http import ApiError, JsonObject, json_response
-from tokenplace_relay.logs import fingerprint, get, short
-from tokenplace_relay.memory import Memory
-from tokenplace_relay.prefer import PREFER, preference
-from tokenplace_relay.selection import DEFAULT_MODEL, NO_CHOICE, POLICY, Choice, resolve_model
-from tokenplace_relay.state import (
+from tokenplace_relay.api import reservation, validation
+from tokenplace_relay.api.app_context import Context, envelope_body, note, of, small_body
+from tokenplace_relay.api.prefer import PREFER, preference
+from tokenplace_relay.server.response import ApiError, JsonObject, json_response
+from tokenplace_relay.state.capabilities import TIERS
+from tokenplace_relay.state.memory import Memory
+from tokenplace_relay.state.model import (
     Envelope,
     Finished,
     Full,
@@ -26,6 +24,8 @@ from tokenplace_relay.state import (
     digest,
     request_key,
 )
+from tokenplace_relay.state.selection import DEFAULT_MODEL, NO_CHOICE, POLICY, Choice, resolve_model
+from tokenplace_relay.telemetry.logs import fingerprint, get, short
 
 log = get("tokenplace.relay.client")
 
@@ -68,13 +68,15 @@ async def submit(request: web.Request) -> web.Response:
     context = of(request)
     context.refuse_when_draining()
     body, size = await envelope_body(request)
-    envelope = wire.request_envelope(body, context.config)
+    envelope = validation.request_envelope(body, context.config)
     client = digest(envelope["client_public_key"])
-    request_id = wire.optional_text(body, "request_id", context.config)
-    token = wire.optional_text(body, "cancel_token", context.config)
+    request_id = validation.optional_text(body, "request_id", context.config)
+    token = validation.optional_text(body, "cancel_token", context.config)
     # Without an id nothing can be asked for by name, and so by nobody in particular.
-    reader = wire.optional_text(body, "reservation_token", context.config) if request_id else ""
-    node = wire.node_key(body, context.config)
+    reader = (
+        validation.optional_text(body, "reservation_token", context.config) if request_id else ""
+    )
+    node = validation.node_key(body, context.config)
     try:
         remaining = context.state.submit(
             client, request_id, node, envelope, size=size, token=token, reader=reader
@@ -99,9 +101,9 @@ async def cancel(request: web.Request) -> web.Response:
     client = body.get("client_public_key")
     if not client:
         raise ApiError(400, "Invalid request data")
-    client = digest(wire.client_key(body, context.config))
-    request_id = wire.required_text(body, "request_id", context.config)
-    token = wire.required_text(body, "cancel_token", context.config)
+    client = digest(validation.client_key(body, context.config))
+    request_id = validation.required_text(body, "request_id", context.config)
+    token = validation.required_text(body, "cancel_token", context.config)
     wanted = Stage.EXPIRED if body.get("status") == "expired" else Stage.CANCELLED
     given = body.get("reason")
     reason = given if isinstance(given, str) and given in _REASONS else str(wanted)
@@ -121,11 +123,11 @@ async def retrieve(request: web.Request) -> web.Response:
     """
     context = of(request)
     body = await small_body(request)
-    key = wire.client_key(body, context.config)
-    request_id = wire.optional_text(body, "request_id", context.config)
+    key = validation.client_key(body, context.config)
+    request_id = validation.optional_text(body, "request_id", context.config)
     client = digest(key)
-    reader = wire.optional_text(body, "retrieval_credential", context.config)
-    token = wire.optional_text(body, "acknowledgement_token", context.config)
+    reader = validation.optional_text(body, "retrieval_credential", context.config)
+    token = validation.optional_text(body, "acknowledgement_token", context.config)
     wait = preference(request.headers.getall(PREFER, ()), context.config.max_prefer_wait)
     _check_unsent(context, client, request_id)
     try:

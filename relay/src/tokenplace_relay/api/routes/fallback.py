@@ -4,7 +4,7 @@ from typing import Final
 
 from aiohttp import web
 
-from tokenplace_relay import cors
+from tokenplace_relay.api.middleware import cors
 
 REST: Final = "/{rest:.*}"
 

@@ -6,10 +6,10 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from tokenplace_relay.context import of
-from tokenplace_relay.http import JsonObject, json_response
-from tokenplace_relay.logs import get
-from tokenplace_relay.roster import ROSTER
+from tokenplace_relay.api.app_context import of
+from tokenplace_relay.api.node_list import ROSTER
+from tokenplace_relay.server.response import JsonObject, json_response
+from tokenplace_relay.telemetry.logs import get
 from tokenplace_relay.upstream import UPSTREAM, Upstream, Verdict
 
 log = get("tokenplace.relay.ops")

@@ -4,8 +4,8 @@ from typing import Final
 
 from aiohttp import web
 
-from tokenplace_relay.context import Handler
-from tokenplace_relay.http import ApiError
+from tokenplace_relay.api.app_context import Handler
+from tokenplace_relay.server.response import ApiError
 
 _GONE: Final = (
     ("GET", "/next_server"), ("POST", "/sink"), ("POST", "/faucet"), ("POST", "/source"),

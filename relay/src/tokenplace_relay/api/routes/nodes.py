@@ -5,15 +5,16 @@ from typing import Final
 
 from aiohttp import web
 
-from tokenplace_relay import capabilities, tokens, wire
-from tokenplace_relay.capabilities import Capabilities
-from tokenplace_relay.client_routes import deadline, refused
-from tokenplace_relay.context import Context, envelope_body, note, of, small_body
-from tokenplace_relay.delivery import deliver
-from tokenplace_relay.http import ApiError, JsonObject, json_response
-from tokenplace_relay.limits import count_node
-from tokenplace_relay.logs import fingerprint, get, short
-from tokenplace_relay.state import (
+from tokenplace_relay.api import validation
+from tokenplace_relay.api.app_context import Context, envelope_body, note, of, small_body
+from tokenplace_relay.api.delivery import deliver
+from tokenplace_relay.api.middleware import auth
+from tokenplace_relay.api.middleware.rate_limiting import count_node
+from tokenplace_relay.api.routes.clients import deadline, refused
+from tokenplace_relay.server.response import ApiError, JsonObject, json_response
+from tokenplace_relay.state import capabilities
+from tokenplace_relay.state.capabilities import Capabilities
+from tokenplace_relay.state.model import (
     Finished,
     Full,
     Proof,
@@ -23,6 +24,7 @@ from tokenplace_relay.state import (
     WrongProof,
     digest,
 )
+from tokenplace_relay.telemetry.logs import fingerprint, get, short
 
 log = get("tokenplace.relay.node")
 
@@ -46,13 +48,13 @@ def routes() -> list[web.RouteDef]:
     ]
 
 
-@tokens.for_nodes
+@auth.for_nodes
 async def register(request: web.Request) -> web.StreamResponse:
     """POST servers/register: enter or renew; a new node learns its credential, once."""
     context = of(request)
     context.refuse_when_draining()
     body = await small_body(request)
-    key = wire.node_key(body, context.config)
+    key = validation.node_key(body, context.config)
     _count_with_token(request, key)
     able = _capabilities(body) or Capabilities()
     try:
@@ -75,12 +77,12 @@ async def register(request: web.Request) -> web.StreamResponse:
     return await deliver(request, json_response(answer), lambda: _ignore(forget(key, credential)))
 
 
-@tokens.for_nodes
+@auth.for_nodes
 async def poll(request: web.Request) -> web.StreamResponse:
     """POST servers/poll: claim work, held until there is some or the time is over."""
     context = of(request)
     body = await small_body(request)
-    key = wire.node_key(body, context.config)
+    key = validation.node_key(body, context.config)
     _count_with_token(request, key)
     try:
         context.state.touch(key, _capabilities(body), _proof(request, body, context))
@@ -94,16 +96,16 @@ async def poll(request: web.Request) -> web.StreamResponse:
     return await _hand_over(context, request, work, _claim(body, work))
 
 
-@tokens.for_nodes
+@auth.for_nodes
 async def control(request: web.Request) -> web.StreamResponse:
     """POST servers/control: renew the lease of claimed work, or learn that it was taken back."""
     context = of(request)
     body = await small_body(request)
     if not body.get("server_public_key"):
         raise ApiError(400, "Invalid request data")
-    key = wire.node_key(body, context.config)
-    request_id = wire.required_text(body, "request_id", context.config)
-    credential = wire.optional_text(body, "control_credential", context.config)
+    key = validation.node_key(body, context.config)
+    request_id = validation.required_text(body, "request_id", context.config)
+    credential = validation.optional_text(body, "control_credential", context.config)
     acknowledge = body.get("acknowledge") is True or body.get("ack") is True
     if context.state.is_owner(key, request_id, credential):
         count_node(request, fingerprint(key))
@@ -118,13 +120,13 @@ async def control(request: web.Request) -> web.StreamResponse:
     return json_response(answer)
 
 
-@tokens.for_nodes
+@auth.for_nodes
 async def respond(request: web.Request) -> web.StreamResponse:
     """POST responses: a node's answer; the first one wins."""
     context = of(request)
     body, size = await envelope_body(request)
-    envelope = wire.response_envelope(body, context.config)
-    request_id = wire.optional_text(body, "request_id", context.config)
+    envelope = validation.response_envelope(body, context.config)
+    request_id = validation.optional_text(body, "request_id", context.config)
     client = digest(envelope["client_public_key"])
     _count_with_token(request, envelope["client_public_key"])
     proof = _proof(request, body, context)
@@ -144,13 +146,13 @@ async def respond(request: web.Request) -> web.StreamResponse:
     return json_response({"message": "Response already queued for client"})
 
 
-@tokens.for_nodes
+@auth.for_nodes
 async def unregister(request: web.Request) -> web.StreamResponse:
     """POST servers/unregister: leave; what was queued is cancelled."""
     context = of(request)
     body = await small_body(request)
-    key = wire.leaving_key(body)
-    credential = wire.optional_text(body, "control_credential", context.config)
+    key = validation.leaving_key(body)
+    credential = validation.optional_text(body, "control_credential", context.config)
     if context.state.is_owner(key, "", credential):
         count_node(request, fingerprint(key))
     try:
@@ -242,8 +244,8 @@ def _control_hint(context: Context, *, is_active: bool) -> float:
 
 
 def _proof(request: web.Request, body: JsonObject, context: Context) -> Proof:
-    credential = wire.optional_text(body, "control_credential", context.config)
-    return Proof(credential, tokens.registration_token(request) or b"")
+    credential = validation.optional_text(body, "control_credential", context.config)
+    return Proof(credential, auth.registration_token(request) or b"")
 
 
 def _count_with_token(request: web.Request, identity: str) -> None:

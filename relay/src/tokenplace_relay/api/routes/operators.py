@@ -2,9 +2,10 @@
 
 from aiohttp import web
 
-from tokenplace_relay import tokens, wire
-from tokenplace_relay.context import of, small_body
-from tokenplace_relay.node_routes import unregistered
+from tokenplace_relay.api import validation
+from tokenplace_relay.api.app_context import of, small_body
+from tokenplace_relay.api.middleware import auth
+from tokenplace_relay.api.routes.nodes import unregistered
 
 
 def routes() -> list[web.RouteDef]:
@@ -12,9 +13,9 @@ def routes() -> list[web.RouteDef]:
     return [web.post("/api/v1/relay/unregister", expel)]
 
 
-@tokens.for_operators
+@auth.for_operators
 async def expel(request: web.Request) -> web.StreamResponse:
     """POST /api/v1/relay/unregister: take a node out, and cancel what it has to do."""
     context = of(request)
-    key = wire.leaving_key(await small_body(request))
+    key = validation.leaving_key(await small_body(request))
     return unregistered(key, removed=context.state.expel(key))

@@ -9,7 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
-from tokenplace_relay.http import ApiError
+from tokenplace_relay.server.response import ApiError
 
 _TYPES: Final = {
     "html": "text/html; charset=utf-8",

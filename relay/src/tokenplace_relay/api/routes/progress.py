@@ -5,15 +5,15 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from tokenplace_relay import tokens
-from tokenplace_relay.client_routes import refused
-from tokenplace_relay.context import of
-from tokenplace_relay.http import ApiError, JsonObject, json_response, read_body
-from tokenplace_relay.limits import count_node
-from tokenplace_relay.logs import fingerprint, get
-from tokenplace_relay.node_routes import wrong_credential
-from tokenplace_relay.state import Finished, Full, NotActive, WrongProof, digest
-from tokenplace_relay.wire import CLAIM, PROTOCOL, VERSION
+from tokenplace_relay.api.app_context import of
+from tokenplace_relay.api.middleware import auth
+from tokenplace_relay.api.middleware.rate_limiting import count_node
+from tokenplace_relay.api.routes.clients import refused
+from tokenplace_relay.api.routes.nodes import wrong_credential
+from tokenplace_relay.api.validation import CLAIM, PROTOCOL, VERSION
+from tokenplace_relay.server.response import ApiError, JsonObject, json_response, read_body
+from tokenplace_relay.state.model import Finished, Full, NotActive, WrongProof, digest
+from tokenplace_relay.telemetry.logs import fingerprint, get
 
 log = get("tokenplace.relay.progress")
 
@@ -29,7 +29,7 @@ def routes() -> list[web.RouteDef]:
     return [web.post("/api/v1/relay/progress", progress)]
 
 
-@tokens.for_nodes
+@auth.for_nodes
 async def progress(request: web.Request) -> web.Response:
     """Keep the newest news of claimed work until the client reads it or the work ends."""
     context = of(request)

@@ -18,12 +18,12 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Final, Self
 
-from tokenplace_cluster import audit, kubeconfig
-from tokenplace_cluster.build import program
-from tokenplace_cluster.certificates import Authority, Pair, create_token_key
-from tokenplace_cluster.cleanup import Record, clean_abandoned
-from tokenplace_cluster.crds import wait_until_established
-from tokenplace_cluster.service import Service
+from tokenplace_cluster.control_plane import audit, kubeconfig
+from tokenplace_cluster.control_plane.certificates import Authority, Pair, create_token_key
+from tokenplace_cluster.control_plane.crds import wait_until_established
+from tokenplace_cluster.node.cleanup import Record, clean_abandoned
+from tokenplace_cluster.programs.build import program
+from tokenplace_cluster.programs.service import Service
 
 KUBECTL: Final = str(Path(sys.executable).with_name("kubectl"))
 """The one that the lock file pins."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-CRDS: Final = Path(__file__).parents[4] / "crds"
+CRDS: Final = Path(__file__).parents[5] / "crds"
 NAME: Final = "tokenplacerelays.token.place"
 SERVED_SECONDS: Final = 60.0
 

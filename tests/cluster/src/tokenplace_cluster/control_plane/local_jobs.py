@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tokenplace_cluster.control_plane import ControlPlane
-from tokenplace_cluster.operator_process import PROGRAM
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_cluster.subjects.operator_process import PROGRAM
 
 LOOK_SECONDS = 0.2
 STOP_SECONDS = 60

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tokenplace_cluster.build import module_folder
-from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_cluster.programs.build import module_folder
 
 _PROMETHEUS: Final = "github.com/prometheus-operator/prometheus-operator"
 _GATEWAY: Final = "sigs.k8s.io/gateway-api"

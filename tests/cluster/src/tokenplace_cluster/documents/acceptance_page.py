@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tokenplace_cluster.build import GO, HELM_VERSION, KUBERNETES_VERSION
+from tokenplace_cluster.programs.build import GO, HELM_VERSION, KUBERNETES_VERSION
 
 _MODULES: Final = {
     "Traefik": ("traefik", "github.com/traefik/traefik/v3"),

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from tokenplace_cluster import build, images
-from tokenplace_cluster.certificates import Authority
 from tokenplace_cluster.cluster import Cluster
-from tokenplace_cluster.control_plane import KubectlError
-from tokenplace_cluster.helm import CHART, Helm, Object, helm_for
+from tokenplace_cluster.control_plane.certificates import Authority
+from tokenplace_cluster.control_plane.control_plane import KubectlError
+from tokenplace_cluster.programs import build, images
+from tokenplace_cluster.programs.helm import CHART, Helm, Object, helm_for
 
-MANIFESTS: Final = Path(__file__).parents[4] / "tests" / "acceptance"
+MANIFESTS: Final = Path(__file__).parents[5] / "tests" / "acceptance"
 NAME: Final = "tokenplace"
 """Of the release, the relay, and their namespace."""
 DOMAIN: Final = "acceptance.test"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[5]
 NO_COMMANDS = {"yaml", "mermaid", "json", "output"}
 _FENCE = re.compile(r"^ *```(\w*)$")
 

@@ -18,7 +18,7 @@ import yaml
 import yarl
 from aiohttp import web
 
-from tokenplace_cluster.faults import Fault, Place, Schedule
+from tokenplace_cluster.faults.schedule import Fault, Place, Schedule
 
 REFUSALS: Final = {
     Fault.CONFLICT: (409, "Conflict"),

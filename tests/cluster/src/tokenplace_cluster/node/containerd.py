@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from tokenplace_cluster.oci_archive import single_binary_archive
+from tokenplace_cluster.programs.oci_archive import single_binary_archive
 
 PAUSE_IMAGE: Final = "cluster.tokenplace.test/pause:1"
 SOCKET: Final = "/run/containerd/containerd.sock"

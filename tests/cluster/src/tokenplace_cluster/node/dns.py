@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from tokenplace_cluster.cleanup import Record
-from tokenplace_cluster.service import Service
+from tokenplace_cluster.node.cleanup import Record
+from tokenplace_cluster.programs.service import Service
 
 DOMAIN: Final = "cluster.local"
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-from tokenplace_cluster import network
-from tokenplace_cluster.cleanup import Record, create_cgroup, held_links
-from tokenplace_cluster.network import Network
-from tokenplace_cluster.service import Service
+from tokenplace_cluster.node import network
+from tokenplace_cluster.node.cleanup import Record, create_cgroup, held_links
+from tokenplace_cluster.node.network import Network
+from tokenplace_cluster.programs.service import Service
 
 # The node covers these with its own; what lies below them would be out of its sight.
 COVERED: Final = tuple(Path(one) for one in ("/run", "/var/run", "/var/lib", "/var/log"))
@@ -98,7 +98,7 @@ def _check(folder: Path) -> None:
 
 
 def _unshare(folder: Path, name: str) -> subprocess.Popen[str]:
-    program = [sys.executable, "-m", "tokenplace_cluster.node_init", str(folder), name]
+    program = [sys.executable, "-m", "tokenplace_cluster.node.node_init", str(folder), name]
     with (folder / "init.log").open("w") as log:
         return subprocess.Popen(
             ["unshare", "--mount", "--net", "--pid", "--uts", "--fork", "--mount-proc",

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from tokenplace_cluster.containerd import SOCKET, write_configuration, write_pause_archive
-from tokenplace_cluster.dns import DOMAIN
-from tokenplace_cluster.machine import Machine
-from tokenplace_cluster.network import cni_configuration
+from tokenplace_cluster.node.containerd import SOCKET, write_configuration, write_pause_archive
+from tokenplace_cluster.node.dns import DOMAIN
+from tokenplace_cluster.node.machine import Machine
+from tokenplace_cluster.node.network import cni_configuration
 
 KUBELET_PORT: Final = 10250
 

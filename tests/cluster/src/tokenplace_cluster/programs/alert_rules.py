@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import yaml
 
-from tokenplace_cluster.build import program
+from tokenplace_cluster.programs.build import program
 
 STEP_SECONDS: Final = 30
 FOREVER: Final = "x400"
-RUNBOOKS: Final = Path(__file__).parents[4] / "docs" / "runbooks"
+RUNBOOKS: Final = Path(__file__).parents[5] / "docs" / "runbooks"
 
 Moment = dict[str, Any]
 """at: seconds since the start; firing and pending: alerts with labels and annotations."""

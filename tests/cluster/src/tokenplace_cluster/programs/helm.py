@@ -5,9 +5,9 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from tokenplace_cluster import build
+from tokenplace_cluster.programs import build
 
-CHART: Final = Path(__file__).parents[4] / "deploy" / "charts" / "tokenplace-relay"
+CHART: Final = Path(__file__).parents[5] / "deploy" / "charts" / "tokenplace-relay"
 
 Object = dict[str, Any]
 Done = subprocess.CompletedProcess[str]

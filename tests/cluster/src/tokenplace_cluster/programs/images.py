@@ -14,10 +14,10 @@ from typing import Final, Literal
 
 from rich.console import Console
 
-from tokenplace_cluster.build import cache_directory
-from tokenplace_cluster.debian import IMAGE_PROGRAMS, require_packages
+from tokenplace_cluster.programs.build import cache_directory
+from tokenplace_cluster.programs.debian import IMAGE_PROGRAMS, require_packages
 
-ROOT: Final = Path(__file__).parents[4]
+ROOT: Final = Path(__file__).parents[5]
 REPOSITORY: Final = "ghcr.io/futuroptimist"
 BASE: Final = "localhost/tokenplace-base:bookworm"
 _PACKAGES: Final = "python3,python3-venv,ca-certificates"

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
-from tokenplace_cluster.build import program
+from tokenplace_cluster.programs.build import program
 
 
 def verdicts(objects: Sequence[dict[str, Any]]) -> dict[str, str]:

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tokenplace_cluster.build import program
+from tokenplace_cluster.programs.build import program
 
 Peer = dict[str, Any]
 Connection = tuple[Peer, Peer, int, str]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tokenplace_cluster.cleanup import Record
-from tokenplace_cluster.oci_archive import MANIFEST_TYPE, digest, single_binary_image
-from tokenplace_cluster.service import Service
+from tokenplace_cluster.node.cleanup import Record
+from tokenplace_cluster.programs.oci_archive import MANIFEST_TYPE, digest, single_binary_image
+from tokenplace_cluster.programs.service import Service
 
 
 @dataclass(slots=True)

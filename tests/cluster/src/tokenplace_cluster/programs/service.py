@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from tokenplace_cluster.cleanup import Record
+from tokenplace_cluster.node.cleanup import Record
 
 _POLL_SECONDS: Final = 0.05
 

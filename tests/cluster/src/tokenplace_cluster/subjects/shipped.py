@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import yaml
 
-from tokenplace_cluster.control_plane import ControlPlane
+from tokenplace_cluster.control_plane.control_plane import ControlPlane
 
-MANIFESTS: Final = Path(__file__).parents[4] / "deploy" / "operator"
+MANIFESTS: Final = Path(__file__).parents[5] / "deploy" / "operator"
 NAMESPACE: Final = "tokenplace-system"
 NAME: Final = "tokenplace-operator"
 USER: Final = f"system:serviceaccount:{NAMESPACE}:{NAME}"

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, sync_playwright
 
-from tokenplace_cluster.debian import require_packages
+from tokenplace_cluster.programs.debian import require_packages
 
 PROGRAM = "/usr/bin/chromium"
 QUIET = [

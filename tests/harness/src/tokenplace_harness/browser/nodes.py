@@ -12,10 +12,10 @@ from typing import TypeVar
 
 import aiohttp
 
-from tokenplace_relay import envelope
-from tokenplace_relay.compute_node import ComputeNode
-from tokenplace_relay.envelope import Identity, Inner, Sealed
-from tokenplace_relay.peer import Connection, Json, RelayError
+from tokenplace_relay.peers.compute_node import ComputeNode
+from tokenplace_relay.peers.connection import Connection, Json, RelayError
+from tokenplace_relay.protocol import envelope
+from tokenplace_relay.protocol.envelope import Identity, Inner, Sealed
 
 MODEL = "qwen3-8b-instruct"
 T = TypeVar("T")

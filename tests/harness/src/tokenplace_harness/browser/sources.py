@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright._impl._driver import compute_driver_executable
 
-from tokenplace_cluster.debian import require_packages
+from tokenplace_cluster.programs.debian import require_packages
 
 FOLDER = Path(__file__).parents[5] / "relay" / "page"
 BUILT = FOLDER.parent / "src" / "tokenplace_relay" / "page"

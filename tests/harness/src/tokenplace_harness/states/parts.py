@@ -4,12 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 from tokenplace_harness.states.seen import DIGEST, NOW, Case, pod
-from tokenplace_operator.apply import Blocked, Plan
-from tokenplace_operator.certificate import Found, State
-from tokenplace_operator.conditions import Reason, Type
-from tokenplace_operator.facts import Facts
-from tokenplace_operator.kinds import HTTP_ROUTE, OPTIONAL_KINDS, Object
-from tokenplace_operator.upstream import Report
+from tokenplace_operator.api.conditions import Reason, Type
+from tokenplace_operator.api.kinds import HTTP_ROUTE, OPTIONAL_KINDS, Object
+from tokenplace_operator.children.apply import Blocked, Plan
+from tokenplace_operator.observe.certificates import Found, State
+from tokenplace_operator.observe.facts import Facts
+from tokenplace_operator.observe.upstream_health import Report
 
 EXTERNAL = {"gpu": {"host": "gpu.example.com"}}
 TLS = {"ingress": {"domain": "example.com"}}

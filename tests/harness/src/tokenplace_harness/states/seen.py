@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tokenplace_operator.api import Relay, parse
-from tokenplace_operator.apply import Plan
-from tokenplace_operator.conditions import Reason, Type
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.api.conditions import Reason, Type
+from tokenplace_operator.api.kinds import Object
+from tokenplace_operator.children.apply import Plan
 from tokenplace_operator.status import Observed
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -3,10 +3,10 @@
 from typing import Any
 
 from tokenplace_harness.states.seen import Case, condition, make_deployment, pod, unscheduled
-from tokenplace_operator.apply import Blocked, Plan
-from tokenplace_operator.conditions import Reason, Type
-from tokenplace_operator.contests import Contest
-from tokenplace_operator.kinds import Object
+from tokenplace_operator.api.conditions import Reason, Type
+from tokenplace_operator.api.kinds import Object
+from tokenplace_operator.children.apply import Blocked, Plan
+from tokenplace_operator.children.write_backoff import Contest
 from tokenplace_operator.status.observed import Rollback
 
 ITS_POLICY = {"kind": "NetworkPolicy", "metadata": {"name": "relay"}}

@@ -1,0 +1,1 @@
+"""What the operator knows of the cluster, and the watches that keep it current; kopf ends here."""

@@ -1,0 +1,1 @@
+"""From desired and live children to writes: plan, apply, drift, write backoff."""

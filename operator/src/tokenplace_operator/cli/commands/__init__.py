@@ -1,0 +1,1 @@
+"""The commands of `kubectl tokenplace`, one file each."""

@@ -1,0 +1,1 @@
+"""The API server: a client, its login, its errors, and the upgrade of the CRD."""

@@ -1,0 +1,1 @@
+"""Reconciles one TokenplaceRelay: observe, build, apply, report."""

@@ -1,0 +1,1 @@
+"""The running operator: work queue, workers, leader election, health endpoints."""

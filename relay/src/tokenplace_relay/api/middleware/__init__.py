@@ -1,0 +1,1 @@
+"""What runs around handlers: authentication, rate limits, CORS, metrics."""

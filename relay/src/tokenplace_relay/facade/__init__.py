@@ -1,0 +1,1 @@
+"""An OpenAI-compatible API that encrypts for its callers."""

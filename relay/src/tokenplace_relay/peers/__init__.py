@@ -1,0 +1,1 @@
+"""A client and a compute node, for the probe and the tests."""

@@ -1,0 +1,1 @@
+"""The wire protocol of token.place peers: envelopes and their encryption."""

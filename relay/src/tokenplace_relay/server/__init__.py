@@ -1,0 +1,1 @@
+"""The HTTP server below the routes; every use of aiohttp's internals is in this package."""

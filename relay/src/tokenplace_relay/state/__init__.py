@@ -1,0 +1,1 @@
+"""The relay's state machine: nodes, requests, byte accounting."""

@@ -1,0 +1,1 @@
+"""A control plane for tests: etcd, API server, controllers, certificates, audit log."""

@@ -1,0 +1,1 @@
+"""Commands and pictures of the documentation, and the acceptance page."""

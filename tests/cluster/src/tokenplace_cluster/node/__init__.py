@@ -1,0 +1,1 @@
+"""A real node: namespaces, network, containerd, kubelet."""

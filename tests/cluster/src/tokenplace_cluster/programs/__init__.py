@@ -1,0 +1,1 @@
+"""Programs that the test cluster runs: built, installed, started."""

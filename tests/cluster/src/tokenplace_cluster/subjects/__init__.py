@@ -1,0 +1,1 @@
+"""What the tests look at: operator processes, relays, shipped manifests."""
