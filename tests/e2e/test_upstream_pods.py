@@ -63,5 +63,5 @@ def test_the_condition_follows_the_gpu_server(
 
     follows("False", "UpstreamUnreachable", "takes no connection")
     with answering(address, PORT):
-        follows("True", "UpstreamAnswers", "The relay reaches gpu-upstream:5015")
+        follows("True", "UpstreamResponding", "The relay reaches gpu-upstream:5015")
     follows("False", "UpstreamUnreachable", "takes no connection")

@@ -94,16 +94,16 @@ def test_explain_of_a_crash_names_the_next_command(
     assert operator.popen.poll() is None
     kubelet.fates[f"{REPOSITORY}@{DIGEST}"] = Fate.CRASHING
     relays.apply()
-    eventually(lambda: relays.when(Ready="ContainerCrashes"), seconds=60)
+    eventually(lambda: relays.when(Ready="ContainerCrashing"), seconds=60)
     done = plugin("explain", "relay")
     assert done.returncode == 1
-    assert f"relay in namespace {namespace} is not Ready\n  ContainerCrashes: Pod" in done.stdout
+    assert f"relay in namespace {namespace} is not Ready\n  ContainerCrashing: Pod" in done.stdout
     assert f"kubectl -n {namespace} logs -l app.kubernetes.io/instance=relay" in done.stdout
     found = read_json(plugin("explain", "relay", "-ojson"))
-    assert (found["ready"], found["reason"]) == (False, "ContainerCrashes")
+    assert (found["ready"], found["reason"]) == (False, "ContainerCrashing")
     status = plugin("status", "relay")
     assert status.returncode == 1
-    assert "wrong      ContainerCrashes: " in status.stdout
+    assert "wrong      ContainerCrashing: " in status.stdout
     relays.patch({"spec": {"paused": True, "service": {"port": 81}}})
     eventually(lambda: relays.when(Ready="Paused"), seconds=60)
     assert read_json(plugin("explain", "relay", "-o=json"))["turn"] == "you"

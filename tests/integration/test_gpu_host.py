@@ -120,7 +120,7 @@ async def test_the_policy_follows_a_host_and_never_closes_what_worked(
     assert status == "False"
     assert "Temporary failure in name resolution" in message
     assert "none is open" in message
-    (event,) = relays.events("GpuHostUnresolved")
+    (event,) = relays.events("GPUHostUnresolved")
     assert (event["type"], event["message"]) == ("Warning", message)
 
     await life.after(REFRESH_SECONDS, A, C)
@@ -149,7 +149,7 @@ async def test_the_policy_follows_a_host_and_never_closes_what_worked(
     status, message, _ = told(relays)
     assert status == "False"
     assert "the 3 last known addresses stay open" in message
-    again = [one["count"] for one in relays.events("GpuHostUnresolved")]
+    again = [one["count"] for one in relays.events("GPUHostUnresolved")]
     assert again == [1, 1], "one for each time that it begins, in its words"
 
     life.restart()
@@ -158,7 +158,7 @@ async def test_the_policy_follows_a_host_and_never_closes_what_worked(
     assert opened(relays) == [f"{A}/32", f"{B}/32", f"{C}/128"]
     written = ours(control_plane, namespace, since)
     assert {one.resource for one in written} <= {"tokenplacerelays"}
-    assert len(relays.events("GpuHostUnresolved")) == 2
+    assert len(relays.events("GPUHostUnresolved")) == 2
 
     await life.after(GRACE_SECONDS, B, C)
     assert opened(relays) == [f"{A}/32", f"{B}/32", f"{C}/128"]

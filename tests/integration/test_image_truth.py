@@ -49,9 +49,9 @@ def test_a_rollout_past_its_deadline_tells_the_pods_own_reason(
 ) -> None:
     fates = {
         "pull": (Fate.UNPULLABLE, "ImagePullFailed", "ImagePullBackOff: Back-off pulling image"),
-        "crash": (Fate.CRASHING, "ContainerCrashes", "ends soon after its start (Error, exit"),
-        "probe": (Fate.UNREADY, "RolloutPending", "its readiness probe (GET /healthz) fails"),
-        "config": (Fate.MISCONFIGURED, "ContainerConfigInvalid", 'secret "missing" not found'),
+        "crash": (Fate.CRASHING, "ContainerCrashing", "ends soon after its start (Error, exit"),
+        "probe": (Fate.UNREADY, "RolloutInProgress", "its readiness probe (GET /healthz) fails"),
+        "config": (Fate.MISCONFIGURED, "ContainerConfigError", 'secret "missing" not found'),
     }
     for number, (name, (fate, _, _)) in enumerate(fates.items()):
         digest = f"sha256:{number:064}"

@@ -36,7 +36,7 @@ def test_a_name_stays_refused_until_its_object_has_the_relay_as_its_owner(
     taken: Object, relays: Relays, eventually: Eventually
 ) -> None:
     relays.apply()
-    eventually(lambda: relays.when(Ready="NameTaken", Stalled="True"), seconds=SECONDS)
+    eventually(lambda: relays.when(Ready="ResourceNameConflict", Stalled="True"), seconds=SECONDS)
     ours = {"app.kubernetes.io/managed-by": "tokenplace-operator"}
     for opt_in in (
         {"labels": ours},
@@ -46,7 +46,7 @@ def test_a_name_stays_refused_until_its_object_has_the_relay_as_its_owner(
         relays.patch({"metadata": opt_in}, "relay", "service")
         # Whatever else the operator does next, it has seen that.
         relays.patch({"spec": {"drain": {"timeoutSeconds": 21 + len(str(opt_in))}}})
-        eventually(lambda: relays.when(Ready="NameTaken"), seconds=SECONDS)
+        eventually(lambda: relays.when(Ready="ResourceNameConflict"), seconds=SECONDS)
         assert relays.read("relay", "service")["spec"] == taken["spec"]
 
     relays.patch({"metadata": {"ownerReferences": [owner(relays)]}}, "relay", "service")
@@ -63,6 +63,6 @@ def test_a_name_that_gets_free_is_taken_without_anybodys_help(
     relays: Relays, eventually: Eventually
 ) -> None:
     relays.apply()
-    eventually(lambda: relays.when(Ready="NameTaken"), seconds=SECONDS)
+    eventually(lambda: relays.when(Ready="ResourceNameConflict"), seconds=SECONDS)
     relays.delete("relay", "service")
     eventually(lambda: relays.when(Ready="True"), seconds=SECONDS)

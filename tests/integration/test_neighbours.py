@@ -62,7 +62,7 @@ def test_a_gpu_service_name_that_another_relay_has_is_told_clearly(
     relays.apply("one", gpu=HOST)
     eventually(lambda: relays.when("one", Ready="True"), seconds=60)
     relays.apply("two", gpu=HOST)
-    eventually(lambda: relays.when("two", Ready="NameTaken", Stalled="True"), seconds=60)
+    eventually(lambda: relays.when("two", Ready="ResourceNameConflict", Stalled="True"), seconds=60)
     told = relays.conditions("two")["Ready"]["message"]
     assert "Service gpu-server belongs to TokenplaceRelay one" in told
     assert "choose another name" in told
@@ -130,7 +130,7 @@ def test_hosts_and_names_of_others_may_be_as_long_as_dns_allows(
         ingress={"hosts": [host], "tls": {"secretName": secret}},
     )
     eventually(
-        lambda: relays.when(LONGEST, Ready="True", NetworkPolicyAccurate="GpuHostUnresolved")
+        lambda: relays.when(LONGEST, Ready="True", NetworkPolicyAccurate="GPUHostUnresolved")
     )
     assert relays.read("g" * 63, "service")["spec"]["externalName"] == host
     ingress = relays.read(LONGEST, "ingress")["spec"]

@@ -43,9 +43,9 @@ ISSUING = {
 }
 ABSENT = {
     "Ready": "True",
-    "MonitoringReady": "MonitoringApiMissing",
-    "RouteReady": "GatewayApiMissing",
-    "CertificateReady": "CertificateMissing",
+    "MonitoringReady": "MonitoringCRDsNotFound",
+    "RouteReady": "GatewayCRDsNotFound",
+    "CertificateReady": "CertificateNotFound",
 }
 NOTICED_SECONDS = 120
 """The operator of these tests looks every other second."""
@@ -89,7 +89,7 @@ def test_apis_may_be_absent_appear_vanish_and_appear_again(
         eventually(
             lambda: relays.when(
                 Ready="True",
-                MonitoringReady="MonitoringCurrent",
+                MonitoringReady="MonitoringConfigured",
                 RouteReady="RoutePending",
                 CertificateReady="CertificatePending",
             ),
@@ -145,7 +145,7 @@ def test_what_others_do_to_optional_children_is_put_right(
         assert relays.all("servicemonitors")
         assert relays.read(kind="httproute")["spec"]["hostnames"] == ["relay.example.com"]
         told = relays.conditions()["RouteReady"]
-        assert told["reason"] == "RouteRefused"
+        assert told["reason"] == "RouteRejected"
         return "no listener takes it" in told["message"]
 
     eventually(put_right, seconds=NOTICED_SECONDS)

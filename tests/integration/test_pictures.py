@@ -49,8 +49,8 @@ def test_pictures_of_a_crash_and_of_a_ready_relay(
     image = f"{REPOSITORY}@{DIGEST}"
     kubelet.fates[image] = Fate.CRASHING
     relays.apply(ingress={"domain": "example.com", "tls": {"enabled": False}})
-    eventually(lambda: relays.when(Ready="ContainerCrashes"), seconds=60)
-    assert "ContainerCrashes" in show("explain", "explain", "relay")
+    eventually(lambda: relays.when(Ready="ContainerCrashing"), seconds=60)
+    assert "ContainerCrashing" in show("explain", "explain", "relay")
     kubelet.fates[image] = Fate.READY
     eventually(lambda: relays.when(Ready="True"), seconds=60)
     eventually(lambda: relays.read()["status"]["image"].get("running"), seconds=60)

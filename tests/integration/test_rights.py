@@ -117,7 +117,7 @@ def test_roles_of_two_namespaces_are_enough_and_every_right_is_used(
         # A stranger has a name that the relay needs: every name is looked at.
         relays.create(STRANGER)
         relays.apply(**EVERYTHING)
-        eventually(lambda: relays.when(Ready="NameTaken"), seconds=60)
+        eventually(lambda: relays.when(Ready="ResourceNameConflict"), seconds=60)
         relays.delete("relay", "serviceaccount")
         relays.patch({"metadata": {"labels": {"name": "free"}}})
         elsewhere.apply()

@@ -31,10 +31,10 @@ REASONS = {
     "held-back": ("Paused", "Failed"),
     "starts": ("PodUnschedulable", "InProgress"),
     "pulls": ("ImagePullFailed", "InProgress"),
-    "crashes": ("ContainerCrashes", "InProgress"),
+    "crashes": ("ContainerCrashing", "InProgress"),
     "late": ("RolloutDeadlineExceeded", "Failed"),
     "rolls-back": ("RolledBack", "Failed"),
-    "taken": ("NameTaken", "Failed"),
+    "taken": ("ResourceNameConflict", "Failed"),
 }
 DEADLINE = {"deadlineSeconds": 10, "enabled": True}
 BAD = f"sha256:{'b' * 64}"

@@ -41,7 +41,7 @@ def test_a_named_secret_is_read_once_somebody_gave_the_right(
     bind = ("--role=mine", f"--user={shipped.USER}", here)
     control_plane.kubectl("create", "rolebinding", "mine", *bind)
     start_operator()
-    eventually(lambda: relays.when(CertificateReady="OwnCertificateMissing"), seconds=60)
+    eventually(lambda: relays.when(CertificateReady="TLSSecretNotFound"), seconds=60)
     told = relays.conditions()["CertificateReady"]["message"]
     assert "kubectl create secret tls mine" in told
 
@@ -52,5 +52,5 @@ def test_a_named_secret_is_read_once_somebody_gave_the_right(
         lambda: relays.when(CertificateReady="CertificateValid"), seconds=PENDING_SECONDS + 30
     )
     assert re.search(r"[0-9]+ days? left", relays.conditions()["CertificateReady"]["message"])
-    (event,) = relays.events("OwnCertificateMissing")
+    (event,) = relays.events("TLSSecretNotFound")
     assert (event["type"], event["count"], event["message"]) == ("Warning", 1, told)

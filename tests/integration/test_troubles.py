@@ -35,10 +35,10 @@ def test_a_name_that_a_stranger_has_is_left_alone(relays: Relays, eventually: Ev
     relays.write(service)
     before = relays.read("gpu-server", "service")
     relays.apply(gpu={"mode": "ExternalName", "host": "gpu.example.com"})
-    relay = eventually(lambda: relays.when(Ready="NameTaken", Stalled="True"))
+    relay = eventually(lambda: relays.when(Ready="ResourceNameConflict", Stalled="True"))
     assert "belongs to somebody else (field manager kubectl" in message(relay)
     assert relays.read("gpu-server", "service") == before
-    assert len(relays.events("NameTaken")) == 1
+    assert len(relays.events("ResourceNameConflict")) == 1
     relays.delete("gpu-server", "service")
     relays.apply(gpu={"mode": "ExternalName", "host": "gpu.example.com", "serviceName": "mine"})
     eventually(lambda: relays.when(Ready="True"), seconds=RETRY_SECONDS)
@@ -52,9 +52,9 @@ def test_a_missing_secret_is_named(
     kubelet.fates[f"{REPOSITORY}@{digest}"] = Fate.MISCONFIGURED
     environment = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "missing", "key": "a"}}}]
     relays.apply(image={"digest": digest}, podTemplate={"env": environment})
-    relay = eventually(lambda: relays.when(Ready="ContainerConfigInvalid"))
+    relay = eventually(lambda: relays.when(Ready="ContainerConfigError"))
     assert 'secret "missing" not found' in message(relay)
-    assert len(relays.events("ContainerConfigInvalid")) == 1
+    assert len(relays.events("ContainerConfigError")) == 1
     # The kubelet tries again by itself once the Secret is there.
     kubelet.fates.clear()
     eventually(lambda: relays.when(Ready="True"))
@@ -73,11 +73,11 @@ def test_a_quota_on_children_is_told_and_its_end_is_noticed(
     relays.write(quota)
     eventually(lambda: relays.read("tight", "quota")["status"].get("hard"))
     relays.apply()
-    relay = eventually(lambda: relays.when(Ready="ApplyRefused", Stalled="True"))
+    relay = eventually(lambda: relays.when(Ready="ApplyRejected", Stalled="True"))
     assert "exceeded quota: tight" in message(relay)
     # What was written before the refusal is in force.
-    eventually(lambda: relays.when(NetworkPolicyAccurate="PolicyCurrent"))
-    assert len(relays.events("ApplyRefused")) == 1
+    eventually(lambda: relays.when(NetworkPolicyAccurate="PolicyUpToDate"))
+    assert len(relays.events("ApplyRejected")) == 1
     relays.delete("tight", "quota")
     eventually(lambda: relays.when(Ready="True"), seconds=RETRY_SECONDS)
 
@@ -102,9 +102,9 @@ def test_pods_that_may_not_be_made_are_told(
     if rule == "ResourceQuota":
         eventually(lambda: relays.read("rule", rule)["status"].get("hard"))
     relays.apply()
-    relay = eventually(lambda: relays.when(Ready="PodRefused", Stalled="False"))
+    relay = eventually(lambda: relays.when(Ready="PodCreationFailed", Stalled="False"))
     assert text in message(relay)
-    assert len(relays.events("PodRefused")) == 1
+    assert len(relays.events("PodCreationFailed")) == 1
 
 
 @pytest.mark.usefixtures("operator")
@@ -114,9 +114,9 @@ def test_an_admission_policy_that_denies_a_child_is_named(
     deny(relays, namespace, "networking.k8s.io/ingresses", "false", "no way in from outside")
     eventually(lambda: not is_allowed(relays))
     relays.apply(ingress={"domain": "example.com"})
-    relay = eventually(lambda: relays.when(Ready="ApplyRefused", Stalled="True"))
+    relay = eventually(lambda: relays.when(Ready="ApplyRejected", Stalled="True"))
     assert "no way in from outside" in message(relay)
-    assert len(relays.events("ApplyRefused")) == 1
+    assert len(relays.events("ApplyRejected")) == 1
     assert relays.read(kind="deployment"), "what is allowed is there"
     for kind in ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"):
         relays.delete(namespace, kind)
@@ -134,7 +134,7 @@ def test_a_denial_that_speaks_of_what_cannot_change_costs_no_child(
     deny(relays, namespace, "apps/deployments", rule, "images are immutable: name a digest")
     eventually(lambda: not takes_image(relays, before, f"{REPOSITORY}:1.0.0"))
     relays.apply(image={"repository": REPOSITORY, "tag": "1.0.0"})
-    relay = eventually(lambda: relays.when(Ready="ApplyRefused", Stalled="True"))
+    relay = eventually(lambda: relays.when(Ready="ApplyRejected", Stalled="True"))
     assert "images are immutable" in message(relay)
     assert relays.read(kind="deployment")["metadata"]["uid"] == before["metadata"]["uid"]
 
@@ -197,7 +197,7 @@ def is_allowed(relays: Relays) -> bool:
 def test_a_host_that_does_not_resolve_is_told(relays: Relays, eventually: Eventually) -> None:
     relays.apply(gpu={"mode": "ExternalName", "host": "nowhere.invalid"})
     relay = eventually(
-        lambda: relays.when(Ready="True", NetworkPolicyAccurate="GpuHostUnresolved"), seconds=40
+        lambda: relays.when(Ready="True", NetworkPolicyAccurate="GPUHostUnresolved"), seconds=40
     )
     assert "nowhere.invalid does not resolve" in message(relay, "NetworkPolicyAccurate")
 

@@ -113,12 +113,12 @@ def test_whoever_undoes_each_write_is_named_and_answered_ever_more_slowly(
         patch={"metadata": {"labels": OURS}},
     )
     with cleaner.at_work():
-        eventually(lambda: relays.when(Ready="Contested", Stalled="True"))
+        eventually(lambda: relays.when(Ready="ConflictingWrites", Stalled="True"))
         eventually(lambda: len(written.to("services")) >= FREE_WRITES + len(PAUSES))
     ready = relays.conditions()["Ready"]["message"]
     assert "Service relay: .metadata.labels.app.kubernetes.io/part-of is set by cleaner" in ready
     assert_pauses(written.to("services"))
-    assert len(relays.events("Contested")) == 1
+    assert len(relays.events("ConflictingWrites")) == 1
     told = written.to("tokenplacerelays")
     assert len(told) < FREE_WRITES, "the status is not written each time"
 

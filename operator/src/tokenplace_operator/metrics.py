@@ -104,7 +104,7 @@ class Metrics:
         )
         self.drift = self._counter("drift_total", "Children that others had changed", "kind")
         self.contested = self._gauge(
-            "contested_children", "Children that somebody undoes each time they are written"
+            "children_in_write_backoff", "Children that somebody undoes each time they are written"
         )
         self.pruned = self._counter("pruned_total", "Children deleted as no longer wanted", "kind")
         self.status_writes = self._counter(

@@ -66,10 +66,12 @@ def relay(*conditions: Object, observed: int = 2) -> Object:
     }
 
 
-READY = condition("Ready", "True", "Available", "The relay serves.")
+READY = condition("Ready", "True", "Available", "Relay is ready.")
 PULLS = condition("Ready", "False", "ImagePullFailed", "Pod relay-x cannot pull its image.")
-STALLED = condition("Stalled", "True", "NameTaken", "Service gpu-server belongs to another.")
-TAG = condition("ImagePinned", "False", "TagOnly", "Set spec.image.digest.")
+STALLED = condition(
+    "Stalled", "True", "ResourceNameConflict", "Service gpu-server belongs to another."
+)
+TAG = condition("ImagePinned", "False", "MutableTag", "Set spec.image.digest.")
 
 POD = {
     "kind": "Pod",
@@ -127,7 +129,7 @@ def test_one_screen_says_what_runs_where_since_when_and_what_is_wrong() -> None:
     assert f"  gpu        {gpu}{addresses}" in lines
     assert "  replicas   1 of 1 ready" in lines
     assert "  age        2d" in lines
-    assert "  ! ImagePinned   False   3h   TagOnly           Set spec.image.digest." in lines
+    assert "  ! ImagePinned   False   3h   MutableTag        Set spec.image.digest." in lines
     assert "  Deployment   relay" in lines
     assert "  relay-x   ready   2 restarts   pi   40s" in lines
     event = "  10m   Warning   FieldConflict   TokenplaceRelay/relay   took back  [31m.spec (x3)"
@@ -180,9 +182,9 @@ def test_a_condition_is_good_when_it_tells_of_no_trouble(kind: str, value: str, 
     assert is_good(condition(kind, value, "X", "")) is good
 
 
-def test_what_nobody_asked_for_is_no_trouble() -> None:
-    assert is_good(condition("MonitoringReady", "False", "MonitoringOff", ""))
-    assert not is_good(condition("MonitoringReady", "False", "MonitoringApiMissing", ""))
+def test_monitoring_that_cannot_be_set_up_is_trouble() -> None:
+    assert is_good(condition("MonitoringReady", "True", "MonitoringConfigured", ""))
+    assert not is_good(condition("MonitoringReady", "False", "MonitoringCRDsNotFound", ""))
 
 
 def test_the_table_has_a_line_a_relay_and_no_trailing_space() -> None:
@@ -203,11 +205,13 @@ def test_explain_says_whose_turn_it_is_and_what_to_run() -> None:
     assert "The operator waits, and goes on by itself" in text
     assert "Next step\n  Check spec.image, pullSecrets" in text
     assert "kubectl -n shop describe pods -l app.kubernetes.io/instance=relay" in text
-    assert "ImagePinned is False, TagOnly: Set spec.image.digest." in text
+    assert "ImagePinned is False, MutableTag: Set spec.image.digest." in text
 
 
 def test_explain_says_when_only_the_user_can_go_on() -> None:
-    taken = condition("Ready", "False", "NameTaken", "Service gpu-server belongs to another.")
+    taken = condition(
+        "Ready", "False", "ResourceNameConflict", "Service gpu-server belongs to another."
+    )
     found = explain.explanation(relay(taken, STALLED))
     assert found["turn"] == "you"
     assert "It is your turn" in written(explain.text(found))

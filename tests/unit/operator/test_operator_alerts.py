@@ -43,7 +43,7 @@ DEPTH = series("workqueue_depth")
 QUICK = series("workqueue_queue_duration_seconds_bucket", 'le="1.0"')
 SLOW = series("workqueue_queue_duration_seconds_bucket", 'le="10.0"')
 ALL = series("workqueue_queue_duration_seconds_bucket", 'le="+Inf"')
-CONTESTED = series("contested_children")
+CONTESTED = series("children_in_write_backoff")
 CONFLICTS = series("apply_total", 'kind="Deployment"', 'result="conflict"')
 ANSWERED = series("kube_requests_total", 'method="GET"', 'code="200"')
 BUSY = series("kube_requests_total", 'method="PATCH"', 'code="429"')
@@ -116,7 +116,7 @@ TROUBLES = {
         "TokenplaceOperatorQueueStalled", "critical", 5.5, {OK: growing(0), FAILED: growing(0)}
     ),
     "a contest": Trouble(
-        "TokenplaceOperatorChildrenContested", "warning", 15, {CONTESTED: steady(1)}
+        "TokenplaceOperatorConflictingWrites", "warning", 15, {CONTESTED: steady(1)}
     ),
     "conflicts": Trouble(
         "TokenplaceOperatorFieldConflicts", "warning", 16.5, {CONFLICTS: growing(1)}
@@ -143,7 +143,7 @@ TROUBLES = {
         "TokenplaceOperatorWatchMisses", "warning", 1.5, {MISSED: "0 0 0 1x400"}
     ),
     "DNS fails": Trouble(
-        "TokenplaceOperatorGpuHostUnresolved", "warning", 17.5, {LOOKUPS_FAILED: growing(0.5)}
+        "TokenplaceOperatorGPUHostUnresolved", "warning", 17.5, {LOOKUPS_FAILED: growing(0.5)}
     ),
     "a stale relay": Trouble(
         "TokenplaceOperatorRelaysStale", "warning", 10, {UNOBSERVED: steady(1)}

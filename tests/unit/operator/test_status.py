@@ -40,7 +40,7 @@ def test_the_summary_never_contradicts_itself(case: Case) -> None:
 
 def test_every_reason_of_a_condition_is_in_the_table() -> None:
     told = {reason for case in CASES.values() for _, reason, _ in case.wanted.values()}
-    elsewhere = {Reason.SPEC_INVALID, Reason.FIELD_CONFLICT}
+    elsewhere = {Reason.INVALID_SPEC, Reason.FIELD_CONFLICT}
     assert told | elsewhere == set(Reason)
     assert {kind for case in CASES.values() for kind in case.wanted} == set(Type)
 
@@ -49,7 +49,7 @@ STEP = re.compile(
     r"\b(check|choose|create|install|issue|lift|name|renew|see|set|stop|wait|delete)\b",
     re.IGNORECASE,
 )
-CALM = {Reason.ROLLOUT_PENDING, Reason.SCALED_TO_ZERO, Reason.MONITORING_OFF}
+CALM = {Reason.ROLLOUT_IN_PROGRESS, Reason.NO_PODS_AVAILABLE, Reason.SCALED_TO_ZERO}
 """What is False without any trouble: it is so at first, or as the user wants it."""
 
 
@@ -79,14 +79,16 @@ def test_a_stranger_of_a_name_is_told_by_its_field_managers() -> None:
 
 def test_what_a_relay_has_no_use_for_has_no_condition() -> None:
     types = {one["type"] for one in statuses.compute(make_relay(), observed(Case()))["conditions"]}
-    assert types.isdisjoint({Type.UPSTREAM_REACHABLE, Type.CERTIFICATE_READY, Type.ROUTE_READY})
+    assert types.isdisjoint(
+        {Type.UPSTREAM_REACHABLE, Type.CERTIFICATE_READY, Type.MONITORING_READY, Type.ROUTE_READY}
+    )
 
 
 def test_a_spec_that_cannot_be_read_keeps_what_is_known() -> None:
     before = statuses.compute(make_relay(), observed(Case()))
     status = statuses.of_invalid(4, ("spec.port: must be an integer",), before, NOW)
     found = {one["type"]: one for one in status["conditions"]}
-    assert found[Type.STALLED]["reason"] == Reason.SPEC_INVALID
+    assert found[Type.STALLED]["reason"] == Reason.INVALID_SPEC
     assert "spec.port: must be an integer" in found[Type.READY]["message"]
     assert found[Type.AVAILABLE]["observedGeneration"] == 3
     assert status["observedGeneration"] == 4

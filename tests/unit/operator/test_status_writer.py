@@ -105,12 +105,12 @@ async def test_a_status_that_is_written_later_has_one_event(
 
 async def test_what_came_meanwhile_is_told_as_well(server: Server, reporter: Reporter) -> None:
     server.refuses = True
-    for reason in ("ImagePullFailed", "ContainerCrashes"):
+    for reason in ("ImagePullFailed", "ContainerCrashing"):
         with pytest.raises(Unavailable):
             await reporter.status(relay(), ready(reason))
     assert {one["reason"] for one in server.events.values()} == {
         "ImagePullFailed",
-        "ContainerCrashes",
+        "ContainerCrashing",
     }
 
 
@@ -144,8 +144,8 @@ async def test_who_undoes_the_status_each_time_gets_pauses_and_no_storm(
 async def test_another_status_does_not_wait(server: Server, reporter: Reporter) -> None:
     for number in range(FREE_WRITES + 1):
         await reporter.status(relay(str(number)), ready("ImagePullFailed"))
-    assert await reporter.status(relay("90"), ready("ContainerCrashes")) is None
-    assert server.statuses[-1] == ready("ContainerCrashes")
+    assert await reporter.status(relay("90"), ready("ContainerCrashing")) is None
+    assert server.statuses[-1] == ready("ContainerCrashing")
 
 
 async def test_what_others_add_to_the_conditions_is_no_reason_to_write(
@@ -157,11 +157,11 @@ async def test_what_others_add_to_the_conditions_is_no_reason_to_write(
     for _ in range(2 * FREE_WRITES):
         assert await reporter.status(there, ours) is None
     assert server.statuses == []
-    await reporter.status(there, ready("ContainerCrashes"))
-    assert server.statuses == [ready("ContainerCrashes")]
+    await reporter.status(there, ready("ContainerCrashing"))
+    assert server.statuses == [ready("ContainerCrashing")]
 
 
-def unresolved(reason: str = "GpuHostUnresolved", value: str = "False") -> Object:
+def unresolved(reason: str = "GPUHostUnresolved", value: str = "False") -> Object:
     """The status of a relay that serves, whatever its policy does."""
     policy = {"type": "NetworkPolicyAccurate", "status": value, "reason": reason}
     serves = {"type": "Ready", "status": "True", "reason": "Available", "message": "It serves."}
@@ -171,16 +171,16 @@ def unresolved(reason: str = "GpuHostUnresolved", value: str = "False") -> Objec
 async def test_a_host_that_does_not_resolve_has_one_warning(
     server: Server, reporter: Reporter
 ) -> None:
-    well = {**relay(), "status": unresolved("PolicyCurrent", "True")}
+    well = {**relay(), "status": unresolved("PolicyUpToDate", "True")}
     await reporter.status(well, unresolved())
     (event,) = server.events.values()
-    assert (event["type"], event["reason"]) == ("Warning", "GpuHostUnresolved")
+    assert (event["type"], event["reason"]) == ("Warning", "GPUHostUnresolved")
     assert "does not resolve" in event["message"]
 
     status = unresolved()
     status["conditions"][1]["message"] = "gpu.example.com does not resolve: another word"
     await reporter.status({**relay("2"), "status": unresolved()}, status)
-    await reporter.status({**relay("3"), "status": status}, unresolved("PolicyCurrent", "True"))
+    await reporter.status({**relay("3"), "status": status}, unresolved("PolicyUpToDate", "True"))
     (event,) = server.events.values()
     assert event["count"] == 1
 
@@ -193,4 +193,4 @@ async def test_both_the_relay_and_its_host_are_told_where_only_the_status_is_not
         with pytest.raises(Unavailable):
             await reporter.status(relay(), unresolved())
     counts = {one["reason"]: one["count"] for one in server.events.values()}
-    assert counts == {"Available": 1, "GpuHostUnresolved": 1}
+    assert counts == {"Available": 1, "GPUHostUnresolved": 1}

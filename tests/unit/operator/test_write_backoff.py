@@ -74,7 +74,7 @@ def test_a_contest_is_told_and_counted(contests: Contests, clock: Clock, metrics
     other = (DEPLOYMENT, ("default", "relay"))
     (told,) = contests.standing([other, CHILD])
     assert (told.kind, told.name, told.how, told.seconds) == ("Service", "relay", HOW, 1)
-    assert metrics.registry.get_sample_value("tokenplace_operator_contested_children") == 1
+    assert metrics.registry.get_sample_value("tokenplace_operator_children_in_write_backoff") == 1
     clock.now += told.seconds
     assert not contests.is_early(CHILD, "a")
     (later,) = contests.standing([CHILD])
@@ -91,7 +91,7 @@ def test_quiet_ends_a_contest(contests: Contests, clock: Clock, metrics: Metrics
             break
         (told,) = found
     assert contests.standing([CHILD]) == ()
-    assert metrics.registry.get_sample_value("tokenplace_operator_contested_children") == 0
+    assert metrics.registry.get_sample_value("tokenplace_operator_children_in_write_backoff") == 0
     assert len(undo(contests, clock, FREE_WRITES * STEP)) == FREE_WRITES
 
 

@@ -1,6 +1,6 @@
 """What `status` and `report` say of a relay, as data: the JSON of `-o json`."""
 
-from tokenplace_operator.api.conditions import Reason, Type
+from tokenplace_operator.api.conditions import Type
 from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.cli.observe import Snapshot, last_seen
 from tokenplace_operator.cli.output import pick
@@ -51,9 +51,7 @@ def details(snapshot: Snapshot) -> Object:
 
 
 def is_good(condition: Object) -> bool:
-    """Whether a condition tells of no trouble: as it should be, or about what nobody asked for."""
-    if condition.get("reason") == Reason.MONITORING_OFF:
-        return True
+    """Whether a condition tells of no trouble."""
     wanted = "False" if condition["type"] in GOOD_WHEN_FALSE else "True"
     return bool(condition.get("status") == wanted)
 

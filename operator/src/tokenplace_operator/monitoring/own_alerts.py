@@ -105,10 +105,10 @@ WORK = (
         "{{ $value }} relays wait, and no reconcile has ended for 5 minutes.",
     ),
     Alert(
-        "TokenplaceOperatorChildrenContested",
+        "TokenplaceOperatorConflictingWrites",
         "warning",
         "15m",
-        "max(tokenplace_operator_contested_children$SELECT) > 0",
+        "max(tokenplace_operator_children_in_write_backoff$SELECT) > 0",
         "Somebody keeps changing what the operator owns.",
         "{{ $value }} children are undone each time they are written.",
     ),
@@ -160,7 +160,7 @@ SURROUNDINGS = (
         "{{ $labels.kind }}: {{ $value | humanize }} deletions were noticed only by a full list.",
     ),
     Alert(
-        "TokenplaceOperatorGpuHostUnresolved",
+        "TokenplaceOperatorGPUHostUnresolved",
         "warning",
         "15m",
         "sum(increase("

@@ -91,7 +91,7 @@ PANELS = (
         "short",
         (
             (_increase("drift_total", "kind"), "changed {{kind}}"),
-            (f"max({_P}_contested_children$SELECT)", "contested now"),
+            (f"max({_P}_children_in_write_backoff$SELECT)", "contested now"),
             (_increase("pruned_total", "kind"), "pruned {{kind}}"),
             (_increase("resync_missed_deletes_total", "kind"), "missed {{kind}}"),
         ),

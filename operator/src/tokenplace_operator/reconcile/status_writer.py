@@ -22,17 +22,17 @@ log = get_logger(__name__)
 
 ASK_AGAIN_SECONDS = 600.0
 _UNDECLARED = re.compile(r"\.status\.([A-Za-z.]+): field not declared in schema")
-_ORDINARY = {Reason.ROLLOUT_PENDING, Reason.DEPLOYMENT_MISSING, Reason.PAUSED}
+_ORDINARY = {Reason.ROLLOUT_IN_PROGRESS, Reason.DEPLOYMENT_NOT_FOUND, Reason.PAUSED}
 """Reasons not to be Ready that are no trouble."""
 TOLD = frozenset(
     {
         Reason.GPU_HOST_UNRESOLVED,
-        Reason.GPU_HOST_TOO_WIDE,
-        Reason.OWN_CERTIFICATE_MISSING,
+        Reason.TOO_MANY_GPU_ADDRESSES,
+        Reason.TLS_SECRET_NOT_FOUND,
         Reason.CERTIFICATE_EXPIRED,
-        Reason.CERTIFICATE_BROKEN,
-        Reason.CERTIFICATE_FOR_OTHERS,
-        Reason.ROUTE_REFUSED,
+        Reason.TLS_SECRET_INVALID,
+        Reason.CERTIFICATE_HOST_MISMATCH,
+        Reason.ROUTE_REJECTED,
     }
 )
 """Reasons of other conditions than Ready that have an Event: mistakes that only the cluster can

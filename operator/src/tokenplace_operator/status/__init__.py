@@ -63,7 +63,7 @@ def of_invalid(
 ) -> Object:
     """The status of a relay whose spec this operator cannot read."""
     message = "; ".join(problems)
-    wrong = Finding(Reason.SPEC_INVALID, f"Correct the spec: {message}", must_act=True)
+    wrong = Finding(Reason.INVALID_SPEC, f"Correct the spec: {message}", must_act=True)
     old: list[Condition] = previous.get("conditions", [])
     kept = {name: value for name, value in previous.items() if name != "conditions"}
     first = summary(wrong, old, generation, now)
@@ -92,12 +92,12 @@ def _available(relay: Relay, seen: Observed) -> Verdict:
         return Verdict(True, Reason.AVAILABLE, f"{counted(available, 'pod')} {serve}.")
     if relay.replicas == 0:
         return Verdict(False, Reason.SCALED_TO_ZERO, "replicas is 0: the relay is stopped")
-    return Verdict(False, Reason.ROLLOUT_PENDING, "No pod serves yet.")
+    return Verdict(False, Reason.NO_PODS_AVAILABLE, "No pod is available.")
 
 
 def _paused(relay: Relay, seen: Observed) -> Verdict:
     if not relay.paused:
-        return Verdict(False, Reason.ACTIVE, "Children are kept as the spec says.")
+        return Verdict(False, Reason.NOT_PAUSED, "Children are kept as the spec says.")
     changes = len(seen.plan.apply) + len(seen.plan.prune)
     wait = "waits" if changes == 1 else "wait"
     text = (

@@ -28,7 +28,7 @@ def certificate_ready(relay: Relay, seen: Observed) -> Verdict | None:
     if found.state is State.BROKEN:
         text = f"{what} holds no readable PEM certificate under tls.crt"
         text = f"{text}; create it with kubectl create secret tls {name}."
-        return Verdict(False, Reason.CERTIFICATE_BROKEN, text)
+        return Verdict(False, Reason.TLS_SECRET_INVALID, text)
     if found.state in {State.MISSING, State.NOT_SERVED}:
         return _missing(what, name, managed=managed)
     text = (
@@ -42,9 +42,9 @@ def _missing(what: str, name: str, *, managed: bool) -> Verdict:
     """A Certificate is missing at every start; a Secret that the user named is a mistake."""
     if managed:
         text = f"There is no {what}; check that cert-manager is installed and its issuer exists."
-        return Verdict(False, Reason.CERTIFICATE_MISSING, text)
+        return Verdict(False, Reason.CERTIFICATE_NOT_FOUND, text)
     text = f"There is no {what}; create it with kubectl create secret tls {name}."
-    return Verdict(False, Reason.OWN_CERTIFICATE_MISSING, text)
+    return Verdict(False, Reason.TLS_SECRET_NOT_FOUND, text)
 
 
 def _valid(relay: Relay, seen: Observed, found: Found, what: str) -> Verdict:
@@ -55,7 +55,7 @@ def _valid(relay: Relay, seen: Observed, found: Found, what: str) -> Verdict:
     ]
     if strangers:
         text = f"{what} is not for {', '.join(strangers)}; issue one that names every host."
-        return Verdict(False, Reason.CERTIFICATE_FOR_OTHERS, text)
+        return Verdict(False, Reason.CERTIFICATE_HOST_MISMATCH, text)
     if found.since is not None and seen.now < found.since:
         text = (
             f"{what} is valid from {text_time(found.since)} on only; check the clocks, or renew it."
@@ -70,7 +70,7 @@ def _valid(relay: Relay, seen: Observed, found: Found, what: str) -> Verdict:
         return Verdict(False, Reason.CERTIFICATE_EXPIRED, text)
     if left < timedelta(days=SOON_DAYS):
         text = f"{what} is valid {days}; renew it, or see why that does not happen by itself."
-        return Verdict(True, Reason.CERTIFICATE_EXPIRES_SOON, text)
+        return Verdict(True, Reason.CERTIFICATE_EXPIRING_SOON, text)
     return Verdict(True, Reason.CERTIFICATE_VALID, f"{what} is valid {days}.")
 
 

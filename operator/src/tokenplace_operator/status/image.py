@@ -35,11 +35,11 @@ def knows_its_image(relay: Relay, previous: Object) -> bool:
 def image_pinned(relay: Relay, seen: Observed) -> Verdict:
     """ImagePinned."""
     if relay.image.digest:
-        return Verdict(True, Reason.DIGEST, "The image is named by its digest.")
+        return Verdict(True, Reason.PINNED_BY_DIGEST, "The image is named by its digest.")
     digest = running_digest(seen)
     paste = f"set spec.image.digest to {digest}" if digest else "set spec.image.digest"
     text = f"Tag {relay.image.tag} can be moved to other bits; to pin what runs, {paste}."
-    return Verdict(False, Reason.TAG_ONLY, text)
+    return Verdict(False, Reason.MUTABLE_TAG, text)
 
 
 def running_digest(seen: Observed) -> str:

@@ -19,26 +19,26 @@ _OPEN = (
 )
 
 
-def monitoring_ready(relay: Relay, seen: Observed) -> Verdict:
-    """MonitoringReady."""
+def monitoring_ready(relay: Relay, seen: Observed) -> Verdict | None:
+    """MonitoringReady; None when spec.monitoring enables nothing."""
     wanted = relay.monitoring
     kinds = {
         SERVICE_MONITOR: wanted.service_monitor.enabled,
         PROMETHEUS_RULE: wanted.prometheus_rule.enabled,
     }
     if not (any(kinds.values()) or wanted.dashboard.enabled or wanted.is_scraped):
-        return Verdict(False, Reason.MONITORING_OFF, "spec.monitoring asks for nothing.")
+        return None
     absent = [
         kind for kind, is_wanted in kinds.items() if is_wanted and kind not in seen.facts.apis
     ]
     if absent:
         text = _absent("the prometheus-operator", *absent)
-        return Verdict(False, Reason.MONITORING_API_MISSING, text)
+        return Verdict(False, Reason.MONITORING_CRDS_NOT_FOUND, text)
     if is_held_back(seen.plan, *kinds, CONFIG_MAP):
         text = "Not all of spec.monitoring is as wanted; see Ready for why it is not written."
-        return Verdict(False, Reason.MONITORING_MISSING, text)
+        return Verdict(False, Reason.MONITORING_NOT_APPLIED, text)
     note = _OPEN if wanted.is_scraped and wanted.token is None else ""
-    return Verdict(True, Reason.MONITORING_CURRENT, f"All of spec.monitoring is in place.{note}")
+    return Verdict(True, Reason.MONITORING_CONFIGURED, f"All of spec.monitoring is in place.{note}")
 
 
 def route_ready(relay: Relay, seen: Observed) -> Verdict | None:
@@ -47,10 +47,10 @@ def route_ready(relay: Relay, seen: Observed) -> Verdict | None:
         return None
     if HTTP_ROUTE not in seen.facts.apis:
         text = _absent("the Gateway API", HTTP_ROUTE)
-        return Verdict(False, Reason.GATEWAY_API_MISSING, text)
+        return Verdict(False, Reason.GATEWAY_CRDS_NOT_FOUND, text)
     if is_held_back(seen.plan, HTTP_ROUTE):
         text = "The HTTPRoute is not as wanted; see Ready for why it is not written."
-        return Verdict(False, Reason.ROUTE_MISSING, text)
+        return Verdict(False, Reason.ROUTE_NOT_APPLIED, text)
     return _answered(relay, seen.route or {})
 
 
@@ -64,7 +64,7 @@ def _answered(relay: Relay, route: Object) -> Verdict:
                 f"Gateway {parent['name']} refuses the route; see whether its listeners allow this "
                 f"namespace and these hosts. It says: {refusal.get('message', '')}"
             )
-            return Verdict(False, Reason.ROUTE_REFUSED, text)
+            return Verdict(False, Reason.ROUTE_REJECTED, text)
         if ("Accepted", "True") not in {(one.get("type"), one.get("status")) for one in answers}:
             silent.append(str(parent["name"]))
     if silent:

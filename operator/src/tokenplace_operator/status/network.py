@@ -15,16 +15,16 @@ def policy_accurate(relay: Relay, seen: Observed) -> Verdict:
         return Verdict(False, Reason.POLICY_DISABLED, _off(seen))
     if is_held_back(seen.plan, NETWORK_POLICY):
         text = "The NetworkPolicy is not as wanted; see Ready for why it is not written."
-        return Verdict(False, Reason.POLICY_MISSING, text)
+        return Verdict(False, Reason.POLICY_NOT_APPLIED, text)
     if relay.service.type != "ClusterIP" and not relay.network_policy.extra_ingress:
         text = (
             f"service.type {relay.service.type} lets clients in past the ingress controller, but "
             "the policy denies them: name their networks in networkPolicy.extraIngress."
         )
-        return Verdict(False, Reason.EXTRA_INGRESS_NEEDED, text)
+        return Verdict(False, Reason.EXTRA_INGRESS_REQUIRED, text)
     if relay.gpu.mode is not GpuMode.EXTERNAL_NAME:
         text = "The policy names exactly the wanted traffic."
-        return Verdict(True, Reason.POLICY_CURRENT, text)
+        return Verdict(True, Reason.POLICY_UP_TO_DATE, text)
     return _host_accurate(relay.gpu.host, seen)
 
 
@@ -40,11 +40,11 @@ def _host_accurate(host: str, seen: Observed) -> Verdict:
             f"{host} has {MAX_ADDRESSES} addresses or more; any more are closed. "
             "Name a host of its own, or use networkPolicy.extraEgress."
         )
-        return Verdict(False, Reason.GPU_HOST_TOO_WIDE, text)
+        return Verdict(False, Reason.TOO_MANY_GPU_ADDRESSES, text)
     retiring = ", ".join(seen.facts.gpu_retiring)
     note = f" DNS no longer names {retiring}: they close 10 minutes after that." if retiring else ""
     text = f"The policy follows the addresses of {host}.{note}"
-    return Verdict(True, Reason.POLICY_CURRENT, text)
+    return Verdict(True, Reason.POLICY_UP_TO_DATE, text)
 
 
 def _off(seen: Observed) -> str:

@@ -60,10 +60,10 @@ def _waiting_trouble(pod: str, container: Object) -> Finding | None:
     if reason in _CRASHES:
         ended = _how_it_ended(container)
         text = f"Pod {pod} ends soon after its start{ended}; see kubectl logs {pod}. {tail}"
-        return Finding(Reason.CONTAINER_CRASHES, text)
+        return Finding(Reason.CONTAINER_CRASHING, text)
     if reason in _BAD_CONFIG:
         text = f"Pod {pod} cannot be made from its spec; check podTemplate. {tail}"
-        return Finding(Reason.CONTAINER_CONFIG_INVALID, text)
+        return Finding(Reason.CONTAINER_CONFIG_ERROR, text)
     return None
 
 

@@ -14,7 +14,7 @@ from tokenplace_operator.status.observed import Finding, Observed, Rollback
 from tokenplace_operator.status.pods import pod_trouble, unready_pod
 from tokenplace_operator.status.rollout import is_overdue, is_settled
 
-_OF_THE_IMAGE = {Reason.IMAGE_PULL_FAILED, Reason.CONTAINER_CRASHES, Reason.PROBE_FAILED}
+_OF_THE_IMAGE = {Reason.IMAGE_PULL_FAILED, Reason.CONTAINER_CRASHING, Reason.PROBE_FAILED}
 """What another image may mend; no other one helps against a quota or a missing Secret."""
 
 

@@ -58,7 +58,7 @@ def pods_refused(relay: Relay, seen: Observed) -> Finding | None:
     text = (
         f"Pods are refused; lift the rule that is named or follow it: {failure.get('message', '')}"
     )
-    return Finding(Reason.POD_REFUSED, text)
+    return Finding(Reason.POD_CREATION_FAILED, text)
 
 
 def in_progress(relay: Relay, seen: Observed) -> Finding | None:
@@ -71,7 +71,7 @@ def in_progress(relay: Relay, seen: Observed) -> Finding | None:
             return found
     ready = count(seen.deployment, "readyReplicas")
     text = f"{ready} of {relay.replicas} pods are ready; the rollout goes on."
-    return Finding(Reason.ROLLOUT_PENDING, text)
+    return Finding(Reason.ROLLOUT_IN_PROGRESS, text)
 
 
 def _is_current(deployment: Object) -> bool:

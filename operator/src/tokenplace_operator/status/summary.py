@@ -38,22 +38,24 @@ def summary(
 
     if finding is None:
         reason = Reason.SCALED_TO_ZERO if scaled_to_zero else Reason.AVAILABLE
-        message = "replicas is 0: the relay is stopped" if scaled_to_zero else "The relay serves."
+        message = "replicas is 0: the relay is stopped" if scaled_to_zero else "Relay is ready."
         return [
             one(Type.READY, True, reason, message),
-            one(Type.RECONCILING, False, Reason.SETTLED, "Everything is as wanted."),
-            one(Type.STALLED, False, Reason.SETTLED, "Nothing waits for you."),
+            one(Type.RECONCILING, False, Reason.UP_TO_DATE, "All resources are up to date."),
+            one(Type.STALLED, False, Reason.NO_ACTION_REQUIRED, "No action required."),
         ]
-    stalled = finding.must_act
-    if stalled:
-        working, waiting = "Waiting for a change by you.", finding.message
-    else:
-        working, waiting = finding.message, "Nothing waits for you."
-    calm = Reason.PROGRESSING
+    ready = one(Type.READY, False, finding.reason, finding.message)
+    if finding.must_act:
+        message = "Reconciliation is waiting for the problem in condition Stalled to be fixed."
+        return [
+            ready,
+            one(Type.RECONCILING, False, Reason.ACTION_REQUIRED, message),
+            one(Type.STALLED, True, finding.reason, finding.message),
+        ]
     return [
-        one(Type.READY, False, finding.reason, finding.message),
-        one(Type.RECONCILING, not stalled, finding.reason if not stalled else calm, working),
-        one(Type.STALLED, stalled, finding.reason if stalled else calm, waiting),
+        ready,
+        one(Type.RECONCILING, True, finding.reason, finding.message),
+        one(Type.STALLED, False, Reason.NO_ACTION_REQUIRED, "No action required."),
     ]
 
 
@@ -62,7 +64,7 @@ def _name_taken(_relay: Relay, seen: Observed) -> Finding | None:
         return None
     taken = "; ".join(f"{one.kind} {one.name} belongs to {one.by}" for one in seen.plan.blocked)
     text = f"{taken}. Delete or rename it, or choose another name in the spec."
-    return Finding(Reason.NAME_TAKEN, text, must_act=True)
+    return Finding(Reason.RESOURCE_NAME_CONFLICT, text, must_act=True)
 
 
 def _refused(_relay: Relay, seen: Observed) -> Finding | None:
@@ -71,7 +73,7 @@ def _refused(_relay: Relay, seen: Observed) -> Finding | None:
     text = (
         f"The API server refused a child; lift the rule that it names or follow it: {seen.refusal}"
     )
-    return Finding(Reason.APPLY_REFUSED, text, must_act=True)
+    return Finding(Reason.APPLY_REJECTED, text, must_act=True)
 
 
 def _contested(relay: Relay, seen: Observed) -> Finding | None:
@@ -82,7 +84,7 @@ def _contested(relay: Relay, seen: Observed) -> Finding | None:
         f"Somebody undoes what the operator writes. {told}. Stop that, or change the "
         "TokenplaceRelay; until then it is written less and less often."
     )
-    return Finding(Reason.CONTESTED, text, must_act=True)
+    return Finding(Reason.CONFLICTING_WRITES, text, must_act=True)
 
 
 def _held_back(relay: Relay, seen: Observed) -> Finding | None:
@@ -109,7 +111,7 @@ def _missing(_relay: Relay, seen: Observed) -> Finding | None:
     if seen.deployment is not None:
         return None
     text = "The Deployment does not exist yet; wait, and if it stays so, see the operator's log."
-    return Finding(Reason.DEPLOYMENT_MISSING, text)
+    return Finding(Reason.DEPLOYMENT_NOT_FOUND, text)
 
 
 def _cannot_start(relay: Relay, seen: Observed) -> Finding | None:

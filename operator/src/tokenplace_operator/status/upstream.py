@@ -31,7 +31,7 @@ def upstream_reachable(relay: Relay, seen: Observed) -> Verdict | None:
         )
         return Verdict(None, Reason.UPSTREAM_UNKNOWN, text)
     if report.up:
-        return Verdict(True, Reason.UPSTREAM_ANSWERS, f"The relay reaches {where}.")
+        return Verdict(True, Reason.UPSTREAM_RESPONDING, f"The relay reaches {where}.")
     why = _WHY.get(report.verdict, "its probe fails")
     text = f"The relay does not reach {where}: {why}. Check the GPU server and spec.gpu."
     return Verdict(False, Reason.UPSTREAM_UNREACHABLE, text)

@@ -29,7 +29,7 @@ ITS_POLICY = {"kind": "NetworkPolicy", "metadata": {"name": "relay"}}
 REACHED = {
     "type": "UpstreamReachable",
     "status": "True",
-    "reason": "UpstreamAnswers",
+    "reason": "UpstreamResponding",
     "message": "as before",
     "observedGeneration": 3,
     "lastTransitionTime": "2026-11-24T11:00:00Z",
@@ -53,12 +53,18 @@ PARTS: dict[str, Case] = {
     "tag": Case(
         {"image": {"tag": "v1"}},
         {"pods": (pod(ready=True),)},
-        {Type.IMAGE_PINNED: ("False", Reason.TAG_ONLY, f"set spec.image.digest to {DIGEST}.")},
+        {Type.IMAGE_PINNED: ("False", Reason.MUTABLE_TAG, f"set spec.image.digest to {DIGEST}.")},
     ),
     "tag of an image that never ran": Case(
         {"image": {"tag": "v1"}},
         {"pods": ()},
-        {Type.IMAGE_PINNED: ("False", Reason.TAG_ONLY, "to pin what runs, set spec.image.digest.")},
+        {
+            Type.IMAGE_PINNED: (
+                "False",
+                Reason.MUTABLE_TAG,
+                "to pin what runs, set spec.image.digest.",
+            )
+        },
     ),
     "policy off": Case(
         {"networkPolicy": {"enabled": False}},
@@ -69,15 +75,15 @@ PARTS: dict[str, Case] = {
     "policy that was written before a refusal": Case(
         seen={"plan": Plan(skip=(ITS_POLICY,)), "refusal": "exceeded quota"},
         wanted={
-            Type.STALLED: ("True", Reason.APPLY_REFUSED, "exceeded quota"),
-            Type.NETWORK_POLICY_ACCURATE: ("True", Reason.POLICY_CURRENT, "exactly"),
+            Type.STALLED: ("True", Reason.APPLY_REJECTED, "exceeded quota"),
+            Type.NETWORK_POLICY_ACCURATE: ("True", Reason.POLICY_UP_TO_DATE, "exactly"),
         },
     ),
     "policy that came to its refusal": Case(
         seen={"plan": Plan(apply=(ITS_POLICY,)), "refusal": "exceeded quota"},
         wanted={
-            Type.STALLED: ("True", Reason.APPLY_REFUSED, "exceeded quota"),
-            Type.NETWORK_POLICY_ACCURATE: ("False", Reason.POLICY_MISSING, "see Ready"),
+            Type.STALLED: ("True", Reason.APPLY_REJECTED, "exceeded quota"),
+            Type.NETWORK_POLICY_ACCURATE: ("False", Reason.POLICY_NOT_APPLIED, "see Ready"),
         },
     ),
     "policy off in a pause": Case(
@@ -115,7 +121,7 @@ PARTS: dict[str, Case] = {
     "upstream after a restart of the operator": Case(
         EXTERNAL,
         {"previous": {"conditions": [REACHED]}},
-        {Type.UPSTREAM_REACHABLE: ("True", Reason.UPSTREAM_ANSWERS, "as before")},
+        {Type.UPSTREAM_REACHABLE: ("True", Reason.UPSTREAM_RESPONDING, "as before")},
     ),
     "upstream not told": Case(
         EXTERNAL,
@@ -125,7 +131,7 @@ PARTS: dict[str, Case] = {
     "upstream up": Case(
         EXTERNAL,
         {"upstream": Report(True, "http")},
-        {Type.UPSTREAM_REACHABLE: ("True", Reason.UPSTREAM_ANSWERS, "reaches gpu-server:5015.")},
+        {Type.UPSTREAM_REACHABLE: ("True", Reason.UPSTREAM_RESPONDING, "reaches gpu-server:5015.")},
     ),
     "upstream down": Case(
         EXTERNAL,
@@ -160,7 +166,7 @@ PARTS: dict[str, Case] = {
         {
             Type.CERTIFICATE_READY: (
                 "True",
-                Reason.CERTIFICATE_EXPIRES_SOON,
+                Reason.CERTIFICATE_EXPIRING_SOON,
                 "Secret mine is valid until 2026-12-08, 13 days left; renew it",
             )
         },
@@ -168,7 +174,7 @@ PARTS: dict[str, Case] = {
     "certificate ends today": Case(
         OWN_TLS,
         certificate(State.VALID, "", 1.5),
-        {Type.CERTIFICATE_READY: ("True", Reason.CERTIFICATE_EXPIRES_SOON, ", 1 day left;")},
+        {Type.CERTIFICATE_READY: ("True", Reason.CERTIFICATE_EXPIRING_SOON, ", 1 day left;")},
     ),
     "certificate ended": Case(
         OWN_TLS,
@@ -192,7 +198,7 @@ PARTS: dict[str, Case] = {
         {
             Type.CERTIFICATE_READY: (
                 "False",
-                Reason.CERTIFICATE_FOR_OTHERS,
+                Reason.CERTIFICATE_HOST_MISMATCH,
                 "is not for relay.example.com",
             )
         },
@@ -211,7 +217,13 @@ PARTS: dict[str, Case] = {
     "certificate missing": Case(
         TLS,
         certificate(State.MISSING),
-        {Type.CERTIFICATE_READY: ("False", Reason.CERTIFICATE_MISSING, "check that cert-manager")},
+        {
+            Type.CERTIFICATE_READY: (
+                "False",
+                Reason.CERTIFICATE_NOT_FOUND,
+                "check that cert-manager",
+            )
+        },
     ),
     "secret missing": Case(
         OWN_TLS,
@@ -219,7 +231,7 @@ PARTS: dict[str, Case] = {
         {
             Type.CERTIFICATE_READY: (
                 "False",
-                Reason.OWN_CERTIFICATE_MISSING,
+                Reason.TLS_SECRET_NOT_FOUND,
                 "kubectl create secret tls mine",
             )
         },
@@ -230,7 +242,7 @@ PARTS: dict[str, Case] = {
         {
             Type.CERTIFICATE_READY: (
                 "False",
-                Reason.CERTIFICATE_BROKEN,
+                Reason.TLS_SECRET_INVALID,
                 "no readable PEM certificate",
             )
         },
@@ -240,7 +252,7 @@ PARTS: dict[str, Case] = {
         wanted={
             Type.NETWORK_POLICY_ACCURATE: (
                 "False",
-                Reason.EXTRA_INGRESS_NEEDED,
+                Reason.EXTRA_INGRESS_REQUIRED,
                 "name their networks in networkPolicy.extraIngress",
             )
         },
@@ -248,7 +260,7 @@ PARTS: dict[str, Case] = {
     "too many addresses": Case(
         EXTERNAL,
         {"facts": Facts(gpu_addresses=tuple(f"192.0.2.{last}" for last in range(128)))},
-        {Type.NETWORK_POLICY_ACCURATE: ("False", Reason.GPU_HOST_TOO_WIDE, "128 addresses")},
+        {Type.NETWORK_POLICY_ACCURATE: ("False", Reason.TOO_MANY_GPU_ADDRESSES, "128 addresses")},
     ),
     "addresses that retire": Case(
         EXTERNAL,
@@ -256,13 +268,10 @@ PARTS: dict[str, Case] = {
         {
             Type.NETWORK_POLICY_ACCURATE: (
                 "True",
-                Reason.POLICY_CURRENT,
+                Reason.POLICY_UP_TO_DATE,
                 "DNS no longer names 192.0.2.1: they close 10 minutes after that.",
             )
         },
-    ),
-    "not monitored": Case(
-        wanted={Type.MONITORING_READY: ("False", Reason.MONITORING_OFF, "asks for nothing")}
     ),
     "monitored in the open": Case(
         {"monitoring": {"serviceMonitor": {"enabled": True}}},
@@ -270,7 +279,7 @@ PARTS: dict[str, Case] = {
         {
             Type.MONITORING_READY: (
                 "True",
-                Reason.MONITORING_CURRENT,
+                Reason.MONITORING_CONFIGURED,
                 "set monitoring.tokenSecretRef",
             )
         },
@@ -279,8 +288,8 @@ PARTS: dict[str, Case] = {
         {"monitoring": {"serviceMonitor": {"enabled": True}}},
         {"facts": APIS, "plan": Plan(blocked=(Blocked("ServiceMonitor", "relay", "helm"),))},
         {
-            Type.STALLED: ("True", Reason.NAME_TAKEN, "belongs to helm"),
-            Type.MONITORING_READY: ("False", Reason.MONITORING_MISSING, "see Ready"),
+            Type.STALLED: ("True", Reason.RESOURCE_NAME_CONFLICT, "belongs to helm"),
+            Type.MONITORING_READY: ("False", Reason.MONITORING_NOT_APPLIED, "see Ready"),
         },
     ),
     "monitored in a pause": Case(
@@ -288,24 +297,24 @@ PARTS: dict[str, Case] = {
         {"facts": APIS, "plan": Plan(apply=(ITS_DASHBOARD,))},
         {
             Type.STALLED: ("True", Reason.PAUSED, "1 change not made"),
-            Type.MONITORING_READY: ("False", Reason.MONITORING_MISSING, "see Ready"),
+            Type.MONITORING_READY: ("False", Reason.MONITORING_NOT_APPLIED, "see Ready"),
         },
     ),
     "monitored where nobody can": Case(
         {"monitoring": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}},
         {"facts": Facts(apis=frozenset({HTTP_ROUTE}))},
         {
-            Type.READY: ("True", Reason.AVAILABLE, "The relay serves."),
+            Type.READY: ("True", Reason.AVAILABLE, "Relay is ready."),
             Type.MONITORING_READY: (
                 "False",
-                Reason.MONITORING_API_MISSING,
+                Reason.MONITORING_CRDS_NOT_FOUND,
                 "no ServiceMonitor and PrometheusRule: install the CRDs",
             ),
         },
     ),
     "no Gateway API": Case(
         ROUTED,
-        wanted={Type.ROUTE_READY: ("False", Reason.GATEWAY_API_MISSING, "no HTTPRoute")},
+        wanted={Type.ROUTE_READY: ("False", Reason.GATEWAY_CRDS_NOT_FOUND, "no HTTPRoute")},
     ),
     "no Gateway": Case(
         ROUTED,
@@ -319,8 +328,8 @@ PARTS: dict[str, Case] = {
             "plan": Plan(blocked=(Blocked("HTTPRoute", "relay", "helm"),)),
         },
         {
-            Type.STALLED: ("True", Reason.NAME_TAKEN, "belongs to helm"),
-            Type.ROUTE_READY: ("False", Reason.ROUTE_MISSING, "see Ready"),
+            Type.STALLED: ("True", Reason.RESOURCE_NAME_CONFLICT, "belongs to helm"),
+            Type.ROUTE_READY: ("False", Reason.ROUTE_NOT_APPLIED, "see Ready"),
         },
     ),
     "route of which one Gateway says nothing": Case(
@@ -346,7 +355,7 @@ PARTS: dict[str, Case] = {
     "route refused": Case(
         ROUTED,
         routed(answer("False", "no matching listener")),
-        {Type.ROUTE_READY: ("False", Reason.ROUTE_REFUSED, "no matching listener")},
+        {Type.ROUTE_READY: ("False", Reason.ROUTE_REJECTED, "no matching listener")},
     ),
     "route accepted": Case(
         ROUTED,

@@ -17,13 +17,14 @@ REFUSED = condition("ReplicaFailure", "True", "FailedCreate", "exceeded quota: p
 
 def not_ready(reason: Reason, text: str, *, must_act: bool = False) -> dict[Type, Any]:
     """Ready, Reconciling and Stalled for what is wrong."""
-    calm = Reason.PROGRESSING
-    works = ("False", calm, "Waiting for a change by you.") if must_act else ("True", reason, text)
-    waits = ("True", reason, text) if must_act else ("False", calm, "Nothing waits for you.")
+    working, stalled = ("True", reason, text), ("False", Reason.NO_ACTION_REQUIRED, "No action")
+    if must_act:
+        working = ("False", Reason.ACTION_REQUIRED, "problem in condition Stalled")
+        stalled = ("True", reason, text)
     return {
         Type.READY: ("False", reason, text),
-        Type.RECONCILING: works,
-        Type.STALLED: waits,
+        Type.RECONCILING: working,
+        Type.STALLED: stalled,
     }
 
 
@@ -34,13 +35,13 @@ def rollout(*pods: Object, conditions: tuple[Object, ...] = ()) -> dict[str, Any
 SUMMARIES: dict[str, Case] = {
     "serves": Case(
         wanted={
-            Type.READY: ("True", Reason.AVAILABLE, "The relay serves."),
-            Type.RECONCILING: ("False", Reason.SETTLED, "as wanted"),
-            Type.STALLED: ("False", Reason.SETTLED, "Nothing waits"),
+            Type.READY: ("True", Reason.AVAILABLE, "Relay is ready."),
+            Type.RECONCILING: ("False", Reason.UP_TO_DATE, "All resources are up to date."),
+            Type.STALLED: ("False", Reason.NO_ACTION_REQUIRED, "No action required."),
             Type.AVAILABLE: ("True", Reason.AVAILABLE, "1 pod serves."),
-            Type.IMAGE_PINNED: ("True", Reason.DIGEST, "by its digest"),
-            Type.NETWORK_POLICY_ACCURATE: ("True", Reason.POLICY_CURRENT, "exactly"),
-            Type.PAUSED: ("False", Reason.ACTIVE, "as the spec says"),
+            Type.IMAGE_PINNED: ("True", Reason.PINNED_BY_DIGEST, "by its digest"),
+            Type.NETWORK_POLICY_ACCURATE: ("True", Reason.POLICY_UP_TO_DATE, "exactly"),
+            Type.PAUSED: ("False", Reason.NOT_PAUSED, "as the spec says"),
         }
     ),
     "stopped": Case(
@@ -54,17 +55,19 @@ SUMMARIES: dict[str, Case] = {
     "name taken": Case(
         seen={"plan": Plan(blocked=(Blocked("Service", "relay", "Deployment web"),))},
         wanted=not_ready(
-            Reason.NAME_TAKEN, "Service relay belongs to Deployment web.", must_act=True
+            Reason.RESOURCE_NAME_CONFLICT, "Service relay belongs to Deployment web.", must_act=True
         ),
     ),
     "refused": Case(
         seen={"refusal": "exceeded quota"},
-        wanted=not_ready(Reason.APPLY_REFUSED, "exceeded quota", must_act=True),
+        wanted=not_ready(Reason.APPLY_REJECTED, "exceeded quota", must_act=True),
     ),
     "contested": Case(
         seen={"contested": (Contest("Service", "relay", ".spec.type is set by cleaner", 8.0),)},
         wanted=not_ready(
-            Reason.CONTESTED, "Service relay: .spec.type is set by cleaner. Stop", must_act=True
+            Reason.CONFLICTING_WRITES,
+            "Service relay: .spec.type is set by cleaner. Stop",
+            must_act=True,
         ),
     ),
     "paused with changes": Case(
@@ -73,13 +76,13 @@ SUMMARIES: dict[str, Case] = {
         not_ready(Reason.PAUSED, "1 change not made", must_act=True)
         | {
             Type.PAUSED: ("True", Reason.PAUSED, "1 change waits"),
-            Type.NETWORK_POLICY_ACCURATE: ("False", Reason.POLICY_MISSING, "not as wanted"),
+            Type.NETWORK_POLICY_ACCURATE: ("False", Reason.POLICY_NOT_APPLIED, "not as wanted"),
         },
     ),
     "paused without changes": Case(
         {"paused": True},
         wanted={
-            Type.READY: ("True", Reason.AVAILABLE, "serves"),
+            Type.READY: ("True", Reason.AVAILABLE, "Relay is ready."),
             Type.PAUSED: ("True", Reason.PAUSED, "0 changes wait"),
         },
     ),
@@ -101,16 +104,16 @@ SUMMARIES: dict[str, Case] = {
     ),
     "no deployment": Case(
         seen={"deployment": None},
-        wanted=not_ready(Reason.DEPLOYMENT_MISSING, "does not exist yet"),
+        wanted=not_ready(Reason.DEPLOYMENT_NOT_FOUND, "does not exist yet"),
     ),
     "generation behind": Case(
         seen={"deployment": make_deployment(behind=True)},
-        wanted=not_ready(Reason.ROLLOUT_PENDING, "1 of 1 pods are ready"),
+        wanted=not_ready(Reason.ROLLOUT_IN_PROGRESS, "1 of 1 pods are ready"),
     ),
     "starting": Case(
         seen=rollout(pod(started=False)),
-        wanted=not_ready(Reason.ROLLOUT_PENDING, "0 of 1 pods are ready")
-        | {Type.AVAILABLE: ("False", Reason.ROLLOUT_PENDING, "No pod serves yet.")},
+        wanted=not_ready(Reason.ROLLOUT_IN_PROGRESS, "0 of 1 pods are ready")
+        | {Type.AVAILABLE: ("False", Reason.NO_PODS_AVAILABLE, "No pod is available.")},
     ),
     "pull": Case(
         seen=rollout(pod(waiting="ImagePullBackOff")),
@@ -118,11 +121,11 @@ SUMMARIES: dict[str, Case] = {
     ),
     "crash": Case(
         seen=rollout(pod(waiting="CrashLoopBackOff")),
-        wanted=not_ready(Reason.CONTAINER_CRASHES, "see kubectl logs relay-1"),
+        wanted=not_ready(Reason.CONTAINER_CRASHING, "see kubectl logs relay-1"),
     ),
     "config": Case(
         seen=rollout(pod(waiting="CreateContainerConfigError")),
-        wanted=not_ready(Reason.CONTAINER_CONFIG_INVALID, "check podTemplate"),
+        wanted=not_ready(Reason.CONTAINER_CONFIG_ERROR, "check podTemplate"),
     ),
     "unscheduled": Case(
         seen=rollout(unscheduled()),
@@ -130,7 +133,7 @@ SUMMARIES: dict[str, Case] = {
     ),
     "quota": Case(
         seen=rollout(conditions=(REFUSED,)),
-        wanted=not_ready(Reason.POD_REFUSED, "exceeded quota: pods"),
+        wanted=not_ready(Reason.POD_CREATION_FAILED, "exceeded quota: pods"),
     ),
     "unready after a rollout": Case(
         seen=rollout(pod(), conditions=(COMPLETE,)),
@@ -172,7 +175,7 @@ SUMMARIES: dict[str, Case] = {
             pod(waiting="CrashLoopBackOff"),
             conditions=(COMPLETE, condition("Available", "False", "Minimum", age=299)),
         ),
-        wanted=not_ready(Reason.CONTAINER_CRASHES, "ends soon"),
+        wanted=not_ready(Reason.CONTAINER_CRASHING, "ends soon"),
     ),
     "rolled back": Case(
         seen={"rollback": Rollback("r@sha256:bad", "r@sha256:good", "it crashed")},
