@@ -23,7 +23,7 @@ TABLES = {
 }
 """Name of a table -> the call that its rows make."""
 ELSEWHERE = {"401", "408", "413", "415", "429", "500", "503", "default"}
-"""What every route can answer: test_edges_http.py, test_bounds.py, test_quota.py."""
+"""What every route can answer: test_edges_http.py, test_bounds.py, test_rate_policy.py."""
 AT_LEAST = 150
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from tokenplace_harness.inside import CLIENT, NODE, OTHER_CLIENT, RELAY, Answer, inside
 from tokenplace_harness.wait import until
-from tokenplace_relay.server.response import ApiError, Reading
+from tokenplace_relay.server.body import ReceiveBudget
+from tokenplace_relay.server.response import ApiError
 from tokenplace_relay.state.memory import Memory
 
 MIB = 1024 * 1024
@@ -295,7 +296,7 @@ async def test_texts_weigh_what_they_take() -> None:
 
 
 def test_small_bodies_have_as_much_room_again_and_no_more() -> None:
-    reading = Reading(limit=100, small=10)
+    reading = ReceiveBudget(limit=100, small=10)
     reading.add(100, 100)
     with pytest.raises(ApiError):
         reading.add(11, 11)

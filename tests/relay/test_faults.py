@@ -6,17 +6,17 @@ import aiohttp
 import pytest
 
 from tokenplace_harness.process import relay_process
-from tokenplace_relay.api.middleware.fault_injection import Faults
+from tokenplace_relay.api.middleware.fault_injection import FaultInjector
 from tokenplace_relay.server.response import ApiError
 
 
 @pytest.mark.parametrize(("rate", "failed"), [(0.0, 0), (0.1, 10), (0.25, 25), (1.0, 100)])
 async def test_error_rate_is_exact(rate: float, failed: int) -> None:
-    faults = Faults(delay=0, error_rate=rate)
+    faults = FaultInjector(delay=0, error_rate=rate)
     seen = 0
     for _ in range(100):
         try:
-            await faults.strike("/api/v1/meta")
+            await faults.inject("/api/v1/meta")
         except ApiError:
             seen += 1
     assert seen == failed
@@ -24,13 +24,13 @@ async def test_error_rate_is_exact(rate: float, failed: int) -> None:
 
 async def test_injected_error_says_what_it_is() -> None:
     with pytest.raises(ApiError) as caught:
-        await Faults(delay=0, error_rate=1).strike("/api/v1/meta")
+        await FaultInjector(delay=0, error_rate=1).inject("/api/v1/meta")
     assert (caught.value.status, caught.value.body["error"]["code"]) == (500, "injected_fault")
 
 
 @pytest.mark.parametrize("path", ["/livez", "/healthz", "/metrics"])
 async def test_probes_and_scrapes_are_spared(path: str) -> None:
-    await Faults(delay=0, error_rate=1).strike(path)
+    await FaultInjector(delay=0, error_rate=1).inject(path)
 
 
 async def test_errors_of_a_drill() -> None:
@@ -39,7 +39,7 @@ async def test_errors_of_a_drill() -> None:
             statuses = [await status(http, "/api/v1/meta") for _ in range(4)]
             assert await status(http, "/livez") == 200
     assert statuses == [200, 500, 200, 500]
-    assert relay.events("fault switch is on")[0]["level"] == "warning"
+    assert relay.events("fault injection is on")[0]["level"] == "warning"
 
 
 async def test_delay_of_a_drill() -> None:
@@ -58,7 +58,7 @@ async def test_unready_relay_of_a_drill_still_serves() -> None:
                 body = await response.json()
             assert body == {"status": "degraded", "details": {"fault": "unready"}}
             assert await status(http, "/api/v1/meta") == 200
-    assert relay.events("fault switch is on: /healthz answers 503")
+    assert relay.events("fault injection is on: /healthz answers 503")
 
 
 async def test_without_the_switch_there_is_nothing() -> None:

@@ -20,6 +20,7 @@ from tokenplace_relay.app import make_app
 from tokenplace_relay.peers.compute_node import ComputeNode
 from tokenplace_relay.peers.connection import Connection, Json
 from tokenplace_relay.protocol import envelope
+from tokenplace_relay.protocol.constants import PROTOCOL
 from tokenplace_relay.protocol.envelope import Identity
 from tokenplace_relay.settings.config import Config
 
@@ -159,7 +160,7 @@ async def _exchange(checked: Checked) -> None:
     await checked.get(f"{RELAY}/servers/next", model=MODEL)
     await checked.get(f"{RELAY}/servers/next", 400, context_tier="9k")
     await checked.get(f"{RELAY}/servers/next", 503, model="none")
-    header = {"protocol": envelope.PROTOCOL, "version": 1}
+    header = {"protocol": PROTOCOL, "version": 1}
     names = {"client_public_key": "client", "request_id": "r1"}
     sent = {**names, **SEALED, **header, "server_public_key": node, "cancel_token": "t"}
     await checked.post(f"{RELAY}/requests", sent)

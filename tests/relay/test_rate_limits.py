@@ -3,9 +3,11 @@
 import pytest
 
 from tokenplace_harness.inside import Clock
-from tokenplace_relay.rate_limit.client_address import Proxies, is_network
-from tokenplace_relay.rate_limit.limiter import Limiter, Rate, is_rate, parse
+from tokenplace_relay.rate_limit.client_address import TrustedProxies
+from tokenplace_relay.rate_limit.limiter import Limiter
 from tokenplace_relay.settings.bounds import PRIVATE
+from tokenplace_relay.settings.rate import Rate, parse, rate_error
+from tokenplace_relay.settings.setting import is_network
 
 
 def rate(text: str) -> Rate:
@@ -34,7 +36,7 @@ def test_off_is_no_limit() -> None:
 
 @pytest.mark.parametrize("text", ["60", "hour", "-1/hour", "1/fortnight", "0/hour", "5/0 hours"])
 def test_other_forms_are_refused_with_the_rule(text: str) -> None:
-    assert "must" in str(is_rate(text))
+    assert "must" in str(rate_error(text))
 
 
 def test_window_lets_so_many_through_and_tells_the_true_rest() -> None:
@@ -115,7 +117,7 @@ def test_windows_that_are_over_are_forgotten() -> None:
         limiter.take([(str(number), rate("1/minute"))])
     limiter.take([("long", rate("1/day"))])
     clock.now += 60
-    limiter.forget()
+    limiter.evict()
     assert len(limiter) == 1
 
 
@@ -129,7 +131,7 @@ def test_windows_that_are_over_make_room_before_live_ones() -> None:
     assert limiter.take([("c", hour), ("c", day)]) is None
     assert [limiter.take([(name, day)]) is None for name in ("a", "b", "c")] == [False] * 3
     clock.now += 3600
-    limiter.forget()
+    limiter.evict()
     assert len(limiter) == 3
 
 
@@ -159,18 +161,18 @@ def test_windows_that_are_over_make_room_before_live_ones() -> None:
     ],
 )
 def test_client_behind_private_proxies(peer: str | None, forwarded: list[str], client: str) -> None:
-    assert Proxies(PRIVATE).client(peer, forwarded) == client
+    assert TrustedProxies(PRIVATE).client_address(peer, forwarded) == client
 
 
 @pytest.mark.parametrize("networks", [(), ("none",)])
 def test_nobody_is_trusted(networks: tuple[str, ...]) -> None:
-    assert Proxies(networks).client("127.0.0.1", ["203.0.113.1"]) == "127.0.0.1"
+    assert TrustedProxies(networks).client_address("127.0.0.1", ["203.0.113.1"]) == "127.0.0.1"
 
 
 def test_only_named_proxies_are_trusted() -> None:
-    proxies = Proxies(("192.0.2.0/24",))
-    assert proxies.client("192.0.2.9", ["203.0.113.1"]) == "203.0.113.1"
-    assert proxies.client("10.0.0.1", ["203.0.113.1"]) == "10.0.0.1"
+    proxies = TrustedProxies(("192.0.2.0/24",))
+    assert proxies.client_address("192.0.2.9", ["203.0.113.1"]) == "203.0.113.1"
+    assert proxies.client_address("10.0.0.1", ["203.0.113.1"]) == "10.0.0.1"
 
 
 @pytest.mark.parametrize("text", ["10.0.0.0/33", "10.0.0.1/8", "ingress", ""])

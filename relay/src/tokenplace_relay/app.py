@@ -11,7 +11,6 @@ from aiohttp import web
 from tokenplace_relay import upstream
 from tokenplace_relay.api.app_context import CONTEXT, DIRECT, Context
 from tokenplace_relay.api.middleware import fault_injection, instrument
-from tokenplace_relay.api.middleware.quota import Quota
 from tokenplace_relay.api.node_list import ROSTER, Roster
 from tokenplace_relay.api.routes import (
     about,
@@ -26,6 +25,9 @@ from tokenplace_relay.api.routes import (
 )
 from tokenplace_relay.facade import facade
 from tokenplace_relay.facade import routes as facade_routes
+from tokenplace_relay.rate_limit.policy import RatePolicy
+from tokenplace_relay.server import direct
+from tokenplace_relay.server.connection import Runner
 from tokenplace_relay.settings.config import Config
 from tokenplace_relay.state.memory import Memory
 from tokenplace_relay.state.waiters import Polls, Retrieves
@@ -35,21 +37,10 @@ from tokenplace_relay.telemetry.state_collector import StateCollector
 
 log = get("tokenplace.relay.app")
 
-_MODULES: Final = (
-    page,
-    health,
-    about,
-    facade_routes,
-    clients,
-    nodes,
-    progress,
-    operators,
-    legacy,
-    fallback,
-)
-"""Each says in `routes()` what it serves; the last one has what no other fits."""
-_OF_PEERS: Final = (clients, nodes, progress)
-"""Those of calls that are many; their paths are fixed, and they need nothing of the application."""
+_DIRECT_MODULES: Final = (clients, nodes, progress)
+"""The routes of the busiest calls, which are found without aiohttp's router."""
+_MODULES: Final = (page, health, about, facade_routes, operators, legacy, fallback)
+"""All other routes, in the order in which the router tries them; the last one fits every path."""
 
 
 def make_app(config: Config, clock: Callable[[], float] = time.monotonic) -> web.Application:
@@ -57,21 +48,33 @@ def make_app(config: Config, clock: Callable[[], float] = time.monotonic) -> web
     polls, retrieves, metrics = Polls(), Retrieves(), Metrics(config)
     state = Memory(config, clock, polls.wake_one, retrieves.wake_all_of)
     app = web.Application(client_max_size=config.max_envelope_bytes)
-    context = Context(config, state, polls, metrics, retrieves, Quota(config, clock))
+    context = Context(config, state, polls, metrics, retrieves, RatePolicy(config, clock))
     app[CONTEXT] = context
     app[facade.FACADE] = facade.make(context)
     app[ROSTER] = Roster(config, state)
     app[upstream.UPSTREAM] = upstream.make(config)
     metrics.registry.register(StateCollector(state, polls, app[upstream.UPSTREAM]))
-    strikes = fault_injection.switch(config)
-    app[DIRECT] = {}
-    for module in _MODULES:
-        routes = [instrument.observed(one, context, strikes) for one in module.routes()]
-        app.add_routes(routes)
-        if module in _OF_PEERS:
-            app[DIRECT].update({(one.method, one.path): one.handler for one in routes})
+    injector = fault_injection.make_injector(config)
+    direct_routes = [
+        instrument.instrument_direct(route, context, injector)
+        for module in _DIRECT_MODULES
+        for route in module.routes()
+    ]
+    app[DIRECT] = direct.table(direct_routes)
+    # The router has them too, for the Allow header and for requests with Expect.
+    app.add_routes([web.route(one.method, one.path, one.handler) for one in direct_routes])
+    for other in _MODULES:
+        app.add_routes(
+            [instrument.instrument(route, context, injector) for route in other.routes()]
+        )
     app.cleanup_ctx.extend([_housekeeping, upstream.probing, facade.serving])
     return app
+
+
+def make_runner(app: web.Application) -> web.AppRunner:
+    """Return what serves an application made by `make_app`."""
+    context = app[CONTEXT]
+    return Runner(app, context.config, context.metrics, context.unsent, app[DIRECT])
 
 
 async def _housekeeping(app: web.Application) -> AsyncIterator[None]:
@@ -87,7 +90,7 @@ async def _housekeeping(app: web.Application) -> AsyncIterator[None]:
             context.metrics.loop_lag.set(max(0.0, late))
             try:
                 context.state.housekeep()
-                context.quota.limiter.forget()
+                context.rates.limiter.evict()
             except Exception as error:  # noqa: BLE001 (nothing would be forgotten any more)
                 name = type(error).__name__
                 log.error("housekeeping failed", error=name)  # noqa: TRY400 (a text may quote)

@@ -9,10 +9,9 @@ import click
 import uvloop
 
 from tokenplace_relay.api.app_context import CONTEXT
-from tokenplace_relay.app import make_app
+from tokenplace_relay.app import make_app, make_runner
 from tokenplace_relay.drain import drain
 from tokenplace_relay.server import gc_policy
-from tokenplace_relay.server.connection import Runner
 from tokenplace_relay.server.listen import site_of
 from tokenplace_relay.settings.config import Config, about, load
 from tokenplace_relay.settings.setting import About, ConfigError
@@ -75,7 +74,7 @@ def probe(url: str, timeout: float, *, as_json: bool) -> None:
 
 async def _serve(config: Config) -> int:
     app = make_app(config)
-    runner = Runner(app, config)
+    runner = make_runner(app)
     await runner.setup()
     stop = _signals()
     try:

@@ -12,8 +12,6 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import web
 
-from tokenplace_relay.api.app_context import CONTEXT
-from tokenplace_relay.server.response import JsonObject
 from tokenplace_relay.settings.config import Config
 from tokenplace_relay.telemetry.logs import get
 
@@ -75,6 +73,10 @@ class Upstream:
 
     target: Target | None
     is_required: bool
+    interval: float
+    """Seconds between two probes."""
+    timeout: float
+    """Seconds that a probe may take."""
     verdict: Verdict = Verdict.UNKNOWN
     seconds: float = 0.0
     """How long the last probe took."""
@@ -94,7 +96,7 @@ class Upstream:
         self.verdict, self.seconds = verdict, seconds
         self.counts[verdict] = self.counts.get(verdict, 0) + 1
 
-    def as_json(self) -> JsonObject:
+    def as_json(self) -> dict[str, object]:
         """The shape in which /healthz shows it."""
         milliseconds = round(self.seconds * 1000, 1)
         return {"up": self.verdict.is_up, "verdict": str(self.verdict), "probeMs": milliseconds}
@@ -105,7 +107,12 @@ UPSTREAM = web.AppKey("upstream", Upstream)
 
 def make(config: Config) -> Upstream:
     """The upstream of a relay, not probed yet."""
-    return Upstream(target(config), config.require_upstream_health)
+    return Upstream(
+        target(config),
+        config.require_upstream_health,
+        config.upstream_interval,
+        config.upstream_timeout,
+    )
 
 
 async def probe(session: aiohttp.ClientSession, where: Target) -> Verdict:
@@ -131,20 +138,20 @@ async def probing(app: web.Application) -> AsyncIterator[None]:
     if upstream.target is None:
         yield
         return
-    task = asyncio.create_task(_repeat(app[CONTEXT].config, upstream, upstream.target))
+    task = asyncio.create_task(_repeat(upstream, upstream.target))
     yield
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
 
 
-async def _repeat(config: Config, upstream: Upstream, where: Target) -> None:
+async def _repeat(upstream: Upstream, where: Target) -> None:
     # Names resolve in threads, and anew each time, so that neither the loop nor a probe hangs
     # on what the name was.
     connector = aiohttp.TCPConnector(
         resolver=aiohttp.ThreadedResolver(), use_dns_cache=False, force_close=True
     )
-    limit = aiohttp.ClientTimeout(total=config.upstream_timeout)
+    limit = aiohttp.ClientTimeout(total=upstream.timeout)
     async with aiohttp.ClientSession(connector=connector, timeout=limit) as session:
         while True:
             started = time.perf_counter()
@@ -155,7 +162,7 @@ async def _repeat(config: Config, upstream: Upstream, where: Target) -> None:
                 log.error("probe failed", error=name)  # noqa: TRY400 (a text may name the host)
                 verdict = Verdict.UNKNOWN
             upstream.note(verdict, time.perf_counter() - started)
-            await asyncio.sleep(config.upstream_interval)
+            await asyncio.sleep(upstream.interval)
 
 
 def _judge(status: int) -> Verdict:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
-from tokenplace_relay.server.response import Unsent
+from tokenplace_relay.server.unsent import UnsentBytes
 from tokenplace_relay.server.write_batching import Cork, Corked
 
 
@@ -39,11 +39,11 @@ class Wire(asyncio.Transport):
 
 async def corked() -> tuple[Wire, Corked]:
     wire = Wire()
-    return wire, Corked(wire, Cork(asyncio.get_running_loop(), Unsent(1000, 10)))
+    return wire, Corked(wire, Cork(asyncio.get_running_loop(), UnsentBytes(1000, 10)))
 
 
 async def test_what_is_written_in_one_turn_leaves_at_its_end_in_order() -> None:
-    cork = Cork(asyncio.get_running_loop(), Unsent(1000, 10))
+    cork = Cork(asyncio.get_running_loop(), UnsentBytes(1000, 10))
     wires = [Wire(), Wire()]
     first, second = (Corked(wire, cork) for wire in wires)
     first.write(b"a")
@@ -87,7 +87,7 @@ async def test_nothing_is_written_to_a_connection_that_the_peer_closed() -> None
 
 
 async def test_what_the_system_did_not_take_counts_for_all_connections() -> None:
-    unsent = Unsent(1000, 10)
+    unsent = UnsentBytes(1000, 10)
     cork = Cork(asyncio.get_running_loop(), unsent)
     wires = [Wire(), Wire()]
     first, second = (Corked(wire, cork) for wire in wires)
@@ -103,7 +103,7 @@ async def test_what_the_system_did_not_take_counts_for_all_connections() -> None
 
 
 async def test_who_does_not_read_past_twice_the_bound_is_cut_off() -> None:
-    cork = Cork(asyncio.get_running_loop(), Unsent(1000, 10))
+    cork = Cork(asyncio.get_running_loop(), UnsentBytes(1000, 10))
     wires = [Wire(), Wire()]
     for wire, left in zip(wires, (2100, 200), strict=True):
         wire.left = left

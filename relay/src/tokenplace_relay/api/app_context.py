@@ -10,17 +10,12 @@ from structlog.typing import FilteringBoundLogger
 
 from tokenplace_relay.api import validation
 from tokenplace_relay.api.middleware import cors
-from tokenplace_relay.api.middleware.quota import Quota
 from tokenplace_relay.protocol.nesting import is_sparse
-from tokenplace_relay.server.response import (
-    SERVER,
-    ApiError,
-    JsonObject,
-    Reading,
-    Unsent,
-    decode_object,
-    read_body,
-)
+from tokenplace_relay.rate_limit.policy import RatePolicy
+from tokenplace_relay.server.body import ReceiveBudget, decode_object, read_body
+from tokenplace_relay.server.direct import DirectTable
+from tokenplace_relay.server.response import SERVER, ApiError, JsonObject
+from tokenplace_relay.server.unsent import UnsentBytes
 from tokenplace_relay.settings.config import Config
 from tokenplace_relay.state.memory import Memory
 from tokenplace_relay.state.waiters import Polls, Retrieves
@@ -36,17 +31,17 @@ class Context:
     polls: Polls
     metrics: Metrics
     retrieves: Retrieves
-    quota: Quota
+    rates: RatePolicy
     draining: bool = False
     """Readiness is red; everything is still served."""
     refusing: bool = False
     """New registrations, selections and requests are refused, and held calls return."""
-    reading: Reading = field(init=False)
-    unsent: Unsent = field(init=False)
+    reading: ReceiveBudget = field(init=False)
+    unsent: UnsentBytes = field(init=False)
 
     def __post_init__(self) -> None:
-        self.reading = Reading(self.config.max_reading_bytes, self.config.max_body_bytes)
-        self.unsent = Unsent(self.config.max_unsent_bytes, self.config.max_body_bytes)
+        self.reading = ReceiveBudget(self.config.max_reading_bytes, self.config.max_body_bytes)
+        self.unsent = UnsentBytes(self.config.max_unsent_bytes, self.config.max_body_bytes)
 
     def refuse_when_draining(self) -> None:
         """Raise for what a relay that goes away must not begin."""
@@ -58,9 +53,7 @@ class Context:
 CONTEXT = web.AppKey("context", Context)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Direct = dict[tuple[str, str], Handler]
-DIRECT = web.AppKey("direct", Direct)
-"""Handlers by method and path, of the calls that are many: no router is asked for them."""
+DIRECT: Final = web.AppKey("direct", DirectTable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,28 +84,28 @@ X_REQUEST_ID: Final = istr("X-Request-Id")
 _CALL = web.RequestKey("call", Call)
 
 
-def attach(request: web.Request, place: Place, name: str) -> Call:
+def attach(request: web.BaseRequest, place: Place, name: str) -> Call:
     """Tell a request where it arrived, and what it is called."""
     call = request[_CALL] = Call(place, name)
     return call
 
 
-def of(request: web.Request) -> Context:
+def of(request: web.BaseRequest) -> Context:
     """The context of a request."""
     return request[_CALL].place.context
 
 
-def route_of(request: web.Request) -> str:
+def route_of(request: web.BaseRequest) -> str:
     """The route of a request."""
     return request[_CALL].place.route
 
 
-def note(request: web.Request, **facts: object) -> None:
+def note(request: web.BaseRequest, **facts: object) -> None:
     """Put facts into the line of a request: never content, keys, tokens or ids."""
     request[_CALL].facts.update(facts)
 
 
-def finish_head(request: web.Request, response: web.StreamResponse) -> None:
+def finish_head(request: web.BaseRequest, response: web.StreamResponse) -> None:
     """Add what every answer carries, errors too; before it is written."""
     call, headers = request[_CALL], response.headers
     headers[X_REQUEST_ID] = call.name
@@ -121,14 +114,14 @@ def finish_head(request: web.Request, response: web.StreamResponse) -> None:
         headers.update(cors.HEADERS)
 
 
-async def small_body(request: web.Request) -> JsonObject:
+async def small_body(request: web.BaseRequest) -> JsonObject:
     """The JSON object of a call without an envelope."""
     context = of(request)
     limit, seconds = context.config.max_body_bytes, context.config.body_timeout
     return decode_object(await read_body(request, limit, seconds, context.reading))
 
 
-async def envelope_body(request: web.Request) -> tuple[JsonObject, int]:
+async def envelope_body(request: web.BaseRequest) -> tuple[JsonObject, int]:
     """The JSON object of a call with an envelope, and its size in bytes.
 
     On routes of the relay it is flat. The facade's calls nest as those of OpenAI do, a little.

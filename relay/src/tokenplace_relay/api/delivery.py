@@ -13,7 +13,7 @@ _HUNG_UP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLL
 
 
 async def deliver(
-    request: web.Request, response: web.StreamResponse, undo: Callable[[], None]
+    request: web.BaseRequest, response: web.StreamResponse, undo: Callable[[], None]
 ) -> web.StreamResponse:
     """Write an answer; call undo and raise when its peer is gone.
 
@@ -32,7 +32,7 @@ async def deliver(
     return response
 
 
-def _has_hung_up(request: web.Request) -> bool:
+def _has_hung_up(request: web.BaseRequest) -> bool:
     transport = request.transport
     if transport is None or transport.is_closing():
         return True

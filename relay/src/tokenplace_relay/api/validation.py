@@ -8,9 +8,6 @@ from tokenplace_relay.server.response import ApiError, JsonObject
 from tokenplace_relay.settings.config import Config
 from tokenplace_relay.state.model import Envelope
 
-PROTOCOL: Final = "tokenplace_api_v1_relay_e2ee"
-VERSION: Final = 1
-
 ROUTES: Final = "/api/v1/relay/"
 """Where the routes of the relay begin that take envelopes."""
 

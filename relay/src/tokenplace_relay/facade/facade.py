@@ -18,6 +18,7 @@ from tokenplace_relay.api.app_context import Context
 from tokenplace_relay.facade.completions import Asked, failure
 from tokenplace_relay.facade.keys import Keys
 from tokenplace_relay.protocol import envelope
+from tokenplace_relay.protocol.constants import PROTOCOL, VERSION
 from tokenplace_relay.protocol.envelope import EnvelopeError, Identity, Inner, Sealed
 from tokenplace_relay.server.response import JsonObject
 from tokenplace_relay.state.capabilities import TIERS
@@ -162,8 +163,8 @@ class Facade:
             "cipherkey": sealed.cipherkey,
             "iv": sealed.iv,
             "request_id": mine.id,
-            "protocol": envelope.PROTOCOL,
-            "version": envelope.VERSION,
+            "protocol": PROTOCOL,
+            "version": VERSION,
         }
         size = len(sealed.ciphertext) + len(sealed.cipherkey) + len(client)
         submit, token = self.context.state.submit, mine.token

@@ -7,6 +7,7 @@ from typing import Literal
 
 from tokenplace_relay.peers.connection import Connection, Json
 from tokenplace_relay.protocol import envelope
+from tokenplace_relay.protocol.constants import PROTOCOL, VERSION
 from tokenplace_relay.protocol.envelope import Identity, Inner, Padding, Sealed
 
 Form = Literal["ciphertext", "chat_history"]
@@ -48,8 +49,8 @@ class Client:
                 self.form: sealed.ciphertext,
                 "cipherkey": sealed.cipherkey,
                 "iv": sealed.iv,
-                "protocol": envelope.PROTOCOL,
-                "version": envelope.VERSION,
+                "protocol": PROTOCOL,
+                "version": VERSION,
                 "request_id": request_id,
                 "cancel_token": cancel_token,
             },

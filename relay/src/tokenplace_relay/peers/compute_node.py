@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from tokenplace_relay.peers.connection import Connection, Json
 from tokenplace_relay.protocol import envelope
+from tokenplace_relay.protocol.constants import PROTOCOL, VERSION
 from tokenplace_relay.protocol.envelope import Identity, Inner, Sealed
 
 Answer = Callable[[Inner], Inner]
@@ -91,8 +92,8 @@ class ComputeNode:
             {
                 "client_public_key": client,
                 "request_id": request_id,
-                "protocol": envelope.PROTOCOL,
-                "version": envelope.VERSION,
+                "protocol": PROTOCOL,
+                "version": VERSION,
                 "chat_history": sealed.ciphertext,
                 "cipherkey": sealed.cipherkey,
                 "iv": sealed.iv,
@@ -112,8 +113,8 @@ class ComputeNode:
                 "client_public_key": client,
                 "request_id": request_id,
                 "control_credential": self.credential,
-                "protocol": envelope.PROTOCOL,
-                "version": envelope.VERSION,
+                "protocol": PROTOCOL,
+                "version": VERSION,
                 "ciphertext": sealed.ciphertext,
                 "cipherkey": sealed.cipherkey,
                 "iv": sealed.iv,

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import msgspec
 
-from tokenplace_relay.api import validation
+from tokenplace_relay.protocol.constants import PROTOCOL, VERSION
 from tokenplace_relay.protocol.nesting import MOST_BYTES, is_sparse
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
-
-PROTOCOL, VERSION = validation.PROTOCOL, validation.VERSION
 
 Padding = Literal["oaep", "pkcs1v15"]
 Inner = dict[str, Any]

@@ -1,40 +1,28 @@
-"""How often: rates such as `60/hour`, and a limiter that counts in fixed windows.
+"""Counts events per bucket in fixed windows, and refuses those above a rate.
 
-Pure: the clock is passed in, nothing waits. A window starts with the first event in it, so the
-time that a refused caller is told is the true rest of it.
+The clock is passed in and nothing waits, so a test can move time. A window starts with its first
+event, so Retry-After is the exact rest of the window.
 """
 
 import math
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
-_UNITS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
-_FORM: Final = re.compile(r"(\d{1,9})\s*(?:/|per)\s*(?:(\d{1,6})\s*)?(second|minute|hour|day)s?")
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """So many events in so many seconds; `text` is how peers are told."""
-
-    amount: int
-    seconds: int
-    text: str
+from tokenplace_relay.settings.rate import Rate
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The rate that is used up, and the whole seconds until it is not."""
+    """The rate that is exceeded, and the whole seconds until its window ends."""
 
     rate: Rate
     retry_after: int
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """How many events a rate still allows, in how many whole seconds until it starts anew."""
+class Remaining:
+    """The events that a rate still allows, and the whole seconds until its window ends."""
 
     events: int
     seconds: int
@@ -42,30 +30,7 @@ class Left:
 
 
 Charge = tuple[str, Rate]
-"""A bucket's name, and the rate it is counted against."""
-
-
-def parse(text: str) -> Rate | None:
-    """Read `60/hour`, `5 per 2 minutes`, or `off`, which is None; raises ValueError."""
-    cleaned = text.strip().lower()
-    if cleaned == "off":
-        return None
-    match = _FORM.fullmatch(cleaned)
-    if match is None:
-        raise ValueError("must look like 60/hour, 5 per 2 minutes, or off")
-    amount, times, unit = int(match[1]), int(match[2] or 1), match[3]
-    if amount < 1 or times < 1:
-        raise ValueError("must allow at least 1 in at least 1; off is no limit")
-    return Rate(amount, times * _UNITS[unit], f"{amount} per {times} {unit}")
-
-
-def is_rate(text: str) -> str | None:
-    """The rule for a setting that is a rate."""
-    try:
-        parse(text)
-    except ValueError as error:
-        return str(error)
-    return None
+"""A bucket's name, and the rate that limits it."""
 
 
 class Limiter:
@@ -75,13 +40,13 @@ class Limiter:
         self._clock = clock
         self._max = max_buckets
         self._windows: dict[int, OrderedDict[str, _Window]] = {}
-        """By their length in seconds, so that those of one length end in their order."""
+        """Window length in seconds -> bucket -> window. Windows of one length end in order."""
 
     def __len__(self) -> int:
         return sum(map(len, self._windows.values()))
 
     def take(self, charges: Sequence[Charge]) -> Refusal | None:
-        """Count one event in every bucket, or in none of them when one is full."""
+        """Count one event in every bucket, or in none of them if one is full."""
         now = self._clock()
         for bucket, rate in charges:
             window = self._find(bucket, rate)
@@ -92,24 +57,25 @@ class Limiter:
         return None
 
     def give_back(self, charges: Sequence[Charge]) -> None:
-        """Uncount one event in every bucket."""
+        """Remove one event from every bucket."""
         for bucket, rate in charges:
             window = self._find(bucket, rate)
             if window is not None and window.count > 0:
                 window.count -= 1
 
-    def left(self, charges: Sequence[Charge]) -> "Left | None":
-        """What is left of the charge that will run out first; None without charges."""
+    def remaining(self, charges: Sequence[Charge]) -> Remaining | None:
+        """Return what remains of the charge with the fewest events left; None without charges."""
         now = self._clock()
-        lefts = []
+        candidates = []
         for bucket, rate in charges:
             window = self._find(bucket, rate)
             count, ends = (window.count, window.ends) if window else (0, now + rate.seconds)
-            lefts.append(Left(max(0, rate.amount - count), max(0, math.ceil(ends - now)), rate))
-        return min(lefts, key=lambda left: left.events, default=None)
+            seconds = max(0, math.ceil(ends - now))
+            candidates.append(Remaining(max(0, rate.amount - count), seconds, rate))
+        return min(candidates, key=lambda remaining: remaining.events, default=None)
 
-    def forget(self) -> None:
-        """Drop windows that are over, from the oldest of each length on."""
+    def evict(self) -> None:
+        """Drop the windows that have ended."""
         now = self._clock()
         for windows in self._windows.values():
             while windows and next(iter(windows.values())).ends <= now:
@@ -130,10 +96,10 @@ class Limiter:
         return window
 
     def _make_room(self) -> None:
-        """Drop windows that are over, else the oldest of the length that has most."""
-        self.forget()
+        """Drop ended windows; if there are none, the oldest of the most common length."""
+        self.evict()
         if len(self) >= self._max:
-            # Whoever was counted longest starts anew: better than to refuse the unknown.
+            # Resetting the oldest counter is better than refusing every new address.
             max(self._windows.values(), key=len).popitem(last=False)
 
 

@@ -9,12 +9,14 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
-from tokenplace_relay.api.app_context import CONTEXT, DIRECT, Context, Direct, Handler
+from tokenplace_relay.server.direct import DirectHandler, DirectTable
 from tokenplace_relay.server.head_tracker import Heads
-from tokenplace_relay.server.response import SERVER, Answer, ApiError, weight
+from tokenplace_relay.server.response import SERVER, Answer, ApiError, body_size
+from tokenplace_relay.server.unsent import UnsentBytes
 from tokenplace_relay.server.write_batching import Cork, Corked
 from tokenplace_relay.settings.config import Config
 from tokenplace_relay.telemetry.logs import get
+from tokenplace_relay.telemetry.metrics import Metrics
 
 log = get("tokenplace.relay.connections")
 
@@ -32,7 +34,14 @@ _BUSY_HEAD: Final = (
 class Runner(web.AppRunner):
     """Runs an application with bounded connections."""
 
-    def __init__(self, app: web.Application, config: Config) -> None:
+    def __init__(
+        self,
+        app: web.Application,
+        config: Config,
+        metrics: Metrics,
+        unsent: UnsentBytes,
+        direct: DirectTable,
+    ) -> None:
         super().__init__(
             app,
             access_log=None,
@@ -41,27 +50,36 @@ class Runner(web.AppRunner):
             shutdown_timeout=1,
         )
         self._config = config
-        self._context = app[CONTEXT]
+        self._metrics = metrics
+        self._unsent = unsent
+        self._direct = direct
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return Gate(made, self._config, self._context, self.app[DIRECT])
+        return Gate(made, self._config, self._metrics, self._unsent, self._direct)
 
 
 class Gate(web.Server):
     """Makes one protocol per connection, and turns away those beyond the bound."""
 
-    def __init__(self, made: web.Server, config: Config, context: Context, direct: Direct) -> None:
+    def __init__(
+        self,
+        made: web.Server,
+        config: Config,
+        metrics: Metrics,
+        unsent: UnsentBytes,
+        direct: DirectTable,
+    ) -> None:
         super().__init__(
-            cast("Any", _found_by_path(direct, made.request_handler)),
+            _found_by_path(direct, made.request_handler),
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
         )
         self.config = config
-        self.metrics = context.metrics
-        self.unsent = context.unsent
+        self.metrics = metrics
+        self.unsent = unsent
         self.open = 0
-        self.cork = Cork(asyncio.get_running_loop(), context.unsent)
+        self.cork = Cork(asyncio.get_running_loop(), unsent)
 
     def __call__(self) -> "RequestHandler | TurnedAway":  # type: ignore[override]
         """A protocol for the next connection."""
@@ -75,10 +93,10 @@ class Gate(web.Server):
         self.metrics.observe("other", "other", status, 0.0)
 
 
-def _found_by_path(direct: Direct, others: Handler) -> Handler:
+def _found_by_path(direct: DirectTable, others: DirectHandler) -> DirectHandler:
     """Handle by the table what is in it, and by the application's router all else."""
 
-    def handle(request: web.Request) -> Awaitable[web.StreamResponse]:
+    def handle(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         handler = direct.get((request.method, request.rel_url.raw_path))
         if handler is None or hdrs.EXPECT in request.headers:
             return others(request)
@@ -232,7 +250,7 @@ class Connection(RequestHandler):
             self._gate.count(resp.status)
             resp = _headed(ApiError(resp.status, resp.reason, close=True).response())
         finish = super().finish_response(request, resp, start_time)
-        return _let_go(finish) if weight(resp) > self._gate.unsent.small else finish
+        return _let_go(finish) if body_size(resp) > self._gate.unsent.small else finish
 
     def _cut_off(self) -> None:
         if self.transport is not None:

@@ -5,7 +5,6 @@ from typing import Final
 
 from aiohttp import web
 
-from tokenplace_relay.server.connection import Runner
 from tokenplace_relay.settings.config import Config
 
 EVERY_ADDRESS: Final = "::"
@@ -13,7 +12,7 @@ BACKLOG: Final = 1024
 """Connections that wait to be accepted."""
 
 
-def site_of(runner: Runner, config: Config) -> web.BaseSite:
+def site_of(runner: web.AppRunner, config: Config) -> web.BaseSite:
     """The site to start; OSError when the address is not to be had, here or when it starts."""
     if config.host == EVERY_ADDRESS:
         return web.SockSite(runner, listen_everywhere(config.port), backlog=BACKLOG)

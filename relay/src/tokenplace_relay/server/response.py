@@ -4,23 +4,21 @@ An error is `{"error": {"message", "code", ...}}`; `code` repeats the HTTP statu
 match on a word (token.place relay.py).
 """
 
-import asyncio
 import time
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
-from aiohttp import HttpVersion11, StreamReader, hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_writer import _serialize_headers
 from multidict import CIMultiDict
 
 JsonObject = dict[str, Any]
 _encoder: Final = msgspec.json.Encoder(order="sorted")
-_decoder: Final = msgspec.json.Decoder()
-_TYPE: Final = "application/json"
-_JSON: Final = CIMultiDict({hdrs.CONTENT_TYPE: _TYPE})
+JSON_TYPE: Final = "application/json"
+_JSON: Final = CIMultiDict({hdrs.CONTENT_TYPE: JSON_TYPE})
 SERVER: Final = "tokenplace-relay"
 """What the relay calls itself; its versions are nobody's business."""
 
@@ -121,106 +119,8 @@ def _date(second: int) -> str:
     return formatdate(second, usegmt=True)
 
 
-class Reading:
-    """Bodies being received at one time, all together; small ones have as much room again."""
-
-    def __init__(self, limit: int, small: int) -> None:
-        self._limit = limit
-        self._small = small
-        self.held = 0
-
-    def add(self, size: int, whole: int) -> None:
-        """Count a piece of a body that now has `whole` bytes; raises ApiError 503."""
-        self.held += size
-        if self.held > (self._limit if whole > self._small else 2 * self._limit):
-            text = "This relay is receiving too much at once"
-            raise ApiError(503, text, "relay_full", retry_after=5, close=True)
-
-    async def receive(self, content: StreamReader, limit: int, seconds: float) -> bytes:
-        """Return the whole body; raises ApiError 413 past `limit` bytes, 503, and TimeoutError."""
-        parts, size = [], 0
-        try:
-            async with asyncio.timeout(seconds):
-                async for part in content.iter_any():
-                    size += len(part)
-                    self.add(len(part), size)
-                    if size > limit:
-                        raise too_large(limit)
-                    parts.append(part)
-        finally:
-            self.held -= size
-        return b"".join(parts)
-
-
-class Unsent:
-    """Bytes of answers that peers did not read on yet, all together; small ones always may go."""
-
-    __slots__ = ("fresh", "held", "limit", "small")
-
-    def __init__(self, limit: int, small: int) -> None:
-        self.limit = limit
-        self.small = small
-        self.held = 0
-        """What the system did not take."""
-        self.fresh = 0
-        """Of large answers of this turn of the loop, which nobody offered to the system yet."""
-
-    @property
-    def is_full(self) -> bool:
-        """Whether no large answer may be added."""
-        return self.held + self.fresh >= self.limit
-
-    def check(self, size: int) -> None:
-        """Raise ApiError 503 for an answer of so many bytes that must not be added."""
-        if size > self.small and self.is_full:
-            text = "This relay is sending too much at once"
-            raise ApiError(503, text, "relay_full", retry_after=5)
-
-
-def weight(response: web.StreamResponse) -> int:
-    """The bytes of an answer's body that the answer itself holds."""
-    # isinstance is slow for classes of aiohttp's answers, which are abstract.
+def body_size(response: web.StreamResponse) -> int:
+    """Return the bytes of a response's body, 0 for one that is not held in memory."""
+    # isinstance(response, web.Response) is slow: aiohttp's response classes are abstract.
     body = getattr(response, "body", None)
     return len(body) if isinstance(body, bytes) else 0
-
-
-def decode_object(raw: bytes) -> JsonObject:
-    """Return the JSON object of a body; raises ApiError 400."""
-    try:
-        body = _decoder.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise ApiError(400, "Request body is not valid JSON") from None
-    if not isinstance(body, dict):
-        raise ApiError(400, "Invalid request data")
-    return body
-
-
-async def read_body(request: web.Request, limit: int, seconds: float, reading: Reading) -> bytes:
-    """Return the body of a call with JSON.
-
-    Raises ApiError: 415 for another content type or encoding, 413 past `limit` bytes, 408 when the
-    body takes longer than `seconds`, 503 when too much is received at once, 400 when it is broken.
-    """
-    headers = request.headers
-    # Most send the bare type, which needs no parser.
-    if headers.get(hdrs.CONTENT_TYPE) != _TYPE and request.content_type != _TYPE:
-        raise ApiError(415, "Content-Type must be application/json")
-    if headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
-        raise ApiError(415, "Content-Encoding must be identity")
-    size = request.content_length
-    if (size or 0) > limit:
-        raise too_large(limit)
-    try:
-        if request.content.is_eof() and size is not None:
-            # All of it came with the head: there is nothing to wait for, nor to count.
-            return request.content.read_nowait()
-        return await reading.receive(request.content, limit, seconds)
-    except TimeoutError:
-        raise ApiError(408, "Request body took too long", close=True) from None
-    except web.RequestPayloadError:
-        raise ApiError(400, "Request body is broken", close=True) from None
-
-
-def too_large(limit: int) -> ApiError:
-    """Return the error for a body of more than `limit` bytes."""
-    return ApiError(413, f"Request body is larger than {limit} bytes", close=True)

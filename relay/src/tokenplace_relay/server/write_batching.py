@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from tokenplace_relay.server.response import Unsent
+from tokenplace_relay.server.unsent import UnsentBytes
 
 Data = bytes | bytearray | memoryview
 
@@ -18,7 +18,7 @@ class Cork:
 
     __slots__ = ("_loop", "_waiting", "unsent")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, unsent: Unsent) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, unsent: UnsentBytes) -> None:
         self._loop = loop
         self.unsent = unsent
         self._waiting: list[Corked] = []

@@ -10,9 +10,8 @@ thousand connections; one that is to hold RELAY_MAX_CONNECTIONS in such a moment
 
 from dataclasses import dataclass
 
-from tokenplace_relay.rate_limit.client_address import is_network
-from tokenplace_relay.rate_limit.limiter import is_rate
-from tokenplace_relay.settings.setting import setting
+from tokenplace_relay.settings.rate import rate_error
+from tokenplace_relay.settings.setting import is_network, setting
 
 _MIB = 1024 * 1024
 PRIVATE = (
@@ -151,58 +150,58 @@ class Rates:
         "600/hour",
         "API_RATE_LIMIT",
         "each route of clients, per address: ten messages a minute for a household",
-        check=is_rate,
+        check=rate_error,
     )
     public_quota: str = setting(
-        "5000/day", "API_DAILY_QUOTA", "the same, over a day", check=is_rate
+        "5000/day", "API_DAILY_QUOTA", "the same, over a day", check=rate_error
     )
     node_rate: str = setting(
         "",
         "API_RELAY_CONTROL_PLANE_RATE_LIMIT",
         "stands for each node route that is not set itself",
-        check=is_rate,
+        check=rate_error,
     )
     register_rate: str = setting(
         "240/hour",
         "API_RELAY_CONTROL_PLANE_REGISTER_RATE_LIMIT",
         "per node with a right token; a node registers about 150 times an hour",
-        check=is_rate,
+        check=rate_error,
     )
     unregister_rate: str = setting(
         "240/hour",
         "API_RELAY_CONTROL_PLANE_UNREGISTER_RATE_LIMIT",
         "per node that proves itself",
-        check=is_rate,
+        check=rate_error,
     )
     poll_rate: str = setting(
         "14400/hour",
         "API_RELAY_CONTROL_PLANE_POLL_RATE_LIMIT",
         "per node with a right token; four short answers a second",
-        check=is_rate,
+        check=rate_error,
     )
     control_rate: str = setting(
         "14400/hour",
         "API_RELAY_CONTROL_PLANE_CONTROL_RATE_LIMIT",
         "per node that proves itself; eight requests at work, each asked about every 2 s",
-        check=is_rate,
+        check=rate_error,
     )
     response_rate: str = setting(
         "14400/hour",
         "API_RELAY_CONTROL_PLANE_RESPONSE_RATE_LIMIT",
         "answers per client, with a right token",
-        check=is_rate,
+        check=rate_error,
     )
     progress_rate: str = setting(
         "28800/hour",
         "API_RELAY_CONTROL_PLANE_PROGRESS_RATE_LIMIT",
         "per node that proves itself; eight requests at work, each once a second",
-        check=is_rate,
+        check=rate_error,
     )
     node_ip_rate: str = setting(
         "72000/hour",
         "API_RELAY_CONTROL_PLANE_IP_RATE_LIMIT",
         "each node route, per address: room for several busy nodes behind one",
-        check=is_rate,
+        check=rate_error,
     )
     max_rate_buckets: int = setting(
         65536, "RELAY_MAX_RATE_BUCKETS", "addresses and nodes that are counted at one time", low=16

@@ -3,7 +3,6 @@
 from typing import Final
 
 from tokenplace_relay import __version__
-from tokenplace_relay.server.response import JsonObject
 from tokenplace_relay.settings.config import Config
 
 _SHORT: Final = {
@@ -24,10 +23,10 @@ def revision(config: Config) -> str:
     return config.git_sha[:_REVISION_LENGTH] or config.image_tag
 
 
-def metadata(config: Config, host: str) -> JsonObject:
+def metadata(config: Config, host: str) -> dict[str, str]:
     """Exactly the keys that token.place's promotion check allows; host is the Host header."""
     environment = _SHORT.get(config.deploy_env) or _HOSTS.get(_name(host), "dev")
-    shown: JsonObject = {
+    shown: dict[str, str] = {
         "environment": environment,
         "version": version(config),
         "label": f"{environment} {version(config)}",

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -18,6 +18,10 @@ _HOST_RULE: Final = "must be a host name or an address"
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _WORD_RULE: Final = "must be letters, digits, '.', '_' and '-', beginning with a letter or digit"
 _TAG_LENGTH: Final = 80
+
+
+NO_NETWORK: Final = "none"
+"""The entry of a list of networks that stands for no network."""
 
 
 class ConfigError(ValueError):
@@ -82,6 +86,16 @@ def _is_address(text: str) -> bool:
         return False
     # The zone of a link, which is of one machine and has no place in a URL.
     return "%" not in text
+
+
+def is_network(text: str) -> str | None:
+    """The rule for an entry of the trusted proxies."""
+    try:
+        if text != NO_NETWORK:
+            ip_network(text)
+    except ValueError:
+        return "must be networks such as 10.0.0.0/8, or none"
+    return None
 
 
 def is_word(text: str) -> str | None:

@@ -12,8 +12,7 @@ import aiohttp
 from aiohttp import web
 
 from tokenplace_relay.api.app_context import CONTEXT, Context
-from tokenplace_relay.app import make_app
-from tokenplace_relay.server.connection import Runner
+from tokenplace_relay.app import make_app, make_runner
 from tokenplace_relay.settings.config import Config
 from tokenplace_relay.state.memory import Memory
 
@@ -59,7 +58,7 @@ class Inside:
     context: Context
     http: aiohttp.ClientSession
     clock: Clock
-    runner: Runner
+    runner: web.AppRunner
     credentials: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -200,7 +199,7 @@ async def inside(*, real_time: bool = False, **settings: Setting) -> AsyncIterat
     clock = Clock()
     ticking: Callable[[], float] = time.monotonic if real_time else clock
     app = make_app(config, ticking)
-    runner = Runner(app, config)
+    runner = make_runner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Iterable
 from aiohttp import web
 
 from tokenplace_relay.api.app_context import Handler, of
+from tokenplace_relay.server.direct import DirectHandler
 from tokenplace_relay.server.response import ApiError
 from tokenplace_relay.state.model import digest
 
@@ -13,7 +14,7 @@ _NODE = "X-Relay-Server-Token"
 _OPERATOR = "X-Token-Place-Operator"
 
 
-def registration_token(request: web.Request) -> bytes | None:
+def registration_token(request: web.BaseRequest) -> bytes | None:
     """Digest of the right token that a node came with; b'' where none is asked for, else None."""
     tokens = of(request).config.server_tokens
     if not tokens:
@@ -22,10 +23,10 @@ def registration_token(request: web.Request) -> bytes | None:
     return given if _is_one_of(given, tokens) else None
 
 
-def for_nodes(handler: Handler) -> Handler:
-    """Ask for a registration token where tokens are configured."""
+def for_nodes(handler: DirectHandler) -> DirectHandler:
+    """Require a registration token, if this relay has any configured."""
 
-    def guarded(request: web.Request) -> Awaitable[web.StreamResponse]:
+    def guarded(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         if registration_token(request) is None:
             raise ApiError(401, "Missing or invalid relay server token")
         return handler(request)
@@ -48,7 +49,7 @@ def for_operators(handler: Handler) -> Handler:
     return guarded
 
 
-def _operator_token(request: web.Request) -> str:
+def _operator_token(request: web.BaseRequest) -> str:
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     own = request.headers.get(_OPERATOR, "").strip()
     return own or (bearer.strip() if scheme.lower() == "bearer" else "")

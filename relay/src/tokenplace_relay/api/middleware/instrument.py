@@ -1,15 +1,15 @@
-"""What happens around every request: it gets an id, an answer in JSON, a log line and a count.
+"""Wraps every handler: request id, JSON errors, rate limit, one log line, and metrics.
 
-Each route is wrapped once, when it is added. A middleware of aiohttp would look up for every
-request what is the same for all requests of a route.
+Each route is wrapped once, when it is added. An aiohttp middleware would look up for every request
+what is the same for all requests of a route.
 """
 
 import asyncio
 import random
 import re
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from aiohttp import web
 
@@ -17,56 +17,71 @@ from tokenplace_relay.api.app_context import (
     X_REQUEST_ID,
     Call,
     Context,
-    Handler,
     Place,
     attach,
     finish_head,
 )
 from tokenplace_relay.api.middleware import cors
+from tokenplace_relay.api.middleware.fault_injection import FaultInjector
 from tokenplace_relay.api.middleware.rate_limiting import limited
 from tokenplace_relay.api.routes import fallback
-from tokenplace_relay.server.response import ApiError, weight
+from tokenplace_relay.server.direct import DirectRoute
+from tokenplace_relay.server.response import ApiError, body_size
 from tokenplace_relay.telemetry.logs import REQUEST_ID, fingerprint, get
 
 log = get("tokenplace.relay.http")
+R = TypeVar("R", bound=web.BaseRequest)
+AnyHandler = Callable[[R], Awaitable[web.StreamResponse]]
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATTERN: Final = re.compile(r":[^{}]*}")
 _QUIET: Final = frozenset({"/livez", "/healthz", "/metrics"})
-_LEFT: Final = 499
-"""What proxies log for a call whose peer left before its answer."""
+_CLIENT_CLOSED_REQUEST: Final = 499
+"""The status that nginx logs when the caller closes the connection before the response."""
 _SUBMIT: Final = "/api/v1/relay/requests"
 
 
-def observed(
-    one: web.RouteDef, context: Context, strikes: Callable[[Handler], Handler]
+def instrument(
+    route: web.RouteDef, context: Context, injector: FaultInjector | None
 ) -> web.RouteDef:
-    """The same route, with everything that happens around its requests."""
-    route = "" if one.path == fallback.REST else _PATTERN.sub("}", one.path)
-    place = Place(context, route, cors.is_open(route), log.bind())
-    handler = strikes(one.handler)
-    return web.RouteDef(one.method, one.path, _around(handler, place), one.kwargs)
+    """Return the route with its handler wrapped."""
+    wrapped = _wrap(route.handler, _place(route.path, context), injector)
+    return web.RouteDef(route.method, route.path, wrapped, route.kwargs)
 
 
-def _around(handler: Handler, place: Place) -> Handler:
-    is_limited = place.context.quota.counts(place.route)
+def instrument_direct(
+    route: DirectRoute, context: Context, injector: FaultInjector | None
+) -> DirectRoute:
+    """Return the direct route with its handler wrapped."""
+    wrapped = _wrap(route.handler, _place(route.path, context), injector)
+    return DirectRoute(route.method, route.path, wrapped)
+
+
+def _place(path: str, context: Context) -> Place:
+    route = "" if path == fallback.REST else _PATTERN.sub("}", path)
+    return Place(context, route, cors.is_open(route), log.bind())
+
+
+def _wrap(handler: AnyHandler[R], place: Place, injector: FaultInjector | None) -> AnyHandler[R]:
+    is_limited = place.context.rates.is_counted(place.route)
     unsent = place.context.unsent
+    if injector is not None:
+        handler = _with_faults(handler, injector)
 
-    async def observe(request: web.Request) -> web.StreamResponse:
-        """Give the request an id, turn every failure into JSON, log and count the outcome."""
+    async def observe(request: R) -> web.StreamResponse:
         started = time.perf_counter()
-        call = attach(request, place, _name(request.headers.get(X_REQUEST_ID, "")))
+        call = attach(request, place, _request_id(request.headers.get(X_REQUEST_ID, "")))
         try:
             response = await (limited(request, handler) if is_limited else handler(request))
-            if not response.prepared and (size := weight(response)) > unsent.small:
+            if not response.prepared and (size := body_size(response)) > unsent.small:
                 unsent.check(size)
                 unsent.fresh += size
         except (ConnectionError, asyncio.CancelledError):
-            # Its peer left: nobody is told of it, but operators are.
-            _log(request, call, _LEFT, time.perf_counter() - started)
+            # The caller is gone, so only the log and the metrics get a status.
+            _log(request, call, _CLIENT_CLOSED_REQUEST, time.perf_counter() - started)
             raise
-        except Exception as error:  # noqa: BLE001 (nothing of it may reach a stranger)
-            response = _told(error)
+        except Exception as error:  # noqa: BLE001 (no detail of an error may reach the caller)
+            response = _error_response(error)
         if not response.prepared:
             finish_head(request, response)
         _log(request, call, response.status, time.perf_counter() - started)
@@ -75,10 +90,18 @@ def _around(handler: Handler, place: Place) -> Handler:
     return observe
 
 
-def _name(given: str) -> str:
-    """The id of a request: the peer's own, or a new one, which need not be hard to guess."""
+def _with_faults(handler: AnyHandler[R], injector: FaultInjector) -> AnyHandler[R]:
+    async def faulty(request: R) -> web.StreamResponse:
+        await injector.inject(request.path)
+        return await handler(request)
+
+    return faulty
+
+
+def _request_id(given: str) -> str:
+    """Return the caller's request id, or else a new one, which need not be hard to guess."""
     if given and _REQUEST_ID.fullmatch(given):
-        # One that a peer chose could be anything, a secret too.
+        # The log gets a fingerprint, because a caller may send a secret as its id.
         REQUEST_ID.set(fingerprint(given))
         return given
     name = f"{random.getrandbits(64):016x}"
@@ -86,34 +109,33 @@ def _name(given: str) -> str:
     return name
 
 
-def _told(error: Exception) -> web.Response:
-    """What a peer is told of a failure."""
+def _error_response(error: Exception) -> web.Response:
     if isinstance(error, ApiError):
         return error.response()
     if isinstance(error, web.HTTPException):
-        return _as_json(error)
-    # Not the exception's own text: it may quote what a stranger sent.
-    log.error("handler failed", error=type(error).__name__, where=_place(error))
+        return _http_exception_response(error)
+    # The exception's text is not logged, because it may quote the request.
+    log.error("handler failed", error=type(error).__name__, where=_location(error))
     return ApiError(500, "Internal server error").response()
 
 
-def _as_json(error: web.HTTPException) -> web.Response:
-    """aiohttp's own refusals, such as 404 and 405, in our shape."""
-    answer = ApiError(error.status, error.reason).response()
+def _http_exception_response(error: web.HTTPException) -> web.Response:
+    """Return aiohttp's own refusals, such as 404 and 405, as our JSON error."""
+    response = ApiError(error.status, error.reason).response()
     if "Allow" in error.headers:
-        answer.headers["Allow"] = error.headers["Allow"]
-    return answer
+        response.headers["Allow"] = error.headers["Allow"]
+    return response
 
 
-def _place(error: BaseException) -> str:
-    """File and line of a failure: enough to find it, and nothing that a stranger sent."""
+def _location(error: BaseException) -> str:
+    """Return function and line of an error, which never contain request data."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else "unknown"
 
 
-def _log(request: web.Request, call: Call, status: int, seconds: float) -> None:
+def _log(request: web.BaseRequest, call: Call, status: int, seconds: float) -> None:
     place, method = call.place, request.method
     context, route = place.context, place.route or "other"
     if status == 429 and route == _SUBMIT:

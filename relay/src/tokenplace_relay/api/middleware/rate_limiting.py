@@ -1,50 +1,71 @@
-"""Rate limits around a call: counted before it, uncounted when it was the caller's mistake."""
+"""Applies the rate policy to a call: refuses it with 429, or reports what remains."""
 
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
 from aiohttp import web
 
-from tokenplace_relay.api.app_context import Handler, of, route_of
+from tokenplace_relay.api.app_context import of, route_of
 from tokenplace_relay.api.middleware import auth
-from tokenplace_relay.api.middleware.quota import Quota, told, too_often
-from tokenplace_relay.rate_limit.limiter import Charge
+from tokenplace_relay.rate_limit.limiter import Charge, Refusal, Remaining
+from tokenplace_relay.rate_limit.policy import RatePolicy
 from tokenplace_relay.server.response import ApiError
 
+R = TypeVar("R", bound=web.BaseRequest)
 _CHARGED: Final = web.RequestKey("charged", list[Charge])
 
 
-async def limited(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer a call, or raise ApiError 429 when its caller asks too often."""
-    quota, route = of(request).quota, route_of(request)
-    address = quota.address(request.remote, request.headers.getall("X-Forwarded-For", ()))
-    if quota.is_for_nodes(route) and auth.registration_token(request) is not None:
-        request[_CHARGED] = quota.of_node(route, address)
-        _take(quota, request[_CHARGED])
+async def limited(
+    request: R, handler: Callable[[R], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Run a handler, or raise ApiError 429 if its caller exceeds a rate."""
+    policy, route = of(request).rates, route_of(request)
+    address = policy.client_address(request.remote, request.headers.getall("X-Forwarded-For", ()))
+    if policy.is_for_nodes(route) and auth.registration_token(request) is not None:
+        request[_CHARGED] = charges = policy.node_address_charges(route, address)
+        _charge(policy, charges)
         return await handler(request)
-    charges = quota.of_client(route, address)
-    _take(quota, charges)
+    charges = policy.client_charges(route, address)
+    _charge(policy, charges)
     try:
         response = await handler(request)
     except (ApiError, web.HTTPException) as error:
-        if quota.is_free(error.status):
-            quota.limiter.give_back(charges)
+        if policy.is_refunded(error.status):
+            policy.limiter.give_back(charges)
         raise
-    left = quota.limiter.left(charges)
-    if left is not None and not response.prepared:
-        response.headers.update(told(left))
+    remaining = policy.limiter.remaining(charges)
+    if remaining is not None and not response.prepared:
+        response.headers.update(rate_headers(remaining))
     return response
 
 
-def count_node(request: web.Request, identity: str) -> None:
-    """Count a call by the node that makes it; raises ApiError 429, then nothing was counted."""
-    quota = of(request).quota
-    refusal = quota.limiter.take(quota.of_identity(route_of(request), identity))
+def count_node(request: web.BaseRequest, identity: str) -> None:
+    """Count a call per node; raises ApiError 429 and then leaves no trace of the call."""
+    policy = of(request).rates
+    refusal = policy.limiter.take(policy.node_charges(route_of(request), identity))
     if refusal is not None:
-        quota.limiter.give_back(request.get(_CHARGED, ()))
-        raise too_often(refusal)
+        policy.limiter.give_back(request.get(_CHARGED, ()))
+        raise rate_limit_error(refusal)
 
 
-def _take(quota: Quota, charges: list[Charge]) -> None:
-    refusal = quota.limiter.take(charges)
+def rate_headers(remaining: Remaining) -> dict[str, str]:
+    """Return the RateLimit headers of a successful call (IETF draft-ietf-httpapi-ratelimit)."""
+    rate = remaining.rate
+    return {
+        "RateLimit-Policy": f'"client";q={rate.amount};w={rate.seconds}',
+        "RateLimit": f'"client";r={remaining.events};t={remaining.seconds}',
+    }
+
+
+def rate_limit_error(refusal: Refusal) -> ApiError:
+    """Return the 429 error for a refused call."""
+    seconds = refusal.retry_after
+    text = f"Rate limit exceeded: {refusal.rate.text}. Try again in {seconds} seconds."
+    extra = {"type": "rate_limit_error", "param": None}
+    return ApiError(429, text, "rate_limit_exceeded", retry_after=seconds, extra=extra)
+
+
+def _charge(policy: RatePolicy, charges: Sequence[Charge]) -> None:
+    refusal = policy.limiter.take(charges)
     if refusal is not None:
-        raise too_often(refusal)
+        raise rate_limit_error(refusal)

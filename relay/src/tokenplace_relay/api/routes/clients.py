@@ -7,6 +7,7 @@ from aiohttp import web
 from tokenplace_relay.api import reservation, validation
 from tokenplace_relay.api.app_context import Context, envelope_body, note, of, small_body
 from tokenplace_relay.api.prefer import PREFER, preference
+from tokenplace_relay.server.direct import DirectRoute
 from tokenplace_relay.server.response import ApiError, JsonObject, json_response
 from tokenplace_relay.state.capabilities import TIERS
 from tokenplace_relay.state.memory import Memory
@@ -38,18 +39,18 @@ _REASONS: Final = frozenset(
 )  # fmt: skip
 
 
-def routes() -> list[web.RouteDef]:
+def routes() -> list[DirectRoute]:
     """What this module serves."""
     relay = "/api/v1/relay"
     return [
-        web.get(f"{relay}/servers/next", select),
-        web.post(f"{relay}/requests", submit),
-        web.post(f"{relay}/requests/cancel", cancel),
-        web.post(f"{relay}/responses/retrieve", retrieve),
+        DirectRoute("GET", f"{relay}/servers/next", select),
+        DirectRoute("POST", f"{relay}/requests", submit),
+        DirectRoute("POST", f"{relay}/requests/cancel", cancel),
+        DirectRoute("POST", f"{relay}/responses/retrieve", retrieve),
     ]
 
 
-async def select(request: web.Request) -> web.Response:
+async def select(request: web.BaseRequest) -> web.Response:
     """GET servers/next: name a compute node; reserves nothing."""
     context = of(request)
     context.refuse_when_draining()
@@ -63,7 +64,7 @@ async def select(request: web.Request) -> web.Response:
     return json_response({**selected, **reservation.offered(request.query, context.config)})
 
 
-async def submit(request: web.Request) -> web.Response:
+async def submit(request: web.BaseRequest) -> web.Response:
     """POST requests: queue an envelope for a compute node, once for each request id."""
     context = of(request)
     context.refuse_when_draining()
@@ -94,7 +95,7 @@ async def submit(request: web.Request) -> web.Response:
     return json_response(answer)
 
 
-async def cancel(request: web.Request) -> web.Response:
+async def cancel(request: web.BaseRequest) -> web.Response:
     """POST requests/cancel: take a request back, with the token it was handed in with."""
     context = of(request)
     body = await small_body(request)
@@ -116,7 +117,7 @@ async def cancel(request: web.Request) -> web.Response:
     return json_response({**answer, "removed_from_queue": removed})
 
 
-async def retrieve(request: web.Request) -> web.Response:
+async def retrieve(request: web.BaseRequest) -> web.Response:
     """POST responses/retrieve: the answer, or how long it may still take.
 
     With `Prefer: wait=N` (RFC 7240) it is held until there is news, at most so many seconds.

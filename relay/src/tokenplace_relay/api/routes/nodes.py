@@ -11,6 +11,7 @@ from tokenplace_relay.api.delivery import deliver
 from tokenplace_relay.api.middleware import auth
 from tokenplace_relay.api.middleware.rate_limiting import count_node
 from tokenplace_relay.api.routes.clients import deadline, refused
+from tokenplace_relay.server.direct import DirectRoute
 from tokenplace_relay.server.response import ApiError, JsonObject, json_response
 from tokenplace_relay.state import capabilities
 from tokenplace_relay.state.capabilities import Capabilities
@@ -35,21 +36,21 @@ _DRAIN_PAUSE: Final = 5
 """Seconds: about what a successor takes to start."""
 
 
-def routes() -> list[web.RouteDef]:
+def routes() -> list[DirectRoute]:
     """What this module serves."""
     relay = "/api/v1/relay"
     return [
-        web.post(f"{relay}/servers/register", register),
-        web.post(f"{relay}/servers/poll", poll),
-        web.post(f"{relay}/servers/control", control),
-        web.post(f"{relay}/servers/unregister", unregister),
-        web.post("/unregister", unregister),
-        web.post(f"{relay}/responses", respond),
+        DirectRoute("POST", f"{relay}/servers/register", register),
+        DirectRoute("POST", f"{relay}/servers/poll", poll),
+        DirectRoute("POST", f"{relay}/servers/control", control),
+        DirectRoute("POST", f"{relay}/servers/unregister", unregister),
+        DirectRoute("POST", "/unregister", unregister),
+        DirectRoute("POST", f"{relay}/responses", respond),
     ]
 
 
 @auth.for_nodes
-async def register(request: web.Request) -> web.StreamResponse:
+async def register(request: web.BaseRequest) -> web.StreamResponse:
     """POST servers/register: enter or renew; a new node learns its credential, once."""
     context = of(request)
     context.refuse_when_draining()
@@ -78,7 +79,7 @@ async def register(request: web.Request) -> web.StreamResponse:
 
 
 @auth.for_nodes
-async def poll(request: web.Request) -> web.StreamResponse:
+async def poll(request: web.BaseRequest) -> web.StreamResponse:
     """POST servers/poll: claim work, held until there is some or the time is over."""
     context = of(request)
     body = await small_body(request)
@@ -97,7 +98,7 @@ async def poll(request: web.Request) -> web.StreamResponse:
 
 
 @auth.for_nodes
-async def control(request: web.Request) -> web.StreamResponse:
+async def control(request: web.BaseRequest) -> web.StreamResponse:
     """POST servers/control: renew the lease of claimed work, or learn that it was taken back."""
     context = of(request)
     body = await small_body(request)
@@ -121,7 +122,7 @@ async def control(request: web.Request) -> web.StreamResponse:
 
 
 @auth.for_nodes
-async def respond(request: web.Request) -> web.StreamResponse:
+async def respond(request: web.BaseRequest) -> web.StreamResponse:
     """POST responses: a node's answer; the first one wins."""
     context = of(request)
     body, size = await envelope_body(request)
@@ -147,7 +148,7 @@ async def respond(request: web.Request) -> web.StreamResponse:
 
 
 @auth.for_nodes
-async def unregister(request: web.Request) -> web.StreamResponse:
+async def unregister(request: web.BaseRequest) -> web.StreamResponse:
     """POST servers/unregister: leave; what was queued is cancelled."""
     context = of(request)
     body = await small_body(request)
@@ -199,7 +200,7 @@ def _claim(body: JsonObject, work: Request) -> JsonObject:
 
 
 async def _hand_over(
-    context: Context, request: web.Request, work: Request, claim: JsonObject
+    context: Context, request: web.BaseRequest, work: Request, claim: JsonObject
 ) -> web.StreamResponse:
     """Write the work to its poller, or put it back when nobody is there to read it."""
     remaining = work.deadline - context.state.now()
@@ -243,12 +244,12 @@ def _control_hint(context: Context, *, is_active: bool) -> float:
     return max(1.0, min(config.control_hint, config.poll_wait, lease, 10.0))
 
 
-def _proof(request: web.Request, body: JsonObject, context: Context) -> Proof:
+def _proof(request: web.BaseRequest, body: JsonObject, context: Context) -> Proof:
     credential = validation.optional_text(body, "control_credential", context.config)
     return Proof(credential, auth.registration_token(request) or b"")
 
 
-def _count_with_token(request: web.Request, identity: str) -> None:
+def _count_with_token(request: web.BaseRequest, identity: str) -> None:
     """Count by who the caller says it is, where its token makes that believable."""
     if of(request).config.server_tokens:
         count_node(request, fingerprint(identity))

@@ -10,8 +10,11 @@ from tokenplace_relay.api.middleware import auth
 from tokenplace_relay.api.middleware.rate_limiting import count_node
 from tokenplace_relay.api.routes.clients import refused
 from tokenplace_relay.api.routes.nodes import wrong_credential
-from tokenplace_relay.api.validation import CLAIM, PROTOCOL, VERSION
-from tokenplace_relay.server.response import ApiError, JsonObject, json_response, read_body
+from tokenplace_relay.api.validation import CLAIM
+from tokenplace_relay.protocol.constants import PROTOCOL, VERSION
+from tokenplace_relay.server.body import read_body
+from tokenplace_relay.server.direct import DirectRoute
+from tokenplace_relay.server.response import ApiError, JsonObject, json_response
 from tokenplace_relay.state.model import Finished, Full, NotActive, WrongProof, digest
 from tokenplace_relay.telemetry.logs import fingerprint, get
 
@@ -24,13 +27,13 @@ _SHOWN: Final = ("client_public_key", "request_id", "protocol", "version", *_SEA
 """What the client gets of it."""
 
 
-def routes() -> list[web.RouteDef]:
+def routes() -> list[DirectRoute]:
     """What this module serves."""
-    return [web.post("/api/v1/relay/progress", progress)]
+    return [DirectRoute("POST", "/api/v1/relay/progress", progress)]
 
 
 @auth.for_nodes
-async def progress(request: web.Request) -> web.Response:
+async def progress(request: web.BaseRequest) -> web.Response:
     """Keep the newest news of claimed work until the client reads it or the work ends."""
     context = of(request)
     body = _checked(await _read(request))
@@ -55,7 +58,7 @@ async def progress(request: web.Request) -> web.Response:
     return json_response({"message": "Encrypted progress accepted"}, 202)
 
 
-async def _read(request: web.Request) -> object:
+async def _read(request: web.BaseRequest) -> object:
     """The JSON of a small body; one that is too large is refused before it is parsed."""
     context = of(request)
     try:

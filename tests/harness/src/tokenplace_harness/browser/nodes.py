@@ -15,6 +15,7 @@ import aiohttp
 from tokenplace_relay.peers.compute_node import ComputeNode
 from tokenplace_relay.peers.connection import Connection, Json, RelayError
 from tokenplace_relay.protocol import envelope
+from tokenplace_relay.protocol.constants import PROTOCOL, VERSION
 from tokenplace_relay.protocol.envelope import Identity, Inner, Sealed
 
 MODEL = "qwen3-8b-instruct"
@@ -214,8 +215,8 @@ def thread_of_nodes() -> Iterator[Nodes]:
 
 def _header(request_id: str, client: str) -> Json:
     return {
-        "protocol": envelope.PROTOCOL,
-        "version": envelope.VERSION,
+        "protocol": PROTOCOL,
+        "version": VERSION,
         "request_id": request_id,
         "client_public_key": client,
     }

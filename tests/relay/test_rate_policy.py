@@ -95,7 +95,7 @@ async def test_never_counted(path: str) -> None:
         seen = [(await relay.call("GET", path)).status for _ in range(4)]
         assert len(set(seen)) == 1
         assert seen[0] != 429
-        assert len(relay.context.quota.limiter) == 0
+        assert len(relay.context.rates.limiter) == 0
 
 
 async def test_waiting_is_never_counted() -> None:
@@ -215,7 +215,7 @@ async def test_off_is_no_limit() -> None:
         await relay.register()
         for number in range(50):
             assert (await submit_from(relay, number)).status == 200
-        assert len(relay.context.quota.limiter) == 0
+        assert len(relay.context.rates.limiter) == 0
 
 
 async def test_addresses_that_are_counted_are_bounded() -> None:
@@ -223,4 +223,4 @@ async def test_addresses_that_are_counted_are_bounded() -> None:
         await relay.register()
         for number in range(60):
             await submit_from(relay, number, **{"X-Forwarded-For": f"203.0.113.{number}"})
-        assert len(relay.context.quota.limiter) == 16
+        assert len(relay.context.rates.limiter) == 16

@@ -1,0 +1,29 @@
+"""Counts the bytes of responses that peers have not read yet, over all connections."""
+
+from tokenplace_relay.server.response import ApiError
+
+
+class UnsentBytes:
+    """Bytes waiting to be sent; a large response is refused when there are too many."""
+
+    __slots__ = ("fresh", "held", "limit", "small")
+
+    def __init__(self, limit: int, small: int) -> None:
+        self.limit = limit
+        self.small = small
+        """Responses of at most this many bytes are never refused."""
+        self.held = 0
+        """Bytes that the kernel did not accept yet."""
+        self.fresh = 0
+        """Bytes of large responses made in this turn of the event loop, not written yet."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether large responses are refused now."""
+        return self.held + self.fresh >= self.limit
+
+    def check(self, size: int) -> None:
+        """Raise ApiError 503 for a large response of `size` bytes while the limit is reached."""
+        if size > self.small and self.is_full:
+            text = "This relay is sending too much at once"
+            raise ApiError(503, text, "relay_full", retry_after=5)
