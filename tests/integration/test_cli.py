@@ -144,7 +144,7 @@ def test_diff_without_an_operator_shows_what_is_to_come(plugin: Plugin, relays: 
     done = plugin("diff", "relay")
     assert done.returncode == 1
     blocked = (
-        "Service/gpu-server is blocked: the name belongs to somebody else (field manager kubectl"
+        "Service/gpu-server is blocked: the name belongs to another owner (field manager kubectl"
     )
     assert blocked in done.stdout
     assert "+++ wanted/Deployment/relay" in done.stdout

@@ -10,9 +10,9 @@ from tokenplace_cluster.control_plane import audit
 from tokenplace_cluster.control_plane.audit import AuditEvent
 from tokenplace_cluster.control_plane.control_plane import ControlPlane
 from tokenplace_cluster.subjects.relays import Relays
-from tokenplace_operator.cache.optional_apis import Discovery
+from tokenplace_operator.cache.optional_apis import OptionalApis
 from tokenplace_operator.cache.store import Store
-from tokenplace_operator.children.write_backoff import Contests
+from tokenplace_operator.children.write_backoff import WriteBackoff
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.observe.certificates import Certificates
@@ -26,8 +26,8 @@ from tokenplace_operator.observe.upstream_health import UpstreamProbe
 from tokenplace_operator.reconcile.events import Recorder
 from tokenplace_operator.reconcile.observer import Observer
 from tokenplace_operator.reconcile.reconciler import REPORT_SECONDS, Reconciler
-from tokenplace_operator.reconcile.rejection_backoff import Retries
-from tokenplace_operator.reconcile.status_writer import Reporter
+from tokenplace_operator.reconcile.rejection_backoff import RejectionBackoff
+from tokenplace_operator.reconcile.status_writer import StatusWriter
 from tokenplace_operator.wiring import utc_now
 
 Object = dict[str, Any]
@@ -58,13 +58,20 @@ class Life:
             Resolver(clock, metrics, self.lookup),
             UpstreamProbe(clock),
             Certificates(self.kube, clock),
-            Discovery(self.kube, self.store),
+            OptionalApis(self.kube, self.store),
         )
-        contests = Contests(clock, metrics)
+        backoff = WriteBackoff(clock, metrics)
         recorder = Recorder(self.kube, utc_now)
-        reporter = Reporter(self.kube, self.store, recorder, clock, metrics, contests)
+        status_writer = StatusWriter(self.kube, self.store, recorder, clock, metrics, backoff)
         self.reconciler = Reconciler(
-            self.kube, self.store, metrics, observer, reporter, contests, Retries(clock), utc_now
+            self.kube,
+            self.store,
+            metrics,
+            observer,
+            status_writer,
+            backoff,
+            RejectionBackoff(clock),
+            utc_now,
         )
 
     async def lookup(self, _: str) -> list[str]:

@@ -14,9 +14,11 @@ from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet, Fate
 from tokenplace_cluster.fixtures import Eventually, Kubectl
 from tokenplace_cluster.subjects.relays import DIGEST, REPOSITORY, Relays
 from tokenplace_operator.api import Autoscaling, Relay, parse
+from tokenplace_operator.api.kinds import identity
 from tokenplace_operator.cache.store import Store
-from tokenplace_operator.children.apply import Applier, identity, plan
-from tokenplace_operator.children.write_backoff import Contests
+from tokenplace_operator.children.apply import Applier
+from tokenplace_operator.children.plan import plan
+from tokenplace_operator.children.write_backoff import WriteBackoff
 from tokenplace_operator.desired.deployment import deployment
 from tokenplace_operator.desired.metadata import seal
 from tokenplace_operator.desired.scaling import autoscaler, disruption_budget
@@ -117,8 +119,8 @@ class Bench:
         }
         todo = replace(plan(wanted, {}, (), relay.uid), new=())
         assert len(todo.apply) == len(wanted) >= len(live)
-        contests = Contests(time.monotonic, self.metrics)
-        applier = Applier(self.kube, self.store, self.metrics, contests, self.on_conflict)
+        backoff = WriteBackoff(time.monotonic, self.metrics)
+        applier = Applier(self.kube, self.store, self.metrics, backoff, self.on_conflict)
         await applier.execute(todo)
 
     async def on_conflict(self, _: Object, conflicts: tuple[FieldConflict, ...]) -> None:

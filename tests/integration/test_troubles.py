@@ -36,7 +36,7 @@ def test_a_name_that_a_stranger_has_is_left_alone(relays: Relays, eventually: Ev
     before = relays.read("gpu-server", "service")
     relays.apply(gpu={"mode": "ExternalName", "host": "gpu.example.com"})
     relay = eventually(lambda: relays.when(Ready="ResourceNameConflict", Stalled="True"))
-    assert "belongs to somebody else (field manager kubectl" in message(relay)
+    assert "belongs to another owner (field manager kubectl" in message(relay)
     assert relays.read("gpu-server", "service") == before
     assert len(relays.events("ResourceNameConflict")) == 1
     relays.delete("gpu-server", "service")

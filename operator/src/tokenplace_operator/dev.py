@@ -47,7 +47,7 @@ class Development:
         """Hand an event on."""
         if self._parts is None:
             raise RuntimeError("an event came before the start")
-        self._parts.intake.take(kind, event_type, obj)
+        self._parts.handler.handle(kind, event_type, obj)
 
     def connection(self) -> Kube:
         """Return the connection of whose login kopf makes its own."""

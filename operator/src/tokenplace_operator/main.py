@@ -224,7 +224,7 @@ async def _work(
     await parts.controller.start()
     await watch(
         kube,
-        parts.intake,
+        parts.handler,
         config.namespaces,
         stop=kopf_stop,
         ready=kopf_ready,

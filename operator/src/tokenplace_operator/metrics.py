@@ -103,7 +103,7 @@ class Metrics:
             "result",
         )
         self.drift = self._counter("drift_total", "Children that others had changed", "kind")
-        self.contested = self._gauge(
+        self.backed_off = self._gauge(
             "children_in_write_backoff", "Children that somebody undoes each time they are written"
         )
         self.pruned = self._counter("pruned_total", "Children deleted as no longer wanted", "kind")

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from functools import partial
 
 from tokenplace_operator.api.kinds import RELAY
-from tokenplace_operator.cache.optional_apis import Discovery
+from tokenplace_operator.cache.optional_apis import OptionalApis
 from tokenplace_operator.cache.store import Store
-from tokenplace_operator.cache.watch import Intake
-from tokenplace_operator.children.write_backoff import Contests
+from tokenplace_operator.cache.watch import EventHandler
+from tokenplace_operator.children.write_backoff import WriteBackoff
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.observe.certificates import Certificates
@@ -21,13 +21,13 @@ from tokenplace_operator.observe.upstream_health import UpstreamProbe
 from tokenplace_operator.reconcile.events import Recorder
 from tokenplace_operator.reconcile.observer import Observer
 from tokenplace_operator.reconcile.reconciler import Api, Reconciler
-from tokenplace_operator.reconcile.rejection_backoff import Retries
-from tokenplace_operator.reconcile.status_writer import Reporter
+from tokenplace_operator.reconcile.rejection_backoff import RejectionBackoff
+from tokenplace_operator.reconcile.status_writer import StatusWriter
 from tokenplace_operator.runtime.controller import Controller, Reconcile
 from tokenplace_operator.runtime.workqueue import WorkQueue
 from tokenplace_operator.settings import Config
 
-MakeReconcile = Callable[[Kube, Store, Metrics, Discovery], Reconcile]
+MakeReconcile = Callable[[Kube, Store, Metrics, OptionalApis], Reconcile]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Parts:
     store: Store
     queue: WorkQueue
     controller: Controller
-    intake: Intake
+    handler: EventHandler
 
 
 def assemble(kube: Kube, config: Config, metrics: Metrics, make_reconcile: MakeReconcile) -> Parts:
@@ -47,23 +47,23 @@ def assemble(kube: Kube, config: Config, metrics: Metrics, make_reconcile: MakeR
     store = Store(metrics)
     metrics.count_relays(lambda: store.all(RELAY))
     queue = WorkQueue(time.monotonic, rng, metrics)
-    discovery = Discovery(kube, store, config.namespaces, queue.add)
+    discovery = OptionalApis(kube, store, config.namespaces, queue.add)
     controller = Controller(
         queue,
         make_reconcile(kube, store, metrics, discovery),
         partial(store.resync, kube, config.namespaces),
         metrics,
-        look=discovery.look,
-        look_seconds=config.look_seconds,
+        refresh=discovery.refresh,
+        refresh_seconds=config.look_seconds,
         workers=config.workers,
         resync_seconds=config.resync_seconds,
         rng=rng,
     )
-    return Parts(metrics, store, queue, controller, Intake(store, queue, metrics))
+    return Parts(metrics, store, queue, controller, EventHandler(store, queue, metrics))
 
 
 def reconciler(
-    kube: Api, store: Store, metrics: Metrics, discovery: Discovery | None = None
+    kube: Api, store: Store, metrics: Metrics, discovery: OptionalApis | None = None
 ) -> Reconcile:
     """Make the reconcile function of the program."""
     clock = time.monotonic
@@ -73,12 +73,12 @@ def reconciler(
         Resolver(clock, metrics),
         UpstreamProbe(clock),
         Certificates(kube, clock),
-        discovery or Discovery(kube, store),
+        discovery or OptionalApis(kube, store),
         cluster_nameservers(),
     )
-    contests, retries = Contests(clock, metrics), Retries(clock)
-    reporter = Reporter(kube, store, Recorder(kube, utc_now), clock, metrics, contests)
-    made = Reconciler(kube, store, metrics, observer, reporter, contests, retries, utc_now)
+    backoff, rejections = WriteBackoff(clock, metrics), RejectionBackoff(clock)
+    status_writer = StatusWriter(kube, store, Recorder(kube, utc_now), clock, metrics, backoff)
+    made = Reconciler(kube, store, metrics, observer, status_writer, backoff, rejections, utc_now)
     return made.reconcile
 
 

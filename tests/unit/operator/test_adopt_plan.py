@@ -7,8 +7,8 @@ import pytest
 
 from tokenplace_operator.api import parse
 from tokenplace_operator.cli.commands.adopt import text
-from tokenplace_operator.cli.handover.plan import Plan, plan
-from tokenplace_operator.cli.handover.release import Found, is_upstreams, release_of
+from tokenplace_operator.cli.handover.plan import HandoverPlan, plan
+from tokenplace_operator.cli.handover.release import ReleaseObjects, is_upstreams, release_of
 
 Object = dict[str, Any]
 
@@ -53,7 +53,7 @@ def owned(child: Object, owner: Object | None, labels: Object | None = None) -> 
     return child
 
 
-def release(selector: Object | None = None) -> Found:
+def release(selector: Object | None = None) -> ReleaseObjects:
     """All that the older chart makes, settled."""
     selector = OLD if selector is None else selector
     done = {"observedGeneration": 1, "updatedReplicas": 1, "availableReplicas": 1, "replicas": 1}
@@ -64,7 +64,7 @@ def release(selector: Object | None = None) -> Found:
         obj("ReplicaSet", "tokenplace-abc", spec={"selector": {"matchLabels": {**selector}}}),
         deployment,
     )
-    return Found(
+    return ReleaseObjects(
         release="prod",
         taken=(
             obj("NetworkPolicy", "tokenplace", "networking.k8s.io/v1"),
@@ -95,7 +95,7 @@ def release(selector: Object | None = None) -> Found:
     )
 
 
-def planned(found: Found, **spec: object) -> Plan:
+def planned(found: ReleaseObjects, **spec: object) -> HandoverPlan:
     relay = copy.deepcopy(RELAY)
     relay["spec"] |= spec
     return plan(parse(relay), found)
@@ -129,7 +129,7 @@ def test_pods_that_look_like_the_new_ones_are_pinned_and_taken_out_of_their_set(
 
 def test_cut_off_after_any_step_it_goes_on() -> None:
     full = release()
-    let_go = Found(
+    let_go = ReleaseObjects(
         release="prod",
         taken=tuple(one for one in full.taken if one["kind"] != "Deployment"),
         others=full.others,
@@ -138,9 +138,9 @@ def test_cut_off_after_any_step_it_goes_on() -> None:
     )
     assert kinds(planned(let_go).let_go) == []
     assert kinds(planned(let_go).old) == ["ReplicaSet"]
-    given = Found(release="prod", replica_sets=let_go.replica_sets, pods=full.pods)
+    given = ReleaseObjects(release="prod", replica_sets=let_go.replica_sets, pods=full.pods)
     assert (kinds(planned(given).give), kinds(planned(given).old)) == ([], ["ReplicaSet"])
-    assert planned(Found()).is_empty
+    assert planned(ReleaseObjects()).is_empty
     assert not planned(given).is_empty
 
 
@@ -203,7 +203,7 @@ def test_pods_of_several_rollouts_cannot_be_pinned() -> None:
     found = release(ALIKE)
     other = copy.deepcopy(found.pods[0])
     other["metadata"]["labels"][HASH] = "def"
-    several = Found(found.relay_uid, "prod", found.taken, found.others, found.replica_sets,
+    several = ReleaseObjects(found.relay_uid, "prod", found.taken, found.others, found.replica_sets,
                     (*found.pods, other))  # fmt: skip
     assert planned(several).problems == (
         "Service tokenplace leads to pods of several rollouts, or to none",
@@ -245,6 +245,6 @@ def test_the_plan_is_read_before_it_is_done() -> None:
         "then let Helm forget the release, never uninstall it: "
         "kubectl -n relays delete secret -l owner=helm,name=prod",
     ]
-    assert [line.plain for line in text(relay, Found(), Plan())] == [
+    assert [line.plain for line in text(relay, ReleaseObjects(), HandoverPlan())] == [
         "tokenplace in namespace relays: nothing of upstream's charts has its names"
     ]

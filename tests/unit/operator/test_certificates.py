@@ -12,7 +12,12 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 from tokenplace_operator.api import Relay, parse
 from tokenplace_operator.api.kinds import Kind, Object
 from tokenplace_operator.kube.errors import Forbidden, NotFound, Unavailable
-from tokenplace_operator.observe.certificates import SETTLED_SECONDS, Certificates, Found, State
+from tokenplace_operator.observe.certificates import (
+    SETTLED_SECONDS,
+    CertificateInfo,
+    Certificates,
+    CertificateState,
+)
 
 UNTIL = datetime(2027, 2, 1, tzinfo=UTC)
 SINCE = UNTIL - timedelta(days=90)
@@ -76,8 +81,8 @@ def certificate(ready: str, **status: object) -> Object:
     return {"spec": {"dnsNames": names}, "status": {"conditions": conditions, **status}}
 
 
-async def look(answers: Answers, **ingress: object) -> Found | None:
-    return await Certificates(answers, lambda: 0.0).look(relay(**ingress))
+async def look(answers: Answers, **ingress: object) -> CertificateInfo | None:
+    return await Certificates(answers, lambda: 0.0).read(relay(**ingress))
 
 
 @pytest.mark.parametrize(
@@ -94,20 +99,26 @@ async def test_with_an_issuer_only_the_certificate_is_read() -> None:
     answers = Answers(certificate("True", **validity))
     found = await look(answers, domain="example.com")
     names = ("relay.example.com",)
-    assert found == Found(State.VALID, since=SINCE, until=UNTIL, names=names)
+    assert found == CertificateInfo(CertificateState.VALID, since=SINCE, until=UNTIL, names=names)
     assert answers.asked == [("Certificate", "default", "relay-tls")]
 
 
 @pytest.mark.parametrize(
     ("answer", "state", "text"),
     [
-        (certificate("False"), State.NOT_READY, "order is pending"),
-        ({"spec": {}}, State.NOT_READY, "it has not been issued yet"),
-        (NotFound(404, "NotFound", ""), State.MISSING, ""),
-        (Unavailable(503, "ServiceUnavailable", ""), State.UNREADABLE, "ServiceUnavailable"),
+        (certificate("False"), CertificateState.NOT_READY, "order is pending"),
+        ({"spec": {}}, CertificateState.NOT_READY, "it has not been issued yet"),
+        (NotFound(404, "NotFound", ""), CertificateState.MISSING, ""),
+        (
+            Unavailable(503, "ServiceUnavailable", ""),
+            CertificateState.UNREADABLE,
+            "ServiceUnavailable",
+        ),
     ],
 )
-async def test_what_cert_manager_says(answer: Object | Exception, state: State, text: str) -> None:
+async def test_what_cert_manager_says(
+    answer: Object | Exception, state: CertificateState, text: str
+) -> None:
     found = await look(Answers(answer), domain="example.com")
     assert found is not None
     assert (found.state, found.text) == (state, text)
@@ -117,7 +128,7 @@ async def test_only_the_named_secret_is_read() -> None:
     answers = Answers(secret("relay.example.com", "*.example.org"))
     found = await look(answers, **OWN)
     names = ("relay.example.com", "*.example.org")
-    assert found == Found(State.VALID, since=SINCE, until=UNTIL, names=names)
+    assert found == CertificateInfo(CertificateState.VALID, since=SINCE, until=UNTIL, names=names)
     assert answers.asked == [("Secret", "default", "mine")]
     assert "c2VjcmV0" not in repr(found)
 
@@ -125,20 +136,22 @@ async def test_only_the_named_secret_is_read() -> None:
 @pytest.mark.parametrize(
     ("answer", "state"),
     [
-        (NotFound(404, "NotFound", ""), State.MISSING),
-        (Forbidden(403, "Forbidden", ""), State.UNREADABLE),
-        (Unavailable(503, "ServiceUnavailable", ""), State.UNREADABLE),
-        ({"data": {}}, State.BROKEN),
-        ({"data": {"tls.crt": "!"}}, State.BROKEN),
-        ({"data": {"tls.crt": base64.b64encode(b"no PEM").decode()}}, State.BROKEN),
-        ({}, State.BROKEN),
-        (secret(), State.VALID),
-        (with_names(b"\xff\xff"), State.BROKEN),
-        (with_names(b"\x30\x05\x82\x03\xff\xff\xff"), State.BROKEN),
-        (with_names(b"\x30\x04\xa3\x02\x30\x00"), State.BROKEN),
+        (NotFound(404, "NotFound", ""), CertificateState.MISSING),
+        (Forbidden(403, "Forbidden", ""), CertificateState.UNREADABLE),
+        (Unavailable(503, "ServiceUnavailable", ""), CertificateState.UNREADABLE),
+        ({"data": {}}, CertificateState.BROKEN),
+        ({"data": {"tls.crt": "!"}}, CertificateState.BROKEN),
+        ({"data": {"tls.crt": base64.b64encode(b"no PEM").decode()}}, CertificateState.BROKEN),
+        ({}, CertificateState.BROKEN),
+        (secret(), CertificateState.VALID),
+        (with_names(b"\xff\xff"), CertificateState.BROKEN),
+        (with_names(b"\x30\x05\x82\x03\xff\xff\xff"), CertificateState.BROKEN),
+        (with_names(b"\x30\x04\xa3\x02\x30\x00"), CertificateState.BROKEN),
     ],
 )
-async def test_what_the_users_secret_holds(answer: Object | Exception, state: State) -> None:
+async def test_what_the_users_secret_holds(
+    answer: Object | Exception, state: CertificateState
+) -> None:
     found = await look(Answers(answer), **OWN)
     assert found is not None
     assert found.state is state
@@ -152,7 +165,7 @@ async def test_a_certificate_that_is_ready_is_looked_at_less_often() -> None:
     seen = []
     for time in (0.0, 59.0, 60.0, 600.0, 660.0):
         times.append(time)
-        await certificates.look(relay(domain="example.com"))
+        await certificates.read(relay(domain="example.com"))
         seen.append(len(answers.asked))
     assert seen == [1, 1, 2, 2, 3]
 
@@ -160,7 +173,7 @@ async def test_a_certificate_that_is_ready_is_looked_at_less_often() -> None:
 async def test_without_cert_manager_nothing_is_read_and_nobody_looks_again_soon() -> None:
     answers = Answers()
     certificates = Certificates(answers, lambda: 0.0)
-    found = await certificates.look(relay(domain="example.com"), served=False)
-    assert found == Found(State.NOT_SERVED)
+    found = await certificates.read(relay(domain="example.com"), served=False)
+    assert found == CertificateInfo(CertificateState.NOT_SERVED)
     assert found.seconds == SETTLED_SECONDS
     assert answers.asked == []

@@ -7,7 +7,7 @@ import pytest
 
 from tokenplace_operator.api.kinds import RELAY, SERVICE, Kind
 from tokenplace_operator.cache.store import Store
-from tokenplace_operator.cache.watch import Intake
+from tokenplace_operator.cache.watch import EventHandler
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.runtime.workqueue import WorkQueue
 
@@ -43,7 +43,7 @@ def test_a_new_spec_and_a_lost_child_go_before_what_waits(
     store, queue = Store(metrics), WorkQueue(lambda: 0.0, Random(1), metrics)
     queue.add(OTHER)
     store.put({**obj(4, OWNER), "apiVersion": SERVICE.api_version, "kind": SERVICE.kind})
-    Intake(store, queue, metrics).take(kind, event_type, found)
+    EventHandler(store, queue, metrics).handle(kind, event_type, found)
     assert queue.take() == first
 
 
@@ -57,5 +57,5 @@ def test_a_child_that_is_taken_from_a_relay_concerns_it(
     metrics = Metrics()
     store, queue = Store(metrics), WorkQueue(lambda: 0.0, Random(1), metrics)
     store.put({**obj(4, OWNER), "apiVersion": SERVICE.api_version, "kind": SERVICE.kind})
-    Intake(store, queue, metrics).take(SERVICE, "MODIFIED", obj(5, *owners))
+    EventHandler(store, queue, metrics).handle(SERVICE, "MODIFIED", obj(5, *owners))
     assert {queue.take(), queue.take()} - {None} == concerned

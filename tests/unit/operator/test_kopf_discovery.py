@@ -9,7 +9,7 @@ import pytest
 
 from tokenplace_cluster.faults.canned_server import Canned, canned
 from tokenplace_operator.api import kinds
-from tokenplace_operator.cache.kopf_discovery import WholeScan
+from tokenplace_operator.cache.kopf_discovery import DiscoveryGuard
 
 APPS = {"name": "apps", "versions": [{"groupVersion": "apps/v1", "version": "v1"}]}
 POLICY = {"name": "policy", "versions": [{"groupVersion": "policy/v1", "version": "v1"}]}
@@ -20,7 +20,7 @@ BUDGETS = "poddisruptionbudgets"
 @pytest.fixture
 async def server() -> AsyncIterator[Canned]:
     wanted = kinds.SERVICE, kinds.DEPLOYMENT, kinds.REPLICA_SET, kinds.DISRUPTION_BUDGET
-    async with canned(WholeScan(wanted)) as found:
+    async with canned(DiscoveryGuard(wanted)) as found:
         yield found
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tokenplace_cluster.faults.canned_server import WATCH, Canned, canned
 from tokenplace_operator.api.kinds import DEPLOYMENT, RELAY, SERVICE, Kind, Object
-from tokenplace_operator.cache.kopf_events import Tap
+from tokenplace_operator.cache.kopf_events import EventInterceptor
 
 ERROR = b'{"type":"ERROR","object":{"code":410}}\n'
 SERVICES = "/api/v1/services"
@@ -32,7 +32,7 @@ def taken() -> Taken:
 
 @pytest.fixture
 async def server(taken: Taken) -> AsyncIterator[Canned]:
-    tap = Tap((RELAY, DEPLOYMENT, SERVICE), lambda *event: taken.append(event))
+    tap = EventInterceptor((RELAY, DEPLOYMENT, SERVICE), lambda *event: taken.append(event))
     async with canned(tap) as found:
         yield found
 

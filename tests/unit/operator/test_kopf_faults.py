@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from tokenplace_cluster.faults.canned_server import WATCH, Canned, canned
-from tokenplace_operator.cache.kopf_faults import BEGIN_AGAIN, outlast
+from tokenplace_operator.cache.kopf_faults import BEGIN_AGAIN, tolerate_faults
 
 ADDED = b'{"type":"ADDED","object":{"metadata":{"name":"{\\"type\\":\\"ERROR\\""}}}\n'
 DELETED = b'{"type":"DELETED","object":{}}\n'
@@ -15,7 +15,7 @@ ERROR = b'{"type":"ERROR","object":{"code":500,"message":"etcd went away"}}\n'
 
 @pytest.fixture
 async def server() -> AsyncIterator[Canned]:
-    async with canned(outlast) as found:
+    async with canned(tolerate_faults) as found:
         yield found
 
 

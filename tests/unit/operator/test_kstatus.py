@@ -4,9 +4,9 @@ import pytest
 
 from tokenplace_cluster.programs.kstatus import verdicts
 from tokenplace_harness.states import CASES, Case, make_relay, observed
-from tokenplace_operator import status as statuses
 from tokenplace_operator.api.conditions import Type
 from tokenplace_operator.api.kinds import Object
+from tokenplace_operator.status import compute, invalid_status
 
 pytestmark = pytest.mark.timeout(600)  # A first run builds it.
 
@@ -22,7 +22,7 @@ def in_cluster(name: str, case: Case, *, generation: int | None = None) -> Objec
             "namespace": "default",
             "generation": relay.generation if generation is None else generation,
         },
-        "status": statuses.compute(relay, observed(case)),
+        "status": compute(relay, observed(case)),
     }
 
 
@@ -48,5 +48,5 @@ def test_a_spec_that_cannot_be_read_has_failed() -> None:
     case = CASES["serves"]
     relay = in_cluster("relay", case)
     problems = ("spec.port: must be an integer",)
-    relay["status"] = statuses.of_invalid(3, problems, relay["status"], observed(case).now)
+    relay["status"] = invalid_status(3, problems, relay["status"], observed(case).now)
     assert verdicts([relay]) == {"relay": "Failed"}

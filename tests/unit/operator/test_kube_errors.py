@@ -18,7 +18,7 @@ def refusal(code: int, message: str, *causes: dict[str, Any]) -> Invalid:
 
 
 @pytest.mark.parametrize(
-    ("cause", "cannot_change"),
+    ("cause", "is_immutable"),
     [
         (IMMUTABLE, True),
         ({"reason": "FieldValueInvalid", "message": "may not change once set"}, True),
@@ -28,12 +28,12 @@ def refusal(code: int, message: str, *causes: dict[str, Any]) -> Invalid:
     ],
 )
 def test_only_a_rule_of_the_kind_says_that_an_object_cannot_change(
-    cause: dict[str, Any], *, cannot_change: bool
+    cause: dict[str, Any], *, is_immutable: bool
 ) -> None:
-    assert refusal(422, "x", cause).cannot_change is cannot_change
+    assert refusal(422, "x", cause).is_immutable is is_immutable
 
 
 def test_a_webhook_may_say_what_it_likes() -> None:
     denied = 'admission webhook "a.example.com" denied the request: immutable'
-    assert not refusal(422, denied, IMMUTABLE).cannot_change
-    assert not refusal(400, "immutable", IMMUTABLE).cannot_change
+    assert not refusal(422, denied, IMMUTABLE).is_immutable
+    assert not refusal(400, "immutable", IMMUTABLE).is_immutable

@@ -5,16 +5,16 @@ import pytest
 from tokenplace_harness.states import NOW, make_relay
 from tokenplace_harness.states.parts import REACHED
 from tokenplace_harness.states.seen import DIGEST, make_deployment, pod
-from tokenplace_operator import status as statuses
 from tokenplace_operator.api.kinds import Kind, Object
-from tokenplace_operator.cache.optional_apis import Discovery
+from tokenplace_operator.cache.optional_apis import OptionalApis
 from tokenplace_operator.cache.store import Store
-from tokenplace_operator.children.apply import Plan
+from tokenplace_operator.children.plan import Plan
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.observe.certificates import Certificates
 from tokenplace_operator.observe.gpu_addresses import Resolver
 from tokenplace_operator.observe.upstream_health import UpstreamProbe
 from tokenplace_operator.reconcile.observer import Observer
+from tokenplace_operator.status import Observed, compute
 
 KEY = ("default", "relay")
 OTHER = f"sha256:{'b' * 64}"
@@ -70,7 +70,7 @@ def observer(cluster: Cluster, deployment: Object | None) -> Observer:
         Resolver(clock, metrics),
         UpstreamProbe(clock),
         Certificates(cluster, clock),
-        Discovery(cluster, store),
+        OptionalApis(cluster, store),
     )
 
 
@@ -83,10 +83,8 @@ def running(digest: str = DIGEST, address: str = "") -> Object:
 
 def told(spec: dict[str, object], pods: tuple[Object, ...] | None, before: Object) -> Object:
     """The status that follows from these pods."""
-    seen = statuses.Observed(
-        plan=Plan(), deployment=make_deployment(), now=NOW, pods=pods, previous=before
-    )
-    return statuses.compute(make_relay(**spec), seen)
+    seen = Observed(plan=Plan(), deployment=make_deployment(), now=NOW, pods=pods, previous=before)
+    return compute(make_relay(**spec), seen)
 
 
 @pytest.mark.parametrize("spec", [TAG, {**TAG, **GPU}])

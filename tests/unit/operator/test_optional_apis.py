@@ -13,7 +13,7 @@ from tokenplace_operator.api.kinds import (
     Kind,
     Object,
 )
-from tokenplace_operator.cache.optional_apis import Discovery
+from tokenplace_operator.cache.optional_apis import OptionalApis
 from tokenplace_operator.cache.store import Store
 from tokenplace_operator.kube.errors import Forbidden, NotFound, Unavailable
 from tokenplace_operator.metrics import Metrics
@@ -83,96 +83,96 @@ def queued() -> list[Key]:
 
 
 @pytest.fixture
-def discovery(cluster: Cluster, store: Store, queued: list[Key]) -> Discovery:
-    return Discovery(cluster, store, (), queued.append)
+def discovery(cluster: Cluster, store: Store, queued: list[Key]) -> OptionalApis:
+    return OptionalApis(cluster, store, (), queued.append)
 
 
 async def test_an_api_that_appears_concerns_every_relay(
-    cluster: Cluster, discovery: Discovery, queued: list[Key]
+    cluster: Cluster, discovery: OptionalApis, queued: list[Key]
 ) -> None:
-    await discovery.look()
+    await discovery.refresh()
     assert (discovery.present, queued) == (frozenset(), [])
     cluster.served = {SERVICE_MONITOR}
-    await discovery.look()
+    await discovery.refresh()
     assert discovery.present == {SERVICE_MONITOR}
     assert queued == [("team", "relay")]
 
 
 async def test_what_nobody_uses_is_listed_once_and_then_left_alone(
-    cluster: Cluster, discovery: Discovery
+    cluster: Cluster, discovery: OptionalApis
 ) -> None:
     cluster.served = {SERVICE_MONITOR, HTTP_ROUTE}
     for _ in range(3):
-        await discovery.look()
+        await discovery.refresh()
     assert sorted(cluster.listed) == ["HTTPRoute@None", "ServiceMonitor@None"]
 
 
 async def test_a_change_by_others_is_noticed_at_the_next_look(
-    cluster: Cluster, discovery: Discovery, store: Store, queued: list[Key]
+    cluster: Cluster, discovery: OptionalApis, store: Store, queued: list[Key]
 ) -> None:
     cluster.served = {PROMETHEUS_RULE}
     cluster.objects = [cluster.make(PROMETHEUS_RULE, "relay")]
-    await discovery.look()
+    await discovery.refresh()
     queued.clear()
-    await discovery.look()
+    await discovery.refresh()
     assert queued == []
     cluster.objects = []
-    await discovery.look()
+    await discovery.refresh()
     assert queued == [("team", "relay")]
     assert store.all(PROMETHEUS_RULE) == []
 
 
 async def test_an_api_that_vanishes_takes_its_objects_along(
-    cluster: Cluster, discovery: Discovery, store: Store, queued: list[Key]
+    cluster: Cluster, discovery: OptionalApis, store: Store, queued: list[Key]
 ) -> None:
     cluster.served = {PROMETHEUS_RULE}
     cluster.objects = [cluster.make(PROMETHEUS_RULE, "relay")]
-    await discovery.look()
+    await discovery.refresh()
     assert store.children("u")
     queued.clear()
     cluster.served = set()
-    await discovery.look()
+    await discovery.refresh()
     assert discovery.present == frozenset()
     assert store.children("u") == []
     assert queued == [("team", "relay")]
 
 
 async def test_a_kind_that_may_not_be_listed_is_there_all_the_same(
-    cluster: Cluster, discovery: Discovery
+    cluster: Cluster, discovery: OptionalApis
 ) -> None:
     cluster.served = {SERVICE_MONITOR, HTTP_ROUTE}
     cluster.failure = Forbidden(403, "", "no right")
-    await discovery.look()
+    await discovery.refresh()
     assert discovery.present == {SERVICE_MONITOR, HTTP_ROUTE}
 
 
 @pytest.mark.parametrize("failure", [NotFound(404, "", ""), Unavailable(429, "", "initializing")])
 async def test_a_kind_whose_storage_comes_late_is_noticed_when_it_works(
-    cluster: Cluster, discovery: Discovery, queued: list[Key], failure: NotFound | Unavailable
+    cluster: Cluster, discovery: OptionalApis, queued: list[Key], failure: NotFound | Unavailable
 ) -> None:
     """The API server answers 429 for a while after a CRD was made again."""
     cluster.served = {SERVICE_MONITOR, HTTP_ROUTE}
     cluster.failure = failure
-    await discovery.look()
+    await discovery.refresh()
     assert len(cluster.listed) == 2, "one does not stop the other"
     assert (discovery.present, queued) == (frozenset(), [])
     cluster.failure = None
-    await discovery.look()
+    await discovery.refresh()
     assert discovery.present == {SERVICE_MONITOR, HTTP_ROUTE}
     assert queued == [("team", "relay")]
 
 
 async def test_only_the_watched_namespaces_are_listed(cluster: Cluster, store: Store) -> None:
     cluster.served = {HTTP_ROUTE}
-    await Discovery(cluster, store, ("a", "b")).look()
+    await OptionalApis(cluster, store, ("a", "b")).refresh()
     assert cluster.listed == ["HTTPRoute@a", "HTTPRoute@b"]
 
 
 async def test_those_who_come_during_a_look_share_it(
-    cluster: Cluster, discovery: Discovery
+    cluster: Cluster, discovery: OptionalApis
 ) -> None:
     cluster.gate = asyncio.Event()
-    looks = [asyncio.create_task(discovery.look()) for _ in range(5)]
+    looks = [asyncio.create_task(discovery.refresh()) for _ in range(5)]
     await asyncio.sleep(0)
     cluster.gate.set()
     await asyncio.gather(*looks)

@@ -6,8 +6,9 @@ import pytest
 
 from tokenplace_operator.api.kinds import DEPLOYMENT, SERVICE_MONITOR, Kind
 from tokenplace_operator.cache.store import Store
-from tokenplace_operator.children.apply import Applier, Plan
-from tokenplace_operator.children.write_backoff import Contests
+from tokenplace_operator.children.apply import Applier
+from tokenplace_operator.children.plan import Plan
+from tokenplace_operator.children.write_backoff import WriteBackoff
 from tokenplace_operator.metrics import Metrics
 
 
@@ -20,7 +21,7 @@ async def test_only_a_watched_child_is_known_until_its_end_is_told(
     metadata = {"namespace": "team", "name": "relay", "uid": "u", "resourceVersion": "1"}
     child = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
     store.put(child)
-    applier = Applier(kube, store, metrics, Contests(lambda: 0.0, metrics), AsyncMock())
+    applier = Applier(kube, store, metrics, WriteBackoff(lambda: 0.0, metrics), AsyncMock())
     await applier.execute(Plan(prune=(child,)))
     kube.delete.assert_awaited_once_with(kind, "team", "relay", uid="u")
     assert (store.get(kind, ("team", "relay")) is not None) is is_known

@@ -1,6 +1,10 @@
 """How long the operator waits for what others refuse."""
 
-from tokenplace_operator.reconcile.rejection_backoff import FIRST_SECONDS, LAST_SECONDS, Retries
+from tokenplace_operator.reconcile.rejection_backoff import (
+    FIRST_SECONDS,
+    LAST_SECONDS,
+    RejectionBackoff,
+)
 
 KEY = ("default", "relay")
 
@@ -15,29 +19,29 @@ class Clock:
 
 def test_each_wait_in_vain_doubles_the_next_up_to_the_last() -> None:
     clock = Clock()
-    retries = Retries(clock)
+    rejections = RejectionBackoff(clock)
     waits = []
     for _ in range(9):
-        waits.append(retries.seconds(KEY))
+        waits.append(rejections.delay(KEY))
         clock.now += waits[-1]
     assert waits == [5, 10, 20, 40, 80, 160, LAST_SECONDS, LAST_SECONDS, LAST_SECONDS]
 
 
 def test_reconciles_meanwhile_leave_the_time_of_the_next_attempt_as_it_is() -> None:
     clock = Clock()
-    retries = Retries(clock)
-    assert retries.seconds(KEY) == FIRST_SECONDS
+    rejections = RejectionBackoff(clock)
+    assert rejections.delay(KEY) == FIRST_SECONDS
     for passed in (1.0, 2.0, 3.0, 4.0):
         clock.now = 1000.0 + passed
-        assert retries.seconds(KEY) == FIRST_SECONDS - passed
+        assert rejections.delay(KEY) == FIRST_SECONDS - passed
 
 
 def test_what_is_no_longer_refused_begins_anew_and_others_wait_by_themselves() -> None:
     clock = Clock()
-    retries = Retries(clock)
-    retries.seconds(KEY)
+    rejections = RejectionBackoff(clock)
+    rejections.delay(KEY)
     clock.now += FIRST_SECONDS
-    assert retries.seconds(KEY) == 2 * FIRST_SECONDS
-    assert retries.seconds(("default", "other")) == FIRST_SECONDS
-    retries.forget(KEY)
-    assert retries.seconds(KEY) == FIRST_SECONDS
+    assert rejections.delay(KEY) == 2 * FIRST_SECONDS
+    assert rejections.delay(("default", "other")) == FIRST_SECONDS
+    rejections.reset(KEY)
+    assert rejections.delay(KEY) == FIRST_SECONDS

@@ -3,8 +3,9 @@
 from typing import Any
 
 from tokenplace_harness.states import make_relay
+from tokenplace_operator.api.kinds import identity
 from tokenplace_operator.cache.store import Store
-from tokenplace_operator.children.apply import identity, left, plan
+from tokenplace_operator.children.plan import plan, remaining
 from tokenplace_operator.desired import build
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.observe.facts import Facts
@@ -25,7 +26,7 @@ def test_what_was_written_before_a_refusal_is_as_wanted() -> None:
     wanted = build(make_relay(), Facts())
     policy = next(one for one in wanted if one["kind"] == "NetworkPolicy")
     todo = plan(wanted, {}, [], "u")
-    found = left(todo, written(policy), refused=True)
+    found = remaining(todo, written(policy), rejected=True)
     assert found.skip == (policy,)
     assert {identity(one) for one in found.apply} == {
         identity(one) for one in wanted if one is not policy
@@ -39,8 +40,8 @@ def test_an_older_child_that_was_not_written_is_still_to_do() -> None:
     live = {identity(one): one for one in before}
     todo = plan(wanted, live, before, "u")
     assert {one["kind"] for one in todo.apply} == {"NetworkPolicy", "Deployment"}
-    assert left(todo, written(*before), refused=True).apply == todo.apply
-    assert left(todo, written(*wanted), refused=True).apply == ()
+    assert remaining(todo, written(*before), rejected=True).apply == todo.apply
+    assert remaining(todo, written(*wanted), rejected=True).apply == ()
 
 
 def test_what_is_to_go_is_gone_unless_something_was_refused() -> None:
@@ -48,5 +49,5 @@ def test_what_is_to_go_is_gone_unless_something_was_refused() -> None:
     live = {identity(one): one for one in before}
     todo = plan(build(make_relay(networkPolicy={"enabled": False}), Facts()), live, before, "u")
     store = written(*before)
-    assert [one["kind"] for one in left(todo, store, refused=True).prune] == ["NetworkPolicy"]
-    assert left(todo, store, refused=False).prune == ()
+    assert [one["kind"] for one in remaining(todo, store, rejected=True).prune] == ["NetworkPolicy"]
+    assert remaining(todo, store, rejected=False).prune == ()

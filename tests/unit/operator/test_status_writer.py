@@ -6,11 +6,11 @@ import pytest
 
 from tokenplace_operator.api.kinds import Kind, Object
 from tokenplace_operator.cache.store import Store
-from tokenplace_operator.children.write_backoff import FREE_WRITES, Contests
+from tokenplace_operator.children.write_backoff import FREE_WRITES, WriteBackoff
 from tokenplace_operator.kube.errors import Unavailable
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.reconcile.events import Recorder
-from tokenplace_operator.reconcile.status_writer import Reporter
+from tokenplace_operator.reconcile.status_writer import StatusWriter
 
 
 class Server:
@@ -61,10 +61,10 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def reporter(server: Server, metrics: Metrics, clock: Clock) -> Reporter:
+def status_writer(server: Server, metrics: Metrics, clock: Clock) -> StatusWriter:
     recorder = Recorder(server, lambda: datetime(2026, 1, 1, tzinfo=UTC))
-    contests = Contests(clock, metrics)
-    return Reporter(server, Store(metrics), recorder, clock, metrics, contests)
+    backoff = WriteBackoff(clock, metrics)
+    return StatusWriter(server, Store(metrics), recorder, clock, metrics, backoff)
 
 
 def relay(version: str = "1") -> Object:
@@ -86,14 +86,14 @@ def ready(reason: str) -> Object:
 
 
 async def test_a_status_that_is_written_later_has_one_event(
-    server: Server, reporter: Reporter, metrics: Metrics
+    server: Server, status_writer: StatusWriter, metrics: Metrics
 ) -> None:
     server.refuses = True
     for _ in range(3):
         with pytest.raises(Unavailable):
-            await reporter.status(relay(), ready("ImagePullFailed"))
+            await status_writer.status(relay(), ready("ImagePullFailed"))
     server.refuses = False
-    await reporter.status(relay(), ready("ImagePullFailed"))
+    await status_writer.status(relay(), ready("ImagePullFailed"))
     (event,) = server.events.values()
     assert (event["reason"], event["count"]) == ("ImagePullFailed", 1)
     name = "tokenplace_operator_status_writes_total"
@@ -103,11 +103,13 @@ async def test_a_status_that_is_written_later_has_one_event(
     assert counted == [3, 1]
 
 
-async def test_what_came_meanwhile_is_told_as_well(server: Server, reporter: Reporter) -> None:
+async def test_what_came_meanwhile_is_told_as_well(
+    server: Server, status_writer: StatusWriter
+) -> None:
     server.refuses = True
     for reason in ("ImagePullFailed", "ContainerCrashing"):
         with pytest.raises(Unavailable):
-            await reporter.status(relay(), ready(reason))
+            await status_writer.status(relay(), ready(reason))
     assert {one["reason"] for one in server.events.values()} == {
         "ImagePullFailed",
         "ContainerCrashing",
@@ -115,49 +117,49 @@ async def test_what_came_meanwhile_is_told_as_well(server: Server, reporter: Rep
 
 
 async def test_the_same_change_of_a_newer_relay_counts_up(
-    server: Server, reporter: Reporter
+    server: Server, status_writer: StatusWriter
 ) -> None:
     for version in ("1", "5"):
-        await reporter.status(relay(version), ready("ImagePullFailed"))
+        await status_writer.status(relay(version), ready("ImagePullFailed"))
     (event,) = server.events.values()
     assert event["count"] == 2
 
 
 async def test_who_undoes_the_status_each_time_gets_pauses_and_no_storm(
-    server: Server, reporter: Reporter, clock: Clock
+    server: Server, status_writer: StatusWriter, clock: Clock
 ) -> None:
     for second in range(FREE_WRITES + 1):
         status = ready("ImagePullFailed")
         # It was wiped out, so all that it says begins now.
         status["conditions"][0]["lastTransitionTime"] = f"2026-01-01T00:00:{second:02}Z"
-        waits = await reporter.status(relay(str(second)), status)
+        waits = await status_writer.status(relay(str(second)), status)
     assert len(server.statuses) == FREE_WRITES
     (event,) = server.events.values()
     assert (waits, event["count"]) == (1.0, FREE_WRITES)
 
     clock.now += 1.0
-    assert await reporter.status(relay("90"), ready("ImagePullFailed")) is None
-    assert await reporter.status(relay("91"), ready("ImagePullFailed")) == 2.0
+    assert await status_writer.status(relay("90"), ready("ImagePullFailed")) is None
+    assert await status_writer.status(relay("91"), ready("ImagePullFailed")) == 2.0
     assert len(server.statuses) == FREE_WRITES + 1
 
 
-async def test_another_status_does_not_wait(server: Server, reporter: Reporter) -> None:
+async def test_another_status_does_not_wait(server: Server, status_writer: StatusWriter) -> None:
     for number in range(FREE_WRITES + 1):
-        await reporter.status(relay(str(number)), ready("ImagePullFailed"))
-    assert await reporter.status(relay("90"), ready("ContainerCrashing")) is None
+        await status_writer.status(relay(str(number)), ready("ImagePullFailed"))
+    assert await status_writer.status(relay("90"), ready("ContainerCrashing")) is None
     assert server.statuses[-1] == ready("ContainerCrashing")
 
 
 async def test_what_others_add_to_the_conditions_is_no_reason_to_write(
-    server: Server, reporter: Reporter
+    server: Server, status_writer: StatusWriter
 ) -> None:
     theirs = {"type": "example.com/Audited", "status": "True", "reason": "Seen", "message": ""}
     ours = ready("ImagePullFailed")
     there = {**relay(), "status": {"conditions": [theirs, *ours["conditions"]]}}
     for _ in range(2 * FREE_WRITES):
-        assert await reporter.status(there, ours) is None
+        assert await status_writer.status(there, ours) is None
     assert server.statuses == []
-    await reporter.status(there, ready("ContainerCrashing"))
+    await status_writer.status(there, ready("ContainerCrashing"))
     assert server.statuses == [ready("ContainerCrashing")]
 
 
@@ -169,28 +171,30 @@ def unresolved(reason: str = "GPUHostUnresolved", value: str = "False") -> Objec
 
 
 async def test_a_host_that_does_not_resolve_has_one_warning(
-    server: Server, reporter: Reporter
+    server: Server, status_writer: StatusWriter
 ) -> None:
     well = {**relay(), "status": unresolved("PolicyUpToDate", "True")}
-    await reporter.status(well, unresolved())
+    await status_writer.status(well, unresolved())
     (event,) = server.events.values()
     assert (event["type"], event["reason"]) == ("Warning", "GPUHostUnresolved")
     assert "does not resolve" in event["message"]
 
     status = unresolved()
     status["conditions"][1]["message"] = "gpu.example.com does not resolve: another word"
-    await reporter.status({**relay("2"), "status": unresolved()}, status)
-    await reporter.status({**relay("3"), "status": status}, unresolved("PolicyUpToDate", "True"))
+    await status_writer.status({**relay("2"), "status": unresolved()}, status)
+    await status_writer.status(
+        {**relay("3"), "status": status}, unresolved("PolicyUpToDate", "True")
+    )
     (event,) = server.events.values()
     assert event["count"] == 1
 
 
 async def test_both_the_relay_and_its_host_are_told_where_only_the_status_is_not_written(
-    server: Server, reporter: Reporter
+    server: Server, status_writer: StatusWriter
 ) -> None:
     server.refuses = True
     for _ in range(3):
         with pytest.raises(Unavailable):
-            await reporter.status(relay(), unresolved())
+            await status_writer.status(relay(), unresolved())
     counts = {one["reason"]: one["count"] for one in server.events.values()}
     assert counts == {"Available": 1, "GPUHostUnresolved": 1}

@@ -8,7 +8,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tokenplace_operator.observe import upstream_health
-from tokenplace_operator.observe.upstream_health import MAX_BYTES, Report, UpstreamProbe, ask
+from tokenplace_operator.observe.upstream_health import (
+    MAX_BYTES,
+    UpstreamHealth,
+    UpstreamProbe,
+    ask,
+)
 from tokenplace_relay.app import make_app
 from tokenplace_relay.settings.config import Config
 
@@ -41,7 +46,7 @@ def answering(body: str, status: int = 200) -> web.Application:
     return app
 
 
-async def probed(url: str, wanted: bool) -> Report:
+async def probed(url: str, wanted: bool) -> UpstreamHealth:
     """The relay's word once its own first probe is through."""
     for _ in range(200):
         found = await ask(url)
@@ -54,19 +59,19 @@ async def probed(url: str, wanted: bool) -> Report:
 async def test_a_real_relay_tells_that_its_upstream_answers(serve: Serve) -> None:
     gpu = await serve(answering("well"))
     relay = await serve(make_app(Config(upstream_url=gpu)))
-    assert await probed(relay, True) == Report(True, "http")
+    assert await probed(relay, True) == UpstreamHealth(True, "http")
 
 
 @pytest.mark.parametrize("required", [False, True])
 async def test_a_real_relay_tells_why_its_upstream_does_not(serve: Serve, required: bool) -> None:
     gone = "http://127.0.0.1:1"
     relay = await serve(make_app(Config(upstream_url=gone, require_upstream_health=required)))
-    assert await probed(relay, False) == Report(False, "refused")
+    assert await probed(relay, False) == UpstreamHealth(False, "refused")
 
 
 async def test_a_relay_without_an_upstream_does_not_tell(serve: Serve) -> None:
     relay = await serve(make_app(Config()))
-    assert await ask(relay) == Report(None, "it does not say")
+    assert await ask(relay) == UpstreamHealth(None, "it does not say")
 
 
 @pytest.mark.parametrize(
@@ -81,16 +86,20 @@ async def test_a_relay_without_an_upstream_does_not_tell(serve: Serve) -> None:
     ],
 )
 async def test_what_is_not_understood_is_not_guessed(serve: Serve, body: str, verdict: str) -> None:
-    assert await ask(await serve(answering(body))) == Report(None, verdict)
+    assert await ask(await serve(answering(body))) == UpstreamHealth(None, verdict)
 
 
 async def test_nobody_there_is_no_error_and_asked_again_soon() -> None:
-    assert await ask("http://127.0.0.1:1") == Report(None, "ClientConnectorError", settled=False)
+    assert await ask("http://127.0.0.1:1") == UpstreamHealth(
+        None, "ClientConnectorError", settled=False
+    )
 
 
 async def test_a_relay_that_has_not_looked_yet_is_asked_again_soon(serve: Serve) -> None:
     answer = '{"upstreamHealth": {"up": false, "verdict": "unknown"}}'
-    assert await ask(await serve(answering(answer))) == Report(None, "unknown", settled=False)
+    assert await ask(await serve(answering(answer))) == UpstreamHealth(
+        None, "unknown", settled=False
+    )
 
 
 async def test_an_answer_in_two_pieces_is_read_to_its_end(serve: Serve) -> None:
@@ -108,7 +117,7 @@ async def test_an_answer_in_two_pieces_is_read_to_its_end(serve: Serve) -> None:
     asyncio.get_running_loop().call_later(0.05, first_is_there.set)
     app = web.Application()
     app.router.add_get("/healthz", handle)
-    assert await ask(await serve(app)) == Report(True, "http")
+    assert await ask(await serve(app)) == UpstreamHealth(True, "http")
 
 
 async def test_no_answer_is_forgotten_in_seconds_and_an_answer_in_a_minute(serve: Serve) -> None:
@@ -116,21 +125,21 @@ async def test_no_answer_is_forgotten_in_seconds_and_an_answer_in_a_minute(serve
     probe = UpstreamProbe(lambda: now)
     waits = []
     for _ in range(6):
-        probe.report(KEY, "http://127.0.0.1:1")
+        probe.health(KEY, "http://127.0.0.1:1")
         await probe.answered()
         waits.append(wait := probe.wait(KEY))
         now += wait - 0.1
-        probe.report(KEY, "http://127.0.0.1:1")
+        probe.health(KEY, "http://127.0.0.1:1")
         assert not probe.is_asking(KEY)
         now += 0.1
     assert waits == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
 
     url = await serve(answering('{"upstreamHealth": {"up": true, "verdict": "http"}}'))
-    probe.report(KEY, url)
+    probe.health(KEY, url)
     await probe.answered()
-    assert (probe.report(KEY, url), probe.wait(KEY)) == (Report(True, "http"), 60.0)
+    assert (probe.health(KEY, url), probe.wait(KEY)) == (UpstreamHealth(True, "http"), 60.0)
     now += 60.0
-    probe.report(KEY, "http://127.0.0.1:1")
+    probe.health(KEY, "http://127.0.0.1:1")
     await probe.answered()
     assert probe.wait(KEY) == 5.0, "it begins anew after an answer"
 
@@ -152,14 +161,14 @@ async def test_a_reconcile_never_waits_for_an_answer(
     url = await serve(app)
     now = 0.0
     probe = UpstreamProbe(lambda: now)
-    assert probe.report(KEY, url) is None
+    assert probe.health(KEY, url) is None
     assert probe.is_asking(KEY)
-    assert probe.report(KEY, url) is None
+    assert probe.health(KEY, url) is None
     await probe.answered()
-    no_answer = Report(None, "no answer within 0.05 s", settled=False)
-    assert probe.report(KEY, url) == no_answer
+    no_answer = UpstreamHealth(None, "no answer within 0.05 s", settled=False)
+    assert probe.health(KEY, url) == no_answer
     assert asked == 1
     now = 5.0
-    probe.report(KEY, url)
+    probe.health(KEY, url)
     assert probe.is_asking(KEY)
     await probe.answered()

@@ -10,8 +10,8 @@ from tokenplace_operator.children.write_backoff import (
     LAST_PAUSE_SECONDS,
     MAX_REMEMBERED,
     QUIET_SECONDS,
-    Contests,
-    undone,
+    WriteBackoff,
+    describe_revert,
 )
 from tokenplace_operator.kube.errors import FieldConflict
 from tokenplace_operator.metrics import Metrics
@@ -40,24 +40,24 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def contests(clock: Clock, metrics: Metrics) -> Contests:
-    return Contests(clock, metrics)
+def backoff(clock: Clock, metrics: Metrics) -> WriteBackoff:
+    return WriteBackoff(clock, metrics)
 
 
-def undo(contests: Contests, clock: Clock, seconds: float) -> list[float]:
+def undo(backoff: WriteBackoff, clock: Clock, seconds: float) -> list[float]:
     """Somebody undoes the child at once, each time, for so long; when it was written."""
     times = []
     end = clock.now + seconds
     while clock.now < end:
-        if not contests.is_early(CHILD, "a"):
-            contests.wrote(CHILD, "a", HOW)
+        if not backoff.is_backing_off(CHILD, "a"):
+            backoff.record(CHILD, "a", HOW)
             times.append(clock.now)
         clock.now += STEP
     return times
 
 
-def test_pauses_double_up_to_a_limit(contests: Contests, clock: Clock) -> None:
-    times = undo(contests, clock, 3600)
+def test_pauses_double_up_to_a_limit(backoff: WriteBackoff, clock: Clock) -> None:
+    times = undo(backoff, clock, 3600)
     pauses = [after - before for before, after in pairwise(times)]
     assert pauses[: FREE_WRITES - 1] == [STEP] * (FREE_WRITES - 1)
     beyond = pauses[FREE_WRITES - 1 :]
@@ -66,49 +66,51 @@ def test_pauses_double_up_to_a_limit(contests: Contests, clock: Clock) -> None:
     assert len(times) < 32, "in an hour"
 
 
-def test_a_contest_is_told_and_counted(contests: Contests, clock: Clock, metrics: Metrics) -> None:
+def test_a_contest_is_told_and_counted(
+    backoff: WriteBackoff, clock: Clock, metrics: Metrics
+) -> None:
     for _ in range(FREE_WRITES - 1):
-        contests.wrote(CHILD, "a", HOW)
-    assert contests.standing([CHILD]) == ()
-    contests.wrote(CHILD, "a", HOW)
+        backoff.record(CHILD, "a", HOW)
+    assert backoff.active([CHILD]) == ()
+    backoff.record(CHILD, "a", HOW)
     other = (DEPLOYMENT, ("default", "relay"))
-    (told,) = contests.standing([other, CHILD])
+    (told,) = backoff.active([other, CHILD])
     assert (told.kind, told.name, told.how, told.seconds) == ("Service", "relay", HOW, 1)
     assert metrics.registry.get_sample_value("tokenplace_operator_children_in_write_backoff") == 1
     clock.now += told.seconds
-    assert not contests.is_early(CHILD, "a")
-    (later,) = contests.standing([CHILD])
+    assert not backoff.is_backing_off(CHILD, "a")
+    (later,) = backoff.active([CHILD])
     assert later.seconds == QUIET_SECONDS - 1
 
 
-def test_quiet_ends_a_contest(contests: Contests, clock: Clock, metrics: Metrics) -> None:
-    undo(contests, clock, 200)
-    (told,) = contests.standing([CHILD])
+def test_quiet_ends_a_contest(backoff: WriteBackoff, clock: Clock, metrics: Metrics) -> None:
+    undo(backoff, clock, 200)
+    (told,) = backoff.active([CHILD])
     while told.seconds:
         clock.now += told.seconds
-        found = contests.standing([CHILD])
+        found = backoff.active([CHILD])
         if not found:
             break
         (told,) = found
-    assert contests.standing([CHILD]) == ()
+    assert backoff.active([CHILD]) == ()
     assert metrics.registry.get_sample_value("tokenplace_operator_children_in_write_backoff") == 0
-    assert len(undo(contests, clock, FREE_WRITES * STEP)) == FREE_WRITES
+    assert len(undo(backoff, clock, FREE_WRITES * STEP)) == FREE_WRITES
 
 
-def test_other_content_never_waits(contests: Contests, clock: Clock) -> None:
-    undo(contests, clock, 60)
-    assert contests.is_early(CHILD, "a")
-    assert not contests.is_early(CHILD, "b")
-    contests.wrote(CHILD, "b", "")
-    assert contests.standing([CHILD]) == ()
+def test_other_content_never_waits(backoff: WriteBackoff, clock: Clock) -> None:
+    undo(backoff, clock, 60)
+    assert backoff.is_backing_off(CHILD, "a")
+    assert not backoff.is_backing_off(CHILD, "b")
+    backoff.record(CHILD, "b", "")
+    assert backoff.active([CHILD]) == ()
 
 
-def test_what_is_remembered_is_bounded(contests: Contests) -> None:
+def test_what_is_remembered_is_bounded(backoff: WriteBackoff) -> None:
     for number in range(MAX_REMEMBERED + 10):
         for _ in range(FREE_WRITES):
-            contests.wrote((SERVICE, ("default", str(number))), "a", HOW)
-    assert contests.standing([(SERVICE, ("default", "0"))]) == ()
-    assert contests.standing([(SERVICE, ("default", str(MAX_REMEMBERED)))])
+            backoff.record((SERVICE, ("default", str(number))), "a", HOW)
+    assert backoff.active([(SERVICE, ("default", "0"))]) == ()
+    assert backoff.active([(SERVICE, ("default", str(MAX_REMEMBERED)))])
 
 
 WANTED = {"spec": {"type": "ClusterIP", "ports": [{"port": 80}, {"port": 81}], "name": ""}}
@@ -132,4 +134,4 @@ WANTED = {"spec": {"type": "ClusterIP", "ports": [{"port": 80}, {"port": 81}], "
 def test_what_was_undone_is_named_without_its_value(
     live: dict[str, object] | None, conflicts: tuple[FieldConflict, ...], text: str
 ) -> None:
-    assert undone(WANTED, live, conflicts) == text
+    assert describe_revert(WANTED, live, conflicts) == text

@@ -38,6 +38,9 @@ class Kind:
         return "/".join(parts)
 
 
+Identity = tuple[Kind, Key]
+"""Kind and key of an object: what makes it unique in a cluster."""
+
 RELAY = Kind("token.place", "v1alpha1", "tokenplacerelays", "TokenplaceRelay")
 SERVICE_ACCOUNT = Kind("", "v1", "serviceaccounts", "ServiceAccount")
 DEPLOYMENT = Kind("apps", "v1", "deployments", "Deployment")
@@ -118,3 +121,8 @@ def key_of(obj: Object) -> Key:
     """Return namespace and name of an object."""
     metadata = obj["metadata"]
     return metadata["namespace"], metadata["name"]
+
+
+def identity(obj: Object) -> Identity:
+    """Return kind, namespace and name of an object."""
+    return of(obj), key_of(obj)

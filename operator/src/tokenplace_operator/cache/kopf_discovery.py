@@ -41,7 +41,7 @@ class _Listed(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Listed).decode
 
 
-class WholeScan:
+class DiscoveryGuard:
     """Middleware of kopf's session: ClientConnectionError where one of these kinds is missing."""
 
     def __init__(self, kinds: Iterable[Kind]) -> None:

@@ -18,7 +18,7 @@ from tokenplace_operator.logs import get_logger
 
 log = get_logger(__name__)
 
-Take = Callable[[Kind, str | None, Object], None]
+OnEvent = Callable[[Kind, str | None, Object], None]
 """Gets the kind, the type of the event (None: listed) and the object."""
 
 BOOKMARK = "BOOKMARK"
@@ -36,10 +36,10 @@ _IDENTITY = ("namespace", "name", "resourceVersion")
 """What the metadata of a page or a bookmark, and those of an object, must say."""
 
 
-class Tap:
+class EventInterceptor:
     """Middleware of kopf's session: `take` gets what is told of these kinds."""
 
-    def __init__(self, kinds: Collection[Kind], take: Take) -> None:
+    def __init__(self, kinds: Collection[Kind], take: OnEvent) -> None:
         self._kinds = kinds
         self._take = take
 
@@ -67,7 +67,7 @@ class Tap:
 class _Told:
     """The content of an answer, and where its objects go."""
 
-    def __init__(self, content: aiohttp.StreamReader, kind: Kind, take: Take) -> None:
+    def __init__(self, content: aiohttp.StreamReader, kind: Kind, take: OnEvent) -> None:
         self._content = content
         self._kind = kind
         self._take = take

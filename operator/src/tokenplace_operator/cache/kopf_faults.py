@@ -21,7 +21,7 @@ _GONE = 410
 _ERROR = b'{"type":"ERROR"'
 
 
-async def outlast(
+async def tolerate_faults(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
     """Middleware of the session that kopf lists and watches with."""

@@ -32,7 +32,7 @@ class Server(Lister, Protocol):
         ...
 
 
-class Discovery:
+class OptionalApis:
     """Keeps `present` and the store's optional kinds up to date; `enqueue` gets who is concerned.
 
     namespaces: only these; empty: all.
@@ -49,19 +49,19 @@ class Discovery:
         self._store = store
         self._namespaces = namespaces
         self._enqueue = enqueue
-        self._looking = asyncio.Lock()
+        self._refreshing = asyncio.Lock()
         self.present: frozenset[Kind] = frozenset()
         """The optional kinds that were served at the last look."""
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Look once; whoever comes while somebody looks only waits. Raises KubeError."""
-        if self._looking.locked():
-            async with self._looking:
+        if self._refreshing.locked():
+            async with self._refreshing:
                 return
-        async with self._looking:
-            await self._look()
+        async with self._refreshing:
+            await self._refresh()
 
-    async def _look(self) -> None:
+    async def _refresh(self) -> None:
         served = frozenset([kind for kind in OPTIONAL_KINDS if await self._api.serves(kind)])
         for kind in self.present - served:
             self._store.drop(kind)

@@ -13,9 +13,9 @@ import kopf
 
 from tokenplace_operator.api.conditions import is_unobserved
 from tokenplace_operator.api.kinds import CHILD_KINDS, RELAY, Kind, Object, key_of, selector_of
-from tokenplace_operator.cache.kopf_discovery import WholeScan
-from tokenplace_operator.cache.kopf_events import Take, Tap
-from tokenplace_operator.cache.kopf_faults import outlast
+from tokenplace_operator.cache.kopf_discovery import DiscoveryGuard
+from tokenplace_operator.cache.kopf_events import EventInterceptor, OnEvent
+from tokenplace_operator.cache.kopf_faults import tolerate_faults
 from tokenplace_operator.cache.store import DELETED, Store, concerned
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.metrics import Metrics
@@ -62,7 +62,7 @@ class NullProgress(kopf.ProgressStorage):
         return essence
 
 
-class Intake:
+class EventHandler:
     """Where events go in: the store first, and if they were news to it, the queue."""
 
     def __init__(self, store: Store, queue: WorkQueue, metrics: Metrics) -> None:
@@ -70,7 +70,7 @@ class Intake:
         self._queue = queue
         self._metrics = metrics
 
-    def take(self, kind: Kind, event_type: str | None, obj: Object) -> None:
+    def handle(self, kind: Kind, event_type: str | None, obj: Object) -> None:
         """Observe one event of one kind; type None: listed at the start of a watch."""
         self._metrics.watch_events.labels(kind.kind, event_type or "LISTED").inc()
         obj = {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
@@ -111,7 +111,9 @@ def configure(settings: kopf.OperatorSettings, silence_seconds: float) -> None:
         settings.watching.label_selectors[where] = selector_of(kind)
 
 
-def register(registry: kopf.OperatorRegistry, connection: Callable[[], Kube], take: Take) -> None:
+def register(
+    registry: kopf.OperatorRegistry, connection: Callable[[], Kube], take: OnEvent
+) -> None:
     """Let kopf list and watch as we are logged in, and `take` get all that it is told."""
     _login(registry, connection, take)
     for kind in WATCHED:
@@ -128,13 +130,13 @@ async def _nothing(**_: Any) -> None:  # noqa: ANN401 (whatever kopf passes)
     """Let kopf watch the kind; it is never called, for kopf gets to see no object."""
 
 
-def _login(registry: kopf.OperatorRegistry, connection: Callable[[], Kube], take: Take) -> None:
+def _login(registry: kopf.OperatorRegistry, connection: Callable[[], Kube], take: OnEvent) -> None:
     """Log kopf in as we are, with a session of its own, which it closes."""
-    tap, scan = Tap(WATCHED, take), WholeScan(WATCHED)
+    tap, scan = EventInterceptor(WATCHED, take), DiscoveryGuard(WATCHED)
 
     async def handle(**_: Any) -> kopf.AiohttpSession:  # noqa: ANN401
         kube = connection()
-        session = kube.new_session(tap, scan, outlast)
+        session = kube.new_session(tap, scan, tolerate_faults)
         return kopf.AiohttpSession(server=kube.server, aiohttp_session=session)
 
     kopf.on.login(registry=registry)(handle)
@@ -157,7 +159,7 @@ def end_with_the_first(registry: kopf.OperatorRegistry) -> None:
 
 async def watch(
     kube: Kube,
-    intake: Intake,
+    handler: EventHandler,
     namespaces: Sequence[str],
     *,
     stop: asyncio.Event,
@@ -173,7 +175,7 @@ async def watch(
     settings = kopf.OperatorSettings()
     configure(settings, silence_seconds)
     end_with_the_first(registry)
-    register(registry, lambda: kube, intake.take)
+    register(registry, lambda: kube, handler.handle)
     await kopf.operator(
         registry=registry,
         settings=settings,

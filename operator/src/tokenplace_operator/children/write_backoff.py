@@ -1,16 +1,16 @@
-"""Children and statuses that somebody undoes each time: written again, but ever less often.
+"""Backs off writes that another controller keeps reverting.
 
-The first writes of the same content are made at once, for people and deletions are repaired so.
-Another controller that answers each of them would make a storm of writes; it gets pauses that
-double instead. Other content is a wish of the user and never waits. Kept in memory only: a
-restart forgives.
+The first writes of the same content are made at once: they repair deletions and manual changes.
+Another controller that answers each of them would cause a storm of writes, so the pauses between
+further ones double. New content is a change by the user and is written at once. State is in
+memory only: a restart begins without backoff.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tokenplace_operator.api.kinds import Key, Kind, Object
+from tokenplace_operator.api.kinds import Identity, Object
 from tokenplace_operator.children.drift import first_difference
 from tokenplace_operator.kube.errors import FieldConflict
 from tokenplace_operator.metrics import Metrics
@@ -19,18 +19,17 @@ FREE_WRITES = 10
 FIRST_PAUSE_SECONDS = 1.0
 LAST_PAUSE_SECONDS = 300.0
 QUIET_SECONDS = 60.0
-"""A child that stays as wanted for so long, and for twice its pause, is no longer contested."""
+"""An object that stays as desired for so long, and for twice its pause, leaves the backoff."""
 MAX_REMEMBERED = 4096
 MAX_NAMED = 3
 
-Where = tuple[Kind, Key]
-
 
 @dataclass(frozen=True, slots=True)
-class Contest:
-    """A child that somebody undoes. how: which field, and by whom where the server tells.
+class Revert:
+    """An object that another writer keeps reverting.
 
-    seconds: until it may be written again, or else until it has been quiet for long enough.
+    how: the changed field, and its writer where the server names one.
+    seconds: until the next write, or after it until the backoff ends.
     """
 
     kind: str
@@ -58,64 +57,64 @@ class _Written:
         return self.at + max(QUIET_SECONDS, 2 * self.pause)
 
 
-class Contests:
-    """What was written to which child, how often, and when; times by a monotonic clock."""
+class WriteBackoff:
+    """What was written to each object, how often and when; times are of a monotonic clock."""
 
     def __init__(self, clock: Callable[[], float], metrics: Metrics) -> None:
         self._clock = clock
-        self._written: OrderedDict[Where, _Written] = OrderedDict()
-        metrics.contested.set_function(self._number)
+        self._written: OrderedDict[Identity, _Written] = OrderedDict()
+        metrics.backed_off.set_function(self._number)
 
-    def is_early(self, where: Where, content: str) -> bool:
-        """Whether this content must not be written to the child yet."""
-        last = self._last(where)
+    def is_backing_off(self, target: Identity, content: str) -> bool:
+        """Whether this content must not be written to the object yet."""
+        last = self._last(target)
         if last is None or last.content != content:
             return False
         return self._clock() < last.at + last.pause
 
-    def wrote(self, where: Where, content: str, how: str) -> None:
-        """Note a write, and what had been undone: what `undone` says."""
-        last = self._last(where)
+    def record(self, target: Identity, content: str, how: str) -> None:
+        """Note a write; how: the change that it reverted, as `describe_revert` gives it."""
+        last = self._last(target)
         now = self._clock()
         if last is None or last.content != content:
-            self._written[where] = _Written(content, now)
+            self._written[target] = _Written(content, now)
         else:
             last.at, last.times, last.how = now, last.times + 1, how
-        self._written.move_to_end(where)
+        self._written.move_to_end(target)
         if len(self._written) > MAX_REMEMBERED:
             self._written.popitem(last=False)
 
-    def standing(self, children: Iterable[Where]) -> tuple[Contest, ...]:
-        """Those of the children that are contested now."""
-        found = []
-        for where in children:
-            last = self._last(where)
+    def active(self, targets: Iterable[Identity]) -> tuple[Revert, ...]:
+        """The reverts of those of the objects that are in backoff now."""
+        reverts = []
+        for target in targets:
+            last = self._last(target)
             if last is not None and last.pause:
-                kind, (_, name) = where
-                found.append(Contest(kind.kind, name, last.how, self._left(last)))
-        return tuple(found)
+                kind, (_, name) = target
+                reverts.append(Revert(kind.kind, name, last.how, self._seconds(last)))
+        return tuple(reverts)
 
-    def _left(self, last: _Written) -> float:
+    def _seconds(self, last: _Written) -> float:
         now, again = self._clock(), last.at + last.pause
         return (again if now < again else last.quiet_at) - now
 
-    def _last(self, where: Where) -> _Written | None:
-        last = self._written.get(where)
-        if last is not None and self._clock() >= last.quiet_at:
-            del self._written[where]
-            return None
-        return last
+    def _last(self, target: Identity) -> _Written | None:
+        """The last write of an object, unless it has been quiet since."""
+        last = self._written.get(target)
+        return None if last is None or self._clock() >= last.quiet_at else last
 
     def _number(self) -> int:
         now = self._clock()
         return sum(1 for one in self._written.values() if one.pause and now < one.quiet_at)
 
 
-def undone(desired: Object, live: Object | None, conflicts: tuple[FieldConflict, ...] = ()) -> str:
-    """What was done to a child: `.spec.replicas is set by kubectl`; never a value."""
+def describe_revert(
+    desired: Object, live: Object | None, conflicts: tuple[FieldConflict, ...] = ()
+) -> str:
+    """How an object differed from desired: `.spec.replicas is set by kubectl`; never a value."""
     if conflicts:
-        named = [f"{one.field} is set by {one.manager}" for one in conflicts[:MAX_NAMED]]
-        return ", ".join(named)
+        named = [f"{conflict.field} is set by {conflict.manager}" for conflict in conflicts]
+        return ", ".join(named[:MAX_NAMED])
     if live is None:
         return "it is deleted"
     return f"{first_difference(desired, live) or 'a field'} is changed"

@@ -52,15 +52,13 @@ class NotFound(KubeError):  # noqa: N818 (named as the API names them)
 class Invalid(KubeError):  # noqa: N818 (named as the API names them)
     """400 or 422: the object breaks a rule; a retry does not help.
 
-    cannot_change: whether it is a rule of the kind itself on what may become of the live object,
+    is_immutable: whether it is a rule of the kind itself on what may become of the live object,
     which only a new object can satisfy.
     """
 
-    def __init__(
-        self, code: int, reason: str, message: str, *, cannot_change: bool = False
-    ) -> None:
+    def __init__(self, code: int, reason: str, message: str, *, is_immutable: bool = False) -> None:
         super().__init__(code, reason, message)
-        self.cannot_change = cannot_change
+        self.is_immutable = is_immutable
 
 
 class Forbidden(KubeError):  # noqa: N818 (named as the API names them)
@@ -98,7 +96,7 @@ def error_of(
     if code == 429 or code >= 500:
         return Unavailable(code, reason, message, _retry_after(headers))
     if code in {400, 422}:
-        return Invalid(code, reason, message, cannot_change=code == 422 and _forbids_change(status))
+        return Invalid(code, reason, message, is_immutable=code == 422 and _forbids_change(status))
     classes = {401: Forbidden, 403: Forbidden, 404: NotFound}
     return classes.get(code, KubeError)(code, reason, message)
 

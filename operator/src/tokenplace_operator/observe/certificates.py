@@ -25,7 +25,7 @@ SETTLED_SECONDS = 600.0
 MAX_RELAYS = 4096
 
 
-class State(StrEnum):
+class CertificateState(StrEnum):
     """What is known of a certificate."""
 
     VALID = "valid"
@@ -41,10 +41,10 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CertificateInfo:
     """since, until: its validity. names: what it is good for. None or empty when not known."""
 
-    state: State
+    state: CertificateState
     text: str = ""
     since: datetime | None = None
     until: datetime | None = None
@@ -53,7 +53,7 @@ class Found:
     @property
     def seconds(self) -> float:
         """How long it is known before it is looked at again."""
-        pending = self.state in {State.NOT_READY, State.MISSING}
+        pending = self.state in {CertificateState.NOT_READY, CertificateState.MISSING}
         return PENDING_SECONDS if pending else SETTLED_SECONDS
 
 
@@ -71,9 +71,9 @@ class Certificates:
     def __init__(self, kube: Getter, clock: Callable[[], float]) -> None:
         self._kube = kube
         self._clock = clock
-        self._known: dict[tuple[Key, bool], tuple[float, Found]] = {}
+        self._known: dict[tuple[Key, bool], tuple[float, CertificateInfo]] = {}
 
-    async def look(self, relay: Relay, *, served: bool = True) -> Found | None:
+    async def read(self, relay: Relay, *, served: bool = True) -> CertificateInfo | None:
         """The certificate of the relay's Ingress; None when it has none.
 
         served: whether the cluster has cert-manager's kind now.
@@ -85,7 +85,7 @@ class Certificates:
         key = relay.namespace, tls.secret_name or f"{relay.name}-tls"
         if managed and not served:
             self._known.pop((key, managed), None)
-            return Found(State.NOT_SERVED)
+            return CertificateInfo(CertificateState.NOT_SERVED)
         due, known = self._known.get((key, managed), (float("-inf"), None))
         if known is not None and self._clock() < due:
             return known
@@ -95,40 +95,42 @@ class Certificates:
         self._known[key, managed] = self._clock() + found.seconds, found
         return found
 
-    async def _of_cert_manager(self, key: Key) -> Found:
+    async def _of_cert_manager(self, key: Key) -> CertificateInfo:
         """The Certificate that cert-manager makes for an Ingress has the name of its Secret."""
         try:
             return _of_status(await self._kube.get(CERTIFICATE, *key))
         except NotFound:
-            return Found(State.MISSING)
+            return CertificateInfo(CertificateState.MISSING)
         except KubeError as error:
-            return Found(State.UNREADABLE, error.reason)
+            return CertificateInfo(CertificateState.UNREADABLE, error.reason)
 
-    async def _of_user(self, key: Key) -> Found:
+    async def _of_user(self, key: Key) -> CertificateInfo:
         try:
             secret = await self._kube.get(SECRET, *key)
         except NotFound:
-            return Found(State.MISSING)
+            return CertificateInfo(CertificateState.MISSING)
         except Forbidden:
-            return Found(State.UNREADABLE, "the operator has no right to read it")
+            return CertificateInfo(
+                CertificateState.UNREADABLE, "the operator has no right to read it"
+            )
         except KubeError as error:
-            return Found(State.UNREADABLE, error.reason)
+            return CertificateInfo(CertificateState.UNREADABLE, error.reason)
         return await asyncio.to_thread(_of_secret, secret)
 
 
-def _of_status(certificate: Object) -> Found:
+def _of_status(certificate: Object) -> CertificateInfo:
     status = certificate.get("status", {})
     conditions = status.get("conditions", [])
     ready: Object = next((one for one in conditions if one.get("type") == "Ready"), {})
     names = tuple(certificate.get("spec", {}).get("dnsNames", []))
     if ready.get("status") != "True":
         text = str(ready.get("message") or "it has not been issued yet")[:500]
-        return Found(State.NOT_READY, text, names=names)
+        return CertificateInfo(CertificateState.NOT_READY, text, names=names)
     since, until = (_time(status.get(name)) for name in ("notBefore", "notAfter"))
-    return Found(State.VALID, since=since, until=until, names=names)
+    return CertificateInfo(CertificateState.VALID, since=since, until=until, names=names)
 
 
-def _of_secret(secret: Object) -> Found:
+def _of_secret(secret: Object) -> CertificateInfo:
     """Only the certificate is decoded; the private key beside it is dropped with the object."""
     # 10 MB of memory that most operators never need: the shipped roles let none read a Secret.
     from cryptography import x509  # noqa: PLC0415
@@ -143,9 +145,9 @@ def _of_secret(secret: Object) -> Found:
         x509.InvalidVersion,
         x509.UnsupportedGeneralNameType,
     ):
-        return Found(State.BROKEN)
+        return CertificateInfo(CertificateState.BROKEN)
     since, until = found.not_valid_before_utc, found.not_valid_after_utc
-    return Found(State.VALID, since=since, until=until, names=names)
+    return CertificateInfo(CertificateState.VALID, since=since, until=until, names=names)
 
 
 def _names(certificate: "x509.Certificate") -> tuple[str, ...]:

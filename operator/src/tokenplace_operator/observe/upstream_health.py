@@ -24,20 +24,20 @@ MAX_RELAYS = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class UpstreamHealth:
     """up: None when the relay did not tell. verdict: its own word, or why there is none.
 
     settled: false when the next seconds may well change it.
     """
 
     up: bool | None
-    verdict: str
+    result: str
     settled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    report: Report
+    health: UpstreamHealth
     wait: float
     """Seconds from one question to the next."""
     due: float
@@ -52,12 +52,12 @@ class UpstreamProbe:
         self._asking: dict[Key, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(AT_A_TIME)
 
-    def report(self, key: Key, url: str) -> Report | None:
+    def health(self, key: Key, url: str) -> UpstreamHealth | None:
         """What the relay said last; None before the first answer. Asks anew when that is old."""
         known = self._known.get(key)
         if (known is None or self._clock() >= known.due) and key not in self._asking:
             self._asking[key] = asyncio.create_task(self._refresh(key, url), name=f"ask {url}")
-        return None if known is None else known.report
+        return None if known is None else known.health
 
     def wait(self, key: Key) -> float:
         """Seconds until it is asked anew; 0 when it never was."""
@@ -88,15 +88,15 @@ class UpstreamProbe:
         self._known[key] = _Known(found, wait, self._clock() + wait)
 
 
-def _wait(found: Report, before: _Known | None) -> float:
+def _wait(found: UpstreamHealth, before: _Known | None) -> float:
     if found.settled:
         return REFRESH_SECONDS
-    if before is None or before.report.settled:
+    if before is None or before.health.settled:
         return AGAIN_SECONDS
     return min(2 * before.wait, REFRESH_SECONDS)
 
 
-async def ask(url: str) -> Report:
+async def ask(url: str) -> UpstreamHealth:
     """One question to /healthz of a relay, answered or not."""
     limit = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
     try:
@@ -106,11 +106,11 @@ async def ask(url: str) -> Report:
         ):
             return _read(json.loads(await _body(answer.content)))
     except TimeoutError:
-        return Report(None, f"no answer within {TIMEOUT_SECONDS:g} s", settled=False)
+        return UpstreamHealth(None, f"no answer within {TIMEOUT_SECONDS:g} s", settled=False)
     except (aiohttp.ClientError, OSError) as error:
-        return Report(None, type(error).__name__, settled=False)
+        return UpstreamHealth(None, type(error).__name__, settled=False)
     except (ValueError, RecursionError):
-        return Report(None, "its answer is no JSON")
+        return UpstreamHealth(None, "its answer is no JSON")
 
 
 async def _body(content: aiohttp.StreamReader) -> bytes:
@@ -123,16 +123,16 @@ async def _body(content: aiohttp.StreamReader) -> bytes:
     return bytes(found)
 
 
-def _read(body: Any) -> Report:  # noqa: ANN401 (JSON of any shape)
+def _read(body: Any) -> UpstreamHealth:  # noqa: ANN401 (JSON of any shape)
     """upstreamHealth when it is well; details when readiness is red for want of the upstream."""
     body = body if isinstance(body, dict) else {}
     health, details = body.get("upstreamHealth"), body.get("details")
     if isinstance(health, dict) and isinstance(health.get("up"), bool):
         verdict = str(health.get("verdict", ""))[:32]
         looked = verdict != "unknown"
-        return Report(health["up"] if looked else None, verdict, settled=looked)
+        return UpstreamHealth(health["up"] if looked else None, verdict, settled=looked)
     if isinstance(details, dict) and details.get("gpuHostResolution") == "failed":
-        return Report(False, "dns")
+        return UpstreamHealth(False, "dns")
     if isinstance(details, dict) and isinstance(details.get("upstream"), str):
-        return Report(False, details["upstream"][:32])
-    return Report(None, "it does not say")
+        return UpstreamHealth(False, details["upstream"][:32])
+    return UpstreamHealth(None, "it does not say")

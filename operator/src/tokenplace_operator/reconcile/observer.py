@@ -3,20 +3,20 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tokenplace_operator import status as statuses
 from tokenplace_operator.api import GpuMode, Relay
 from tokenplace_operator.api.kinds import CERTIFICATE, DEPLOYMENT, POD, SERVICE, Kind, Object
-from tokenplace_operator.cache.optional_apis import Discovery
+from tokenplace_operator.cache.optional_apis import OptionalApis
 from tokenplace_operator.cache.store import Store
-from tokenplace_operator.observe.certificates import Certificates, Found
+from tokenplace_operator.observe.certificates import CertificateInfo, Certificates
 from tokenplace_operator.observe.facts import Facts
 from tokenplace_operator.observe.gpu_addresses import Resolution, Resolver
-from tokenplace_operator.observe.upstream_health import Report, UpstreamProbe
+from tokenplace_operator.observe.upstream_health import UpstreamHealth, UpstreamProbe
+from tokenplace_operator.status import is_running, is_settled, knows_its_image
 
 MAX_RELAYS = 4096
 
 
-class Reader(Protocol):
+class Lister(Protocol):
     """The calls of `Kube` that looking needs."""
 
     async def list(
@@ -30,12 +30,12 @@ class Reader(Protocol):
 class Observer:
     """Reads what is not watched, and no more often than it can have changed."""
 
-    kube: Reader
+    kube: Lister
     store: Store
     resolver: Resolver
     upstreams: UpstreamProbe
     certificates: Certificates
-    discovery: Discovery
+    discovery: OptionalApis
     nameservers: tuple[str, ...] = ()
     _seen: set[str] = field(default_factory=set)
     """Uids of relays whose pods this process has read."""
@@ -58,9 +58,9 @@ class Observer:
         before = previous.get("gpu", {}).get("addresses", [])
         return await self.resolver.resolve(relay.gpu.host, tuple(before))
 
-    async def certificate(self, relay: Relay) -> Found | None:
+    async def certificate(self, relay: Relay) -> CertificateInfo | None:
         """The certificate of the relay's Ingress; None when it has none."""
-        return await self.certificates.look(relay, served=CERTIFICATE in self.discovery.present)
+        return await self.certificates.read(relay, served=CERTIFICATE in self.discovery.present)
 
     async def pods(self, relay: Relay, previous: Object) -> tuple[Object, ...] | None:
         """The relay's pods; None, unread, while they tell no more than the status has on record.
@@ -71,9 +71,9 @@ class Observer:
         deployment = self.store.get(DEPLOYMENT, (relay.namespace, relay.name))
         if deployment is None or not deployment.get("status", {}).get("replicas"):
             return ()  # There is none, and the first one changes the Deployment: an event.
-        settled = statuses.is_settled(deployment, relay.replicas)
+        settled = is_settled(deployment, relay.replicas)
         known = relay.image.digest or relay.uid in self._seen
-        if settled and known and statuses.knows_its_image(relay, previous):
+        if settled and known and knows_its_image(relay, previous):
             return None
         pods, _ = await self.kube.list(POD, relay.namespace, relay.selector_text)
         if len(self._seen) >= MAX_RELAYS:
@@ -81,7 +81,7 @@ class Observer:
         self._seen.add(relay.uid)
         return tuple(pods)
 
-    def upstream(self, relay: Relay, pods: tuple[Object, ...] | None) -> Report | None:
+    def upstream(self, relay: Relay, pods: tuple[Object, ...] | None) -> UpstreamHealth | None:
         """What the relay says of its GPU upstream; None before its first answer.
 
         A pod that is not ready, perhaps for want of that upstream, is no endpoint of the Service.
@@ -89,11 +89,11 @@ class Observer:
         if relay.gpu.mode is GpuMode.NONE:
             return None
         key = relay.namespace, relay.name
-        if pods is not None and not any(map(statuses.runs, pods)):
+        if pods is not None and not any(map(is_running, pods)):
             self.upstreams.forget(key)
             return None
         where = _of_pod(relay, pods or ()) or self._of_service(relay)
-        return self.upstreams.report(key, f"http://{where}") if where else None
+        return self.upstreams.health(key, f"http://{where}") if where else None
 
     def _of_service(self, relay: Relay) -> str:
         service = self.store.get(SERVICE, (relay.namespace, relay.name)) or {}
@@ -104,7 +104,7 @@ class Observer:
 def _of_pod(relay: Relay, pods: tuple[Object, ...]) -> str:
     for pod in pods:
         address = pod.get("status", {}).get("podIP")
-        if address and statuses.runs(pod):
+        if address and is_running(pod):
             return f"{_bracketed(address)}:{relay.port}"
     return ""
 

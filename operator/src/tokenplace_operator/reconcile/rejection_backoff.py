@@ -19,14 +19,14 @@ class _Wait:
     until: float
 
 
-class Retries:
+class RejectionBackoff:
     """The waits of the relays that are refused something; times by a monotonic clock."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._waits: dict[Key, _Wait] = {}
 
-    def seconds(self, key: Key) -> float:
+    def delay(self, key: Key) -> float:
         """Seconds from now until the next attempt, after one that was refused."""
         now, last = self._clock(), self._waits.get(key)
         if last is not None and now < last.until:
@@ -35,6 +35,6 @@ class Retries:
         self._waits[key] = _Wait(seconds, now + seconds)
         return seconds
 
-    def forget(self, key: Key) -> None:
+    def reset(self, key: Key) -> None:
         """Begin anew with the next refusal: nothing is refused any more, or the relay is gone."""
         self._waits.pop(key, None)

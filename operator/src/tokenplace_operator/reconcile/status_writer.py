@@ -12,7 +12,7 @@ import msgspec
 from tokenplace_operator.api.conditions import OURS, Condition, Reason, Type
 from tokenplace_operator.api.kinds import RELAY, Object, key_of
 from tokenplace_operator.cache.store import Store
-from tokenplace_operator.children.write_backoff import Contests
+from tokenplace_operator.children.write_backoff import WriteBackoff
 from tokenplace_operator.kube.errors import FieldConflict, KubeError, Unavailable
 from tokenplace_operator.logs import get_logger
 from tokenplace_operator.metrics import Metrics
@@ -41,7 +41,7 @@ _TIMES = frozenset({"lastTransitionTime", "lastResolved"})
 """Of a status; they begin anew for whoever wiped it out."""
 
 
-class StatusWriter(Protocol):
+class StatusApi(Protocol):
     """The call of `Kube` that writing a status needs."""
 
     async def apply_status(self, obj: Object) -> Object:
@@ -50,15 +50,15 @@ class StatusWriter(Protocol):
 
 
 @dataclass(slots=True)
-class Reporter:
+class StatusWriter:
     """Writes only what differs from what is there."""
 
-    kube: StatusWriter
+    kube: StatusApi
     store: Store
     recorder: Recorder
     clock: Callable[[], float]
     metrics: Metrics
-    contests: Contests
+    backoff: WriteBackoff
     _unknown: frozenset[str] = frozenset()
     """Fields that the CRD does not have; asked again from time to time."""
     _ask_at: float = 0.0
@@ -76,11 +76,11 @@ class Reporter:
         if _ours(status) == _ours(before):
             return None
         where, content = (RELAY, key_of(obj)), _content(status)
-        if self.contests.is_early(where, content):
-            return self.contests.standing([where])[0].seconds
+        if self.backoff.is_backing_off(where, content):
+            return self.backoff.active([where])[0].seconds
         await self._tell(obj, before, status)
-        self.contests.wrote(where, content, "the status is changed")
-        for contest in self.contests.standing([where]):
+        self.backoff.record(where, content, "the status is changed")
+        for contest in self.backoff.active([where]):
             log.warning("somebody undoes the status each time", seconds=round(contest.seconds))
         return None
 

@@ -30,11 +30,11 @@ class Result(Protocol):
 
 Reconcile = Callable[[Key], Awaitable[Result]]
 Resync = Callable[[], Awaitable[list[Key]]]
-Look = Callable[[], Awaitable[None]]
+Refresh = Callable[[], Awaitable[None]]
 
 
 class Controller:
-    """Runs `workers` reconciles at a time, `resync` and `look` every so many seconds +-10 %."""
+    """Runs `workers` reconciles at a time, `resync` and `refresh` every so many seconds +-10 %."""
 
     def __init__(
         self,
@@ -45,8 +45,8 @@ class Controller:
         *,
         workers: int = 4,
         resync_seconds: float = 600.0,
-        look: Look | None = None,
-        look_seconds: float = 30.0,
+        refresh: Refresh | None = None,
+        refresh_seconds: float = 30.0,
         rng: Random | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -56,8 +56,8 @@ class Controller:
         self._metrics = metrics
         self._count = workers
         self._resync_seconds = resync_seconds
-        self._look = look
-        self._look_seconds = look_seconds
+        self._refresh = refresh
+        self._refresh_seconds = refresh_seconds
         self._rng = rng or Random()  # noqa: S311 (spreads load, guards nothing)
         self._sleep = sleep
         self._workers: list[asyncio.Task[None]] = []
@@ -65,17 +65,17 @@ class Controller:
 
     async def start(self) -> None:
         """Fill the store, queue every relay, then start the workers and the tickers."""
-        await self._insist(self._refill)
-        if self._look is not None:
-            await self._insist(self._look)
+        await self._retry_until_available(self._enqueue_all)
+        if self._refresh is not None:
+            await self._retry_until_available(self._refresh)
         self._workers = [
             asyncio.create_task(self._work(), name=f"worker-{n}") for n in range(self._count)
         ]
-        self._tickers = [self._ticker("resync", self._refill, self._resync_seconds)]
-        if self._look is not None:
-            self._tickers.append(self._ticker("look", self._look, self._look_seconds))
+        self._tickers = [self._ticker("resync", self._enqueue_all, self._resync_seconds)]
+        if self._refresh is not None:
+            self._tickers.append(self._ticker("refresh", self._refresh, self._refresh_seconds))
 
-    def _ticker(self, name: str, action: Look, seconds: float) -> asyncio.Task[None]:
+    def _ticker(self, name: str, action: Refresh, seconds: float) -> asyncio.Task[None]:
         return asyncio.create_task(self._tick(name, action, seconds), name=name)
 
     async def drain(self, seconds: float) -> None:
@@ -89,7 +89,7 @@ class Controller:
                 worker.cancel()
         await asyncio.gather(*self._workers, *self._tickers, return_exceptions=True)
 
-    async def _insist(self, action: Look) -> None:
+    async def _retry_until_available(self, action: Refresh) -> None:
         """Do what must be done first; a busy server is asked again, a missing right is an error."""
         pause = FIRST_PAUSE_SECONDS
         while True:
@@ -102,11 +102,11 @@ class Controller:
             else:
                 return
 
-    async def _refill(self) -> None:
+    async def _enqueue_all(self) -> None:
         for key in await self._resync():
             self._queue.add(key)
 
-    async def _tick(self, name: str, action: Look, seconds: float) -> None:
+    async def _tick(self, name: str, action: Refresh, seconds: float) -> None:
         """Act for ever: nobody would see that a ticker has ended."""
         while True:
             await self._sleep(seconds * (0.9 + 0.2 * self._rng.random()))

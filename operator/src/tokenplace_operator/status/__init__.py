@@ -19,8 +19,8 @@ from tokenplace_operator.status.observed import (
     Verdict,
     count,
 )
-from tokenplace_operator.status.pods import runs
-from tokenplace_operator.status.rollback import apply_to, due, record, standing
+from tokenplace_operator.status.pods import is_running
+from tokenplace_operator.status.rollback import active_rollback, due_rollback, record, with_rollback
 from tokenplace_operator.status.rollout import is_settled
 from tokenplace_operator.status.summary import findings, summary
 from tokenplace_operator.status.upstream import upstream_reachable
@@ -29,14 +29,14 @@ __all__ = [
     "Finding",
     "Observed",
     "Verdict",
-    "apply_to",
+    "active_rollback",
     "compute",
-    "due",
+    "due_rollback",
+    "invalid_status",
+    "is_running",
     "is_settled",
     "knows_its_image",
-    "of_invalid",
-    "runs",
-    "standing",
+    "with_rollback",
 ]
 
 
@@ -58,7 +58,7 @@ def compute(relay: Relay, seen: Observed) -> Object:
     return {name: value for name, value in status.items() if value != {}}
 
 
-def of_invalid(
+def invalid_status(
     generation: int, problems: tuple[str, ...], previous: Object, now: datetime
 ) -> Object:
     """The status of a relay whose spec this operator cannot read."""

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from tokenplace_operator.api import Relay
 from tokenplace_operator.api.conditions import Reason, counted, text_time
-from tokenplace_operator.observe.certificates import Found, State
+from tokenplace_operator.observe.certificates import CertificateInfo, CertificateState
 from tokenplace_operator.status.observed import Observed, Verdict
 
 SOON_DAYS = 14
@@ -20,16 +20,16 @@ def certificate_ready(relay: Relay, seen: Observed) -> Verdict | None:
     managed = bool(tls.cluster_issuer or tls.issuer)
     name = tls.secret_name or f"{relay.name}-tls"
     what = f"Certificate {name}" if managed else f"Secret {name}"
-    if found.state is State.VALID:
+    if found.state is CertificateState.VALID:
         return _valid(relay, seen, found, what)
-    if found.state is State.NOT_READY:
+    if found.state is CertificateState.NOT_READY:
         text = f"{what}: {found.text}. See kubectl describe certificate {name}."
         return Verdict(False, Reason.CERTIFICATE_PENDING, text)
-    if found.state is State.BROKEN:
+    if found.state is CertificateState.BROKEN:
         text = f"{what} holds no readable PEM certificate under tls.crt"
         text = f"{text}; create it with kubectl create secret tls {name}."
         return Verdict(False, Reason.TLS_SECRET_INVALID, text)
-    if found.state in {State.MISSING, State.NOT_SERVED}:
+    if found.state in {CertificateState.MISSING, CertificateState.NOT_SERVED}:
         return _missing(what, name, managed=managed)
     text = (
         f"{what} cannot be read: {found.text}. How long it is valid is not known here; "
@@ -47,7 +47,7 @@ def _missing(what: str, name: str, *, managed: bool) -> Verdict:
     return Verdict(False, Reason.TLS_SECRET_NOT_FOUND, text)
 
 
-def _valid(relay: Relay, seen: Observed, found: Found, what: str) -> Verdict:
+def _valid(relay: Relay, seen: Observed, found: CertificateInfo, what: str) -> Verdict:
     strangers = [
         host
         for host in relay.ingress.effective_hosts

@@ -8,11 +8,11 @@ from typing import NamedTuple
 from tokenplace_operator.api import Relay
 from tokenplace_operator.api.conditions import Reason
 from tokenplace_operator.api.kinds import Object
-from tokenplace_operator.children.apply import Plan
-from tokenplace_operator.children.write_backoff import Contest
-from tokenplace_operator.observe.certificates import Found
+from tokenplace_operator.children.plan import Plan
+from tokenplace_operator.children.write_backoff import Revert
+from tokenplace_operator.observe.certificates import CertificateInfo
 from tokenplace_operator.observe.facts import Facts
-from tokenplace_operator.observe.upstream_health import Report
+from tokenplace_operator.observe.upstream_health import UpstreamHealth
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +31,20 @@ class Observed:
     """Why gpu.host did not resolve just now; empty when it did or need not."""
     refusal: str = ""
     """What the API server said when it refused a child; empty when it did not."""
-    contested: tuple[Contest, ...] = ()
+    reverts: tuple[Revert, ...] = ()
     """Children that somebody undoes each time."""
-    upstream: Report | None = None
+    upstream: UpstreamHealth | None = None
     """What the relay said of its GPU upstream; None before its first answer."""
-    certificate: Found | None = None
+    certificate: CertificateInfo | None = None
     """That of the Ingress; None where there is none to have."""
-    rollback: "Rollback | None" = None
+    rollback: "ActiveRollback | None" = None
     """The one that stands or begins."""
     previous: Object = field(default_factory=dict)
     """The status before."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rollback:
+class ActiveRollback:
     """to_image runs in place of from_image, which the spec names; cause is the pods' own."""
 
     from_image: str

@@ -22,7 +22,7 @@ def unready_pod(seen: Observed) -> Finding | None:
     return next((found for pod in _pods(seen) if (found := _unready(pod)) is not None), None)
 
 
-def runs(pod: Object) -> bool:
+def is_running(pod: Object) -> bool:
     """Whether the pod runs somewhere, ready or not."""
     return bool(pod.get("status", {}).get("phase") == "Running")
 

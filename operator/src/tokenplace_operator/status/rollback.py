@@ -10,7 +10,7 @@ from tokenplace_operator.api import Relay
 from tokenplace_operator.api.conditions import MESSAGE_LIMIT, Reason
 from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.status.image import attempted_digest, live_image
-from tokenplace_operator.status.observed import Finding, Observed, Rollback
+from tokenplace_operator.status.observed import ActiveRollback, Finding, Observed
 from tokenplace_operator.status.pods import pod_trouble, unready_pod
 from tokenplace_operator.status.rollout import is_overdue, is_settled
 
@@ -18,15 +18,15 @@ _OF_THE_IMAGE = {Reason.IMAGE_PULL_FAILED, Reason.CONTAINER_CRASHING, Reason.PRO
 """What another image may mend; no other one helps against a quota or a missing Secret."""
 
 
-def standing(relay: Relay, previous: Object) -> Rollback | None:
+def active_rollback(relay: Relay, previous: Object) -> ActiveRollback | None:
     """The rollback that the status records, unless the user has ended it."""
     record = previous.get("rollback", {})
     if not relay.rollback.enabled or record.get("from") != relay.image.reference:
         return None
-    return Rollback(record["from"], record["to"], record.get("cause", ""))
+    return ActiveRollback(record["from"], record["to"], record.get("cause", ""))
 
 
-def due(relay: Relay, seen: Observed) -> Rollback | None:
+def due_rollback(relay: Relay, seen: Observed) -> ActiveRollback | None:
     """The rollback to begin now: the rollout is overdue, and its image may be to blame."""
     good = str(seen.previous.get("image", {}).get("lastReady", ""))
     wanted = relay.image.reference
@@ -39,10 +39,10 @@ def due(relay: Relay, seen: Observed) -> Rollback | None:
         return None
     if attempted_digest(seen) == good.partition("@")[2]:
         return None  # A tag that still names the same bits: those are not to blame.
-    return Rollback(wanted, good, found.message[:MESSAGE_LIMIT])
+    return ActiveRollback(wanted, good, found.message[:MESSAGE_LIMIT])
 
 
-def apply_to(relay: Relay, rollback: Rollback | None) -> Relay:
+def with_rollback(relay: Relay, rollback: ActiveRollback | None) -> Relay:
     """The relay with the image that shall run."""
     if rollback is None:
         return relay

@@ -77,9 +77,9 @@ def _refused(_relay: Relay, seen: Observed) -> Finding | None:
 
 
 def _contested(relay: Relay, seen: Observed) -> Finding | None:
-    if relay.paused or not seen.contested:
+    if relay.paused or not seen.reverts:
         return None
-    told = "; ".join(f"{one.kind} {one.name}: {one.how}" for one in seen.contested)
+    told = "; ".join(f"{one.kind} {one.name}: {one.how}" for one in seen.reverts)
     text = (
         f"Somebody undoes what the operator writes. {told}. Stop that, or change the "
         "TokenplaceRelay; until then it is written less and less often."

@@ -3,7 +3,7 @@
 from tokenplace_operator.api import GpuMode, Relay
 from tokenplace_operator.api.conditions import KNOWN, Reason, Type
 from tokenplace_operator.status.observed import Observed, Verdict
-from tokenplace_operator.status.pods import runs
+from tokenplace_operator.status.pods import is_running
 
 _WHY = {
     "dns": "its name does not resolve",
@@ -22,17 +22,17 @@ def upstream_reachable(relay: Relay, seen: Observed) -> Verdict | None:
     if report is None:
         text = "The relay has not been asked yet; it is as soon as a pod of it runs. See Available."
         unasked = Verdict(None, Reason.UPSTREAM_UNKNOWN, text)
-        nobody = seen.pods is not None and not any(map(runs, seen.pods))
+        nobody = seen.pods is not None and not any(map(is_running, seen.pods))
         return unasked if nobody else _as_before(relay, seen) or unasked
     if report.up is None:
         text = (
-            f"The relay did not tell whether it reaches {where}: {report.verdict or 'no probe'}. "
+            f"The relay did not tell whether it reaches {where}: {report.result or 'no probe'}. "
             "See Available; from outside the cluster it cannot be asked."
         )
         return Verdict(None, Reason.UPSTREAM_UNKNOWN, text)
     if report.up:
         return Verdict(True, Reason.UPSTREAM_RESPONDING, f"The relay reaches {where}.")
-    why = _WHY.get(report.verdict, "its probe fails")
+    why = _WHY.get(report.result, "its probe fails")
     text = f"The relay does not reach {where}: {why}. Check the GPU server and spec.gpu."
     return Verdict(False, Reason.UPSTREAM_UNREACHABLE, text)
 

@@ -74,7 +74,7 @@ def play_demo(
 
 @cli.command()
 def clean() -> None:
-    """Take away what clusters left whose driver was killed."""
+    """OnEvent away what clusters left whose driver was killed."""
     for line in cleanup.clean_abandoned() or ["nothing was left"]:
         console.print(line)
 

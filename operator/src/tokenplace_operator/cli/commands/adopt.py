@@ -20,8 +20,8 @@ from tokenplace_operator.cli.connection import (
 )
 from tokenplace_operator.cli.documents import parse_file, read_relay
 from tokenplace_operator.cli.exit_codes import Exit, finish
-from tokenplace_operator.cli.handover.plan import Plan, plan
-from tokenplace_operator.cli.handover.release import Found, look
+from tokenplace_operator.cli.handover.plan import HandoverPlan, plan
+from tokenplace_operator.cli.handover.release import ReleaseObjects, look
 from tokenplace_operator.cli.handover.run import Runner
 from tokenplace_operator.cli.output import BAD, GOOD, Format, Line, plain, show, show_json
 
@@ -100,7 +100,7 @@ def _teller(done: list[str], output: Format) -> Callable[[str], None]:
     return tell
 
 
-def text(relay: Relay, found: Found, todo: Plan) -> list[Line]:
+def text(relay: Relay, found: ReleaseObjects, todo: HandoverPlan) -> list[Line]:
     """The plan, or why there is none."""
     who = f"{relay.name} in namespace {relay.namespace}"
     if todo.is_empty:

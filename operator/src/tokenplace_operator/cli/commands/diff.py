@@ -9,8 +9,8 @@ import typer
 
 from tokenplace_operator.api import Relay, parse
 from tokenplace_operator.api.conditions import counted
-from tokenplace_operator.api.kinds import NETWORK_POLICY, Object
-from tokenplace_operator.children import apply
+from tokenplace_operator.api.kinds import NETWORK_POLICY, Object, identity
+from tokenplace_operator.children.plan import plan
 from tokenplace_operator.cli.commands.render import UNKNOWN_UID
 from tokenplace_operator.cli.connection import (
     Cluster,
@@ -133,17 +133,17 @@ async def compare(kube: Kube, relay: Relay, known: Snapshot) -> list[Change]:
     wanted = build(relay, facts_of(known))
     live = {}
     for one in wanted:
-        kind, key = apply.identity(one)
+        kind, key = identity(one)
         try:
             live[kind, key] = await kube.get(kind, *key)
         except NotFound:
             continue
-    plan = apply.plan(wanted, live, known.children, relay.uid)
-    blocked = {(one.kind, one.name): one.by for one in plan.blocked}
-    waiting = {apply.identity(one) for one in plan.waiting}
+    todo = plan(wanted, live, known.children, relay.uid)
+    blocked = {(one.kind, one.name): one.by for one in todo.blocked}
+    waiting = {identity(one) for one in todo.waiting}
     changes = []
     for one in wanted:
-        where = apply.identity(one)
+        where = identity(one)
         names = (one["kind"], one["metadata"]["name"])
         if names in blocked:
             changes.append(Change(*names, "blocked", f"the name belongs to {blocked[names]}"))
@@ -151,7 +151,7 @@ async def compare(kube: Kube, relay: Relay, known: Snapshot) -> list[Change]:
             changes.append(Change(*names, "waiting", "an earlier one is still being deleted"))
         else:
             changes.append(await _try(kube, one, live.get(where)))
-    changes += [change(one["kind"], one["metadata"]["name"], one, None) for one in plan.prune]
+    changes += [change(one["kind"], one["metadata"]["name"], one, None) for one in todo.prune]
     return changes
 
 

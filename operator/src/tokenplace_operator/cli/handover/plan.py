@@ -14,7 +14,7 @@ from tokenplace_operator.api.kinds import (
 from tokenplace_operator.cache.store import controller_of
 from tokenplace_operator.cli.handover.release import (
     HASH,
-    Found,
+    ReleaseObjects,
     is_upstreams,
     release_of,
     would_be_the_relays,
@@ -24,7 +24,7 @@ from tokenplace_operator.status.rollout import is_settled
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class HandoverPlan:
     """The objects of a handover, in the order in which it comes to them.
 
     scalers: would set the number of the new pods as well.
@@ -72,7 +72,7 @@ def named(obj: Object) -> str:
     return f"{obj['kind']} {obj['metadata']['name']}"
 
 
-def plan(relay: Relay, found: Found) -> Plan:
+def plan(relay: Relay, found: ReleaseObjects) -> HandoverPlan:
     """The handover of what was found to a relay."""
     deployment = found.one(DEPLOYMENT, relay.name)
     service = found.one(SERVICE, relay.name)
@@ -83,7 +83,7 @@ def plan(relay: Relay, found: Found) -> Plan:
     pinned = service if service is not None and pin and _leads_to_new_pods(relay, service) else None
     staying = [one for one in found.replica_sets if one not in alike]
     controlled = [one for one in found.pods if _belongs_to(one, alike)]
-    return Plan(
+    return HandoverPlan(
         problems=tuple(_problems(relay, found)),
         scalers=tuple(one for one in found.others if of(one) == AUTOSCALER),
         pinned=pinned,
@@ -116,7 +116,7 @@ def _belongs_to(pod: Object, sets: list[Object]) -> bool:
     return owner is not None and owner["uid"] in {one["metadata"]["uid"] for one in sets}
 
 
-def _hash_of(found: Found) -> str:
+def _hash_of(found: ReleaseObjects) -> str:
     """The hash that the old pods have in common, empty when they are of several rollouts."""
     staying = [pod["metadata"] for pod in found.pods if "deletionTimestamp" not in pod["metadata"]]
     hashes = {str(one["labels"].get(HASH, "")) for one in staying}
@@ -134,7 +134,7 @@ def _in_order(relay: Relay, given: list[Object]) -> list[Object]:
     return sorted(given, key=rank)
 
 
-def _problems(relay: Relay, found: Found) -> list[str]:
+def _problems(relay: Relay, found: ReleaseObjects) -> list[str]:
     problems = []
     if relay.paused:
         problems.append("spec.paused is true: the operator would make no pods")
@@ -160,7 +160,7 @@ def _serves(deployment: Object) -> bool:
     return is_settled(deployment, int(deployment["spec"].get("replicas", 1)))
 
 
-def _service_problems(relay: Relay, found: Found) -> list[str]:
+def _service_problems(relay: Relay, found: ReleaseObjects) -> list[str]:
     """What would refuse requests that come in today."""
     live = found.one(SERVICE, relay.name)
     if live is None:
@@ -175,7 +175,7 @@ def _service_problems(relay: Relay, found: Found) -> list[str]:
     return problems
 
 
-def _ingress_problems(relay: Relay, found: Found) -> list[str]:
+def _ingress_problems(relay: Relay, found: ReleaseObjects) -> list[str]:
     wanted = set(relay.ingress.effective_hosts)
     section = (ingress(relay) or [{"spec": {}}])[0]["spec"]
     problems = []

@@ -12,10 +12,10 @@ from tokenplace_operator.api.kinds import (
     REPLICA_SET,
     Kind,
     Object,
+    identity,
     of,
 )
 from tokenplace_operator.cache.store import controller_of
-from tokenplace_operator.children.apply import identity
 from tokenplace_operator.desired import build
 from tokenplace_operator.desired.metadata import labels
 from tokenplace_operator.kube.client import Kube
@@ -30,7 +30,7 @@ HASH = "pod-template-hash"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ReleaseObjects:
     """What was read.
 
     relay_uid: empty while there is no relay of that name.
@@ -53,7 +53,7 @@ class Found:
         )
 
 
-async def look(kube: Kube, relay: Relay, release: str = "") -> Found:
+async def look(kube: Kube, relay: Relay, release: str = "") -> ReleaseObjects:
     """Read all that has to do with a handover. release: when the objects themselves do not say."""
     uid = await _uid(kube, relay)
     apis = frozenset([kind for kind in OPTIONAL_CHILD_KINDS if await kube.serves(kind)])
@@ -62,7 +62,7 @@ async def look(kube: Kube, relay: Relay, release: str = "") -> Found:
     taken = [one for one in live if not _is_controlled_by(one, uid)]
     release = release or next(iter(filter(None, map(release_of, [*taken, *live]))), "")
     if not release:
-        return Found(uid, taken=tuple(taken))
+        return ReleaseObjects(uid, taken=tuple(taken))
     selector = f"{INSTANCE}={release}"
     others = []
     for kind in (*CHILD_KINDS, *sorted(apis, key=lambda kind: kind.kind)):
@@ -76,7 +76,9 @@ async def look(kube: Kube, relay: Relay, release: str = "") -> Found:
     old_sets = [one for one in replica_sets if _is_left(one) or _owner(one) in deployments]
     sets = {one["metadata"]["uid"] for one in old_sets}
     old_pods = [one for one in pods if _is_left(one) or _owner(one) in sets]
-    return Found(uid, release, tuple(taken), tuple(others), tuple(old_sets), tuple(old_pods))
+    return ReleaseObjects(
+        uid, release, tuple(taken), tuple(others), tuple(old_sets), tuple(old_pods)
+    )
 
 
 def is_upstreams(obj: Object) -> bool:

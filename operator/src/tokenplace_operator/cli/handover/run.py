@@ -20,7 +20,7 @@ from tokenplace_operator.api.kinds import (
 from tokenplace_operator.cache.store import controller_of
 from tokenplace_operator.cli.connection import MANAGER
 from tokenplace_operator.cli.exit_codes import CliError, Exit
-from tokenplace_operator.cli.handover.plan import Plan, named
+from tokenplace_operator.cli.handover.plan import HandoverPlan, named
 from tokenplace_operator.cli.handover.release import HASH, NAME
 from tokenplace_operator.cli.output import pick
 from tokenplace_operator.desired.metadata import owner_reference
@@ -36,7 +36,7 @@ class Runner:
     """timeout and drain in seconds; tell hears of each thing that was done."""
 
     kube: Kube
-    plan: Plan
+    plan: HandoverPlan
     tell: Callable[[str], None]
     timeout: float
     drain: float

@@ -6,19 +6,21 @@ from typing import Any
 from tokenplace_harness.states.seen import DIGEST, NOW, Case, pod
 from tokenplace_operator.api.conditions import Reason, Type
 from tokenplace_operator.api.kinds import HTTP_ROUTE, OPTIONAL_KINDS, Object
-from tokenplace_operator.children.apply import Blocked, Plan
-from tokenplace_operator.observe.certificates import Found, State
+from tokenplace_operator.children.plan import Blocked, Plan
+from tokenplace_operator.observe.certificates import CertificateInfo, CertificateState
 from tokenplace_operator.observe.facts import Facts
-from tokenplace_operator.observe.upstream_health import Report
+from tokenplace_operator.observe.upstream_health import UpstreamHealth
 
 EXTERNAL = {"gpu": {"host": "gpu.example.com"}}
 TLS = {"ingress": {"domain": "example.com"}}
 OWN_TLS = {"ingress": {"domain": "example.com", "tls": {"secretName": "mine"}}}
 
 
-def certificate(state: State, text: str = "", days: float | None = None, *names: str) -> Object:
+def certificate(
+    state: CertificateState, text: str = "", days: float | None = None, *names: str
+) -> Object:
     until = None if days is None else NOW + timedelta(days=days)
-    return {"certificate": Found(state, text, until=until, names=names)}
+    return {"certificate": CertificateInfo(state, text, until=until, names=names)}
 
 
 HOSTS = ["relay.example.com"]
@@ -125,17 +127,17 @@ PARTS: dict[str, Case] = {
     ),
     "upstream not told": Case(
         EXTERNAL,
-        {"upstream": Report(None, "no answer within 3 s")},
+        {"upstream": UpstreamHealth(None, "no answer within 3 s")},
         {Type.UPSTREAM_REACHABLE: ("Unknown", Reason.UPSTREAM_UNKNOWN, "no answer within 3 s.")},
     ),
     "upstream up": Case(
         EXTERNAL,
-        {"upstream": Report(True, "http")},
+        {"upstream": UpstreamHealth(True, "http")},
         {Type.UPSTREAM_REACHABLE: ("True", Reason.UPSTREAM_RESPONDING, "reaches gpu-server:5015.")},
     ),
     "upstream down": Case(
         EXTERNAL,
-        {"upstream": Report(False, "dns")},
+        {"upstream": UpstreamHealth(False, "dns")},
         {
             Type.UPSTREAM_REACHABLE: (
                 "False",
@@ -146,7 +148,7 @@ PARTS: dict[str, Case] = {
     ),
     "certificate": Case(
         TLS,
-        certificate(State.VALID, "", 69.5, "*.example.com"),
+        certificate(CertificateState.VALID, "", 69.5, "*.example.com"),
         {
             Type.CERTIFICATE_READY: (
                 "True",
@@ -157,12 +159,12 @@ PARTS: dict[str, Case] = {
     ),
     "certificate without an end": Case(
         TLS,
-        certificate(State.VALID),
+        certificate(CertificateState.VALID),
         {Type.CERTIFICATE_READY: ("True", Reason.CERTIFICATE_VALID, "is valid.")},
     ),
     "certificate ends": Case(
         OWN_TLS,
-        certificate(State.VALID, "", 13.9),
+        certificate(CertificateState.VALID, "", 13.9),
         {
             Type.CERTIFICATE_READY: (
                 "True",
@@ -173,17 +175,17 @@ PARTS: dict[str, Case] = {
     ),
     "certificate ends today": Case(
         OWN_TLS,
-        certificate(State.VALID, "", 1.5),
+        certificate(CertificateState.VALID, "", 1.5),
         {Type.CERTIFICATE_READY: ("True", Reason.CERTIFICATE_EXPIRING_SOON, ", 1 day left;")},
     ),
     "certificate ended": Case(
         OWN_TLS,
-        certificate(State.VALID, "", 0),
+        certificate(CertificateState.VALID, "", 0),
         {Type.CERTIFICATE_READY: ("False", Reason.CERTIFICATE_EXPIRED, "renew it")},
     ),
     "certificate of tomorrow": Case(
         OWN_TLS,
-        {"certificate": Found(State.VALID, since=NOW + timedelta(days=1))},
+        {"certificate": CertificateInfo(CertificateState.VALID, since=NOW + timedelta(days=1))},
         {
             Type.CERTIFICATE_READY: (
                 "False",
@@ -194,7 +196,7 @@ PARTS: dict[str, Case] = {
     ),
     "certificate of others": Case(
         OWN_TLS,
-        certificate(State.VALID, "", 60, "a.example.com", "*.relay.example.com"),
+        certificate(CertificateState.VALID, "", 60, "a.example.com", "*.relay.example.com"),
         {
             Type.CERTIFICATE_READY: (
                 "False",
@@ -205,7 +207,7 @@ PARTS: dict[str, Case] = {
     ),
     "certificate pending": Case(
         TLS,
-        certificate(State.NOT_READY, "order is pending"),
+        certificate(CertificateState.NOT_READY, "order is pending"),
         {
             Type.CERTIFICATE_READY: (
                 "False",
@@ -216,7 +218,7 @@ PARTS: dict[str, Case] = {
     ),
     "certificate missing": Case(
         TLS,
-        certificate(State.MISSING),
+        certificate(CertificateState.MISSING),
         {
             Type.CERTIFICATE_READY: (
                 "False",
@@ -227,7 +229,7 @@ PARTS: dict[str, Case] = {
     ),
     "secret missing": Case(
         OWN_TLS,
-        certificate(State.MISSING),
+        certificate(CertificateState.MISSING),
         {
             Type.CERTIFICATE_READY: (
                 "False",
@@ -238,7 +240,7 @@ PARTS: dict[str, Case] = {
     ),
     "secret broken": Case(
         OWN_TLS,
-        certificate(State.BROKEN),
+        certificate(CertificateState.BROKEN),
         {
             Type.CERTIFICATE_READY: (
                 "False",
@@ -364,7 +366,7 @@ PARTS: dict[str, Case] = {
     ),
     "secret unreadable": Case(
         OWN_TLS,
-        certificate(State.UNREADABLE, "the operator has no right to read it"),
+        certificate(CertificateState.UNREADABLE, "the operator has no right to read it"),
         {
             Type.CERTIFICATE_READY: (
                 "Unknown",

@@ -7,7 +7,7 @@ from typing import Any
 from tokenplace_operator.api import Relay, parse
 from tokenplace_operator.api.conditions import Reason, Type
 from tokenplace_operator.api.kinds import Object
-from tokenplace_operator.children.apply import Plan
+from tokenplace_operator.children.plan import Plan
 from tokenplace_operator.status import Observed
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

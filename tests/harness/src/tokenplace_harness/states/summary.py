@@ -5,9 +5,9 @@ from typing import Any
 from tokenplace_harness.states.seen import Case, condition, make_deployment, pod, unscheduled
 from tokenplace_operator.api.conditions import Reason, Type
 from tokenplace_operator.api.kinds import Object
-from tokenplace_operator.children.apply import Blocked, Plan
-from tokenplace_operator.children.write_backoff import Contest
-from tokenplace_operator.status.observed import Rollback
+from tokenplace_operator.children.plan import Blocked, Plan
+from tokenplace_operator.children.write_backoff import Revert
+from tokenplace_operator.status.observed import ActiveRollback
 
 ITS_POLICY = {"kind": "NetworkPolicy", "metadata": {"name": "relay"}}
 COMPLETE = condition("Progressing", "True", "NewReplicaSetAvailable")
@@ -63,7 +63,7 @@ SUMMARIES: dict[str, Case] = {
         wanted=not_ready(Reason.APPLY_REJECTED, "exceeded quota", must_act=True),
     ),
     "contested": Case(
-        seen={"contested": (Contest("Service", "relay", ".spec.type is set by cleaner", 8.0),)},
+        seen={"reverts": (Revert("Service", "relay", ".spec.type is set by cleaner", 8.0),)},
         wanted=not_ready(
             Reason.CONFLICTING_WRITES,
             "Service relay: .spec.type is set by cleaner. Stop",
@@ -178,7 +178,7 @@ SUMMARIES: dict[str, Case] = {
         wanted=not_ready(Reason.CONTAINER_CRASHING, "ends soon"),
     ),
     "rolled back": Case(
-        seen={"rollback": Rollback("r@sha256:bad", "r@sha256:good", "it crashed")},
+        seen={"rollback": ActiveRollback("r@sha256:bad", "r@sha256:good", "it crashed")},
         wanted=not_ready(
             Reason.ROLLED_BACK,
             "r@sha256:bad did not get Ready; pods run r@",
@@ -189,7 +189,7 @@ SUMMARIES: dict[str, Case] = {
     "rolled back in vain": Case(
         seen={
             **rollout(pod(waiting="CrashLoopBackOff")),
-            "rollback": Rollback("r@sha256:bad", "r@sha256:good", "it crashed"),
+            "rollback": ActiveRollback("r@sha256:bad", "r@sha256:good", "it crashed"),
         },
         wanted=not_ready(Reason.ROLLED_BACK, "That is not Ready yet. Pod relay-1", must_act=True),
     ),
