@@ -8,7 +8,11 @@ from blockbuster import blockbuster_ctx
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling, Scheduling
 
-pytest_plugins = ["tokenplace_cluster.fixtures"]
+pytest_plugins = [
+    "tokenplace_cluster.fixtures",
+    "tokenplace_cluster.pytest_programs",
+    "tokenplace_cluster.pytest_skips",
+]
 
 SHARED = {"acceptance": "a node", "chart": "a chart", "e2e": "a node"}
 """Folders whose tests share something that is only once in a run."""
@@ -27,9 +31,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
     return Together(config, log)
 
 
+def pytest_collection_finish() -> None:
+    """Keep modules and collected tests out of every later collection of garbage."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="module", autouse=True)
-def no_garbage_for_others() -> Iterator[None]:
-    """What a module leaves open is an error of its last test, not of whoever happens to follow."""
+def collect_garbage() -> Iterator[None]:
+    """Report what a module leaves open as an error of its last test, not of another module."""
     yield
     gc.collect()
 

@@ -197,7 +197,7 @@ def test_alert(stage: Stage, eventually: Eventually, show: Show) -> None:
     The relay goes because its digest is changed to one that no registry has. The shipped alert
     waits for minutes before it fires, and is seen waiting; the same rule with seconds in place of
     the minutes is seen firing, and is over once the digest is right again. That the shipped one
-    fires after its minutes is shown by `tests/unit/operator/test_alerts.py`.
+    fires after its minutes is shown by `tests/rules/test_relay_alerts.py`.
     """
     stage.kubectl("apply", "--filename=-", given=json.dumps(hurried(stage.read("prometheusrule"))))
 

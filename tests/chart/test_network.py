@@ -6,8 +6,6 @@ from tokenplace_cluster.programs import policy_verdicts
 from tokenplace_cluster.programs.helm import Object, Render
 from tokenplace_cluster.programs.policy_verdicts import Connection, Peer, outside, pod
 
-pytestmark = pytest.mark.timeout(1800)  # A first run builds Cyclonus.
-
 OPERATOR = pod("relays", name="tokenplace-operator", instance="tokenplace")
 PROBE = pod("relays", name="tokenplace-helper", instance="tokenplace")
 PROBE["podLabels"]["app.kubernetes.io/component"] = "probe"

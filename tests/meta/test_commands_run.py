@@ -94,13 +94,20 @@ def test_the_commands_of_a_release(clone: Path) -> None:
 
 def test_make_knows_what_contributors_type(tmp_path: Path) -> None:
     """Each of them is what CI runs; here only make is asked what it would do."""
-    wanted = {"make lint": "ruff check", "make test": "pytest"}
+    wanted = {
+        "make unit": "pytest tests/unit",
+        "make check": "ruff check",
+        "make dev": "tokenplace-cluster dev",
+        "make lint": "ruff check",
+        "make test": "tests/integration",
+        "make test-all": "TOKENPLACE_REQUIRE_ALL=1",
+    }
     commands = [command for block in of("docs/contributing.md") for command in block.commands]
     assert set(commands) == set(wanted)
     for command in commands:
         shown = run(f"{command} --dry-run --directory={ROOT}", tmp_path)
         assert wanted[command] in shown
-    assert (ROOT / ".ci/run").read_text().rstrip().endswith("make lint test")
+    assert (ROOT / ".ci/run").read_text().rstrip().endswith("make lint test test-all")
 
 
 def test_the_package_brings_the_plugin(tmp_path: Path) -> None:

@@ -1,14 +1,10 @@
 """Every state as kstatus reads it, the library by which Flux, Argo CD and others wait."""
 
-import pytest
-
 from tokenplace_cluster.programs.kstatus import verdicts
 from tokenplace_harness.states import CASES, Case, make_relay, observed
 from tokenplace_operator.api.conditions import Type
 from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.status import compute, invalid_status
-
-pytestmark = pytest.mark.timeout(600)  # A first run builds it.
 
 
 def in_cluster(name: str, case: Case, *, generation: int | None = None) -> Object:

@@ -14,8 +14,6 @@ from tokenplace_cluster.programs.alert_rules import (
 )
 from tokenplace_operator.monitoring.own_alerts import ALERTS, groups
 
-pytestmark = pytest.mark.timeout(1800)  # A first run builds the rule manager.
-
 NAMESPACE, JOB = "tokenplace-system", "tokenplace-operator"
 
 Given = dict[str, str]

@@ -14,8 +14,6 @@ from tokenplace_operator.observe.facts import Facts
 
 Object = dict[str, Any]
 
-pytestmark = pytest.mark.timeout(1800)  # A first run builds Cyclonus.
-
 
 RELAY = pod("team", "10.244.0.2", name="tokenplace-relay", instance="relay")
 OTHER_RELAY = pod("team", name="tokenplace-relay", instance="other")

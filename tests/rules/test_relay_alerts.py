@@ -23,8 +23,6 @@ from tokenplace_operator.api import Relay, parse
 from tokenplace_operator.desired.alerts import groups
 from tokenplace_operator.desired.dashboard import dashboard
 
-pytestmark = pytest.mark.timeout(1800)  # A first run builds the rule manager.
-
 ROUTE = 'route="/api/v1/relay/requests"'
 
 

@@ -16,8 +16,8 @@ from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
 from tokenplace_cluster.subjects.operator_process import OperatorProcess, Operators
 from tokenplace_cluster.subjects.relays import Relays
 
-FIRST_TIME_SECONDS: Final = 1800
-"""A first run builds Kubernetes."""
+CLUSTER_TEST_SECONDS: Final = 600
+"""The timeout of a test that uses a cluster, the start of the cluster included."""
 
 T = TypeVar("T")
 
@@ -151,8 +151,8 @@ def eventually() -> Eventually:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests on a cluster the time that a first build takes."""
+    """Give tests on a cluster more time than other tests."""
     for item in items:
-        on_cluster = {"acceptance", "api", "chart", "node"} & set(item.path.parts)
+        on_cluster = {"acceptance", "chart", "e2e", "integration", "rules"} & set(item.path.parts)
         if on_cluster and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(FIRST_TIME_SECONDS))
+            item.add_marker(pytest.mark.timeout(CLUSTER_TEST_SECONDS))

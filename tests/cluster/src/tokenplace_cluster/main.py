@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tokenplace_cluster import demo
+from tokenplace_cluster import demo, dev
 from tokenplace_cluster.cluster import Cluster
 from tokenplace_cluster.control_plane.control_plane import ControlPlane
 from tokenplace_cluster.node import cleanup
@@ -22,9 +22,11 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 @cli.command("build")
-def build_programs() -> None:
-    """Build or fetch all programs of the cluster, once, and print where they are."""
-    for name in build.programs():
+def build_programs(
+    names: Annotated[list[str] | None, typer.Argument(help="Default: all of them.")] = None,
+) -> None:
+    """Build or fetch programs that are not there yet, and print their paths."""
+    for name in names or build.programs():
         console.print(f"{name:25} {build.program(name)}")
 
 
@@ -46,8 +48,16 @@ def up(
             else stack.enter_context(ControlPlane.start())
         )
         console.print(f"export KUBECONFIG={shlex.quote(str(started.kubeconfig))}")
-        console.print("Ctrl-C stops it and takes everything away.")
+        console.print("Ctrl-C stops it and removes everything.")
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+@cli.command("dev")
+def run_operator(
+    once: Annotated[bool, typer.Option(help="Exit when the sample relay is Ready.")] = False,
+) -> None:
+    """Run the operator from the working tree on a control plane with a sample relay."""
+    raise typer.Exit(dev.run(console, once=once))
 
 
 @cli.command("demo")
@@ -74,7 +84,7 @@ def play_demo(
 
 @cli.command()
 def clean() -> None:
-    """OnEvent away what clusters left whose driver was killed."""
+    """Remove what clusters left behind when their driver was killed."""
     for line in cleanup.clean_abandoned() or ["nothing was left"]:
         console.print(line)
 
