@@ -9,7 +9,7 @@ from tokenplace_harness.inside import CLIENT, NODE, OTHER_CLIENT, RELAY, Answer,
 from tokenplace_harness.wait import until
 from tokenplace_relay.server.body import ReceiveBudget
 from tokenplace_relay.server.response import ApiError
-from tokenplace_relay.state.memory import Memory
+from tokenplace_relay.state.machine import StateMachine
 
 MIB = 1024 * 1024
 
@@ -167,7 +167,7 @@ async def test_nothing_stays_of_clients_that_never_come_back() -> None:
             relay.advance(60)
         state = relay.state
         assert not state.requests
-        assert not state.mailboxes
+        assert not state.inboxes
         assert not state.nodes
         assert (state.request_bytes, state.answer_bytes, state.progress_bytes) == (0, 0, 0)
         assert not any(len(kept) for kept in (
@@ -264,7 +264,7 @@ async def test_node_that_polls_is_alive_as_long_as_it_polls() -> None:
         poll = asyncio.create_task(relay.poll())
         await until(lambda: relay.context.polls.held == 1)
         await asyncio.sleep(1.2)
-        relay.state.housekeep()
+        relay.state.sweep()
         assert relay.counts()["nodes"] == 1
         assert (await relay.submit()).status == 200
         assert (await poll).body["client_public_key"] == CLIENT
@@ -274,12 +274,12 @@ async def test_node_that_polls_is_alive_as_long_as_it_polls() -> None:
 async def test_housekeeping_outlives_a_run_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = 0
 
-    def fail(_: Memory) -> None:
+    def fail(_: StateMachine) -> None:
         nonlocal runs
         runs += 1
         raise RuntimeError
 
-    monkeypatch.setattr(Memory, "housekeep", fail)
+    monkeypatch.setattr(StateMachine, "sweep", fail)
     async with inside(housekeeping_interval=0.001):
         await until(lambda: runs > 2)
 

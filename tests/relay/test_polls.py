@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from tokenplace_relay.state.waiters import AT_A_TIME, Polls
+from tokenplace_relay.state.waiters import AT_A_TIME, PollWaiters
 
 HELD = 500
 
@@ -26,7 +26,9 @@ class Turns:
         self._handle.cancel()
 
 
-async def ended_by_turn(polls: Polls, seconds: float, *, release: bool) -> list[tuple[bool, int]]:
+async def ended_by_turn(
+    polls: PollWaiters, seconds: float, *, release: bool
+) -> list[tuple[bool, int]]:
     """How each of many held calls ended, and in which turn."""
     turns, ended = Turns(), []
 
@@ -46,19 +48,19 @@ async def ended_by_turn(polls: Polls, seconds: float, *, release: bool) -> list[
 
 
 async def test_calls_whose_time_is_over_in_one_instant_end_a_few_in_a_turn() -> None:
-    ended = await ended_by_turn(Polls(), 0.01, release=False)
+    ended = await ended_by_turn(PollWaiters(), 0.01, release=False)
     assert {was_woken for was_woken, _ in ended} == {False}
     assert max(Counter(turn for _, turn in ended).values()) <= AT_A_TIME
 
 
 async def test_a_release_lets_a_few_go_in_a_turn() -> None:
-    ended = await ended_by_turn(Polls(), 60, release=True)
+    ended = await ended_by_turn(PollWaiters(), 60, release=True)
     assert {was_woken for was_woken, _ in ended} == {True}
     assert max(Counter(turn for _, turn in ended).values()) <= AT_A_TIME
 
 
 async def test_news_comes_at_once_to_a_call_that_is_about_to_end() -> None:
-    polls = Polls()
+    polls = PollWaiters()
     first = asyncio.create_task(polls.wait("node", 0))
     others = [asyncio.create_task(polls.wait("other", 60)) for _ in range(AT_A_TIME)]
     await asyncio.sleep(0)
@@ -69,7 +71,7 @@ async def test_news_comes_at_once_to_a_call_that_is_about_to_end() -> None:
 
 
 async def test_what_woke_a_call_that_left_wakes_the_next_one() -> None:
-    polls = Polls()
+    polls = PollWaiters()
     first, second = (asyncio.create_task(polls.wait("node", 60)) for _ in range(2))
     await asyncio.sleep(0)
     polls.wake_one("node")

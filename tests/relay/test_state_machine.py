@@ -84,7 +84,7 @@ class Relay(Promises):
         self.clock.now += seconds
         self.model.now = self.clock.now
         if is_seen:
-            self.state.housekeep()
+            self.state.sweep()
             self.model.tick()
 
     @rule(seconds=st.sampled_from([-1, -1000]))
@@ -133,14 +133,14 @@ class Relay(Promises):
         if request is not None and wanted is not None:
             assert request.request_id == wanted.name
             assert request.client == digest(wanted.client)
-            self.handed.append((request, request.turn, wanted, wanted.hands))
+            self.handed.append((request, request.fencing_token, wanted, wanted.hands))
 
     @precondition(lambda self: self.handed)
     @rule()
     def poller_was_gone(self) -> None:
         request, turn, wanted, hands = self.handed.pop()
         if wanted.state == "claimed" and wanted.hands == hands:
-            if not wanted.lapses:
+            if not wanted.expired_leases:
                 wanted.handed_out = wanted.asked_about = False
             self.model.put_back(wanted)
         self.state.unclaim(request, turn)
@@ -184,7 +184,7 @@ class Relay(Promises):
         try:
             self.state.progress(
                 node, digest(client), name, credential=self.credentials.get(node, "none"),
-                news={"news": size}, size=size,
+                progress={"progress": size}, size=size,
             )  # fmt: skip
         except WrongProof:
             assert node not in self.model.heard

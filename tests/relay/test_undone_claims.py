@@ -5,7 +5,7 @@ import pytest
 from tokenplace_harness.inside import Clock
 from tokenplace_relay.settings.config import Config
 from tokenplace_relay.state.capabilities import Capabilities
-from tokenplace_relay.state.memory import Memory
+from tokenplace_relay.state.machine import StateMachine
 from tokenplace_relay.state.model import Request, Stage, digest
 
 NODE, CLIENT, ID = "node", digest("client"), "id"
@@ -17,7 +17,7 @@ class Relay:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.state = Memory(CONFIG, self.clock, lambda _node: None, lambda _key: None)
+        self.state = StateMachine(CONFIG, self.clock, lambda _node: None, lambda _key: None)
         self.credential = self.state.register(NODE, Capabilities()) or ""
         self.state.submit(CLIENT, ID, NODE, {}, size=1, token="")
 
@@ -25,11 +25,11 @@ class Relay:
         self.state.touch(NODE)
         request = self.state.claim(NODE)
         assert request is not None
-        return request, request.turn
+        return request, request.fencing_token
 
     def lapse(self) -> None:
         self.clock.now += CONFIG.in_flight_lease
-        self.state.housekeep()
+        self.state.sweep()
 
     def ask(self) -> str:
         return self.state.control(NODE, ID, self.credential, acknowledge=False).status

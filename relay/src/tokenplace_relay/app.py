@@ -29,8 +29,8 @@ from tokenplace_relay.rate_limit.policy import RatePolicy
 from tokenplace_relay.server import direct
 from tokenplace_relay.server.connection import Runner
 from tokenplace_relay.settings.config import Config
-from tokenplace_relay.state.memory import Memory
-from tokenplace_relay.state.waiters import Polls, Retrieves
+from tokenplace_relay.state.machine import StateMachine
+from tokenplace_relay.state.waiters import PollWaiters, RetrieveWaiters
 from tokenplace_relay.telemetry.logs import get
 from tokenplace_relay.telemetry.metrics import Metrics
 from tokenplace_relay.telemetry.state_collector import StateCollector
@@ -45,8 +45,8 @@ _MODULES: Final = (page, health, about, facade_routes, operators, legacy, fallba
 
 def make_app(config: Config, clock: Callable[[], float] = time.monotonic) -> web.Application:
     """A relay of its own, sharing nothing with another in the same process."""
-    polls, retrieves, metrics = Polls(), Retrieves(), Metrics(config)
-    state = Memory(config, clock, polls.wake_one, retrieves.wake_all_of)
+    polls, retrieves, metrics = PollWaiters(), RetrieveWaiters(), Metrics(config)
+    state = StateMachine(config, clock, polls.wake_one, retrieves.wake_all_of)
     app = web.Application(client_max_size=config.max_envelope_bytes)
     context = Context(config, state, polls, metrics, retrieves, RatePolicy(config, clock))
     app[CONTEXT] = context
@@ -89,7 +89,7 @@ async def _housekeeping(app: web.Application) -> AsyncIterator[None]:
             late = loop.time() - before - context.config.housekeeping_interval
             context.metrics.loop_lag.set(max(0.0, late))
             try:
-                context.state.housekeep()
+                context.state.sweep()
                 context.rates.limiter.evict()
             except Exception as error:  # noqa: BLE001 (nothing would be forgotten any more)
                 name = type(error).__name__

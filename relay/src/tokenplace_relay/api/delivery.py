@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from tokenplace_relay.api.app_context import finish_head
+from tokenplace_relay.api.request_log import finish_head
 
 _HUNG_UP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from tokenplace_relay.server.response import JsonObject
 from tokenplace_relay.settings.config import Config
-from tokenplace_relay.state.memory import Memory
+from tokenplace_relay.state.machine import StateMachine
 from tokenplace_relay.state.model import Node
 from tokenplace_relay.telemetry.logs import fingerprint
 
@@ -20,7 +20,7 @@ class Roster:
     """The list of nodes, at most a second old, and never with a node too many or too few."""
 
     config: Config
-    state: Memory
+    state: StateMachine
     _entries: list[JsonObject] = field(default_factory=list)
     _keys: set[str] = field(default_factory=set)
     _made_at: float = -FRESH_SECONDS

@@ -75,7 +75,7 @@ class Facade:
     identity: Identity | None = None
     busy: int = 0
     _first: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while the first key pair is waited for, so that one is enough for all who ask."""
+    """Waiters while the first key pair is waited for, so that one is enough for all who ask."""
 
     async def public_identity(self) -> Identity:
         """The key pair of this process; waits for it the first time."""

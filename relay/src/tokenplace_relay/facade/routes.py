@@ -10,7 +10,8 @@ from typing import Final
 
 from aiohttp import web
 
-from tokenplace_relay.api.app_context import Handler, envelope_body, of
+from tokenplace_relay.api.app_context import Handler, of
+from tokenplace_relay.api.body import envelope_body
 from tokenplace_relay.api.middleware.auth import for_operators
 from tokenplace_relay.facade import completions
 from tokenplace_relay.facade.completions import Asked, failure

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tokenplace_relay.server.response import ApiError, JsonObject
-
 TIERS: Final[Mapping[str, int]] = {"8k-fast": 8192, "64k-full": 65536}
 """Context tier -> tokens of context; in rising order."""
 
@@ -15,6 +13,10 @@ MAX_MODEL_LENGTH: Final = 128
 MAX_TOKENS: Final = 1_000_000
 MAX_CONCURRENCY: Final = 128
 _POSITIVE: Final = "capability token reservations and concurrency must be positive integers"
+
+
+class InvalidCapabilities(ValueError):
+    """Capabilities that a compute node sent are malformed; the text names the field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Capabilities:
     concurrency: int = 1
     backend: str = "unknown"
 
-    def as_json(self) -> JsonObject:
+    def as_json(self) -> dict[str, Any]:
         """The shape in which nodes send it and diagnostics show it."""
         return {
             "api_version": "v1",
@@ -44,17 +46,17 @@ class Capabilities:
 
 
 def parse(given: object) -> Capabilities:
-    """Check capabilities as a node sends them; raises ApiError with code invalid_capabilities."""
+    """Check capabilities as a node sends them; raises InvalidCapabilities."""
     if not isinstance(given, dict):
-        raise _invalid("capabilities must be an object")
+        raise InvalidCapabilities("capabilities must be an object")
     if given.get("api_version", "v1") not in ("v1", 1) or given.get("api_version") is True:
-        raise _invalid("capabilities.api_version must be v1")
+        raise InvalidCapabilities("capabilities.api_version must be v1")
     tier = _tier(given)
     context = _context(given, tier)
     reservation = _integer(given, "default_output_token_reservation", 1024, MAX_TOKENS)
     output = _integer(given, "maximum_output_tokens", max(1024, reservation), MAX_TOKENS)
     if reservation > output:
-        raise _invalid("default output reservation cannot exceed maximum output tokens")
+        raise InvalidCapabilities("default output reservation cannot exceed maximum output tokens")
     return Capabilities(
         models=_models(given),
         tier=tier,
@@ -69,9 +71,9 @@ def parse(given: object) -> Capabilities:
 def _tier(given: dict[str, Any]) -> str:
     tier = given.get("active_context_tier", given.get("context_tier", "8k-fast"))
     if not isinstance(tier, str):
-        raise _invalid("capabilities.active_context_tier must be a string")
+        raise InvalidCapabilities("capabilities.active_context_tier must be a string")
     if tier not in TIERS:
-        raise _invalid("capabilities.active_context_tier is unsupported")
+        raise InvalidCapabilities("capabilities.active_context_tier is unsupported")
     return tier
 
 
@@ -79,15 +81,15 @@ def _context(given: dict[str, Any], tier: str) -> int:
     name = "maximum_total_context_tokens"
     tokens = given.get(name, TIERS[tier])
     if not _is_count(tokens, MAX_TOKENS):
-        raise _invalid(f"capabilities.{name} must be a positive integer")
+        raise InvalidCapabilities(f"capabilities.{name} must be a positive integer")
     if tokens < TIERS[tier]:
-        raise _invalid(f"capabilities.{name} is below the active tier")
+        raise InvalidCapabilities(f"capabilities.{name} is below the active tier")
     return int(tokens)
 
 
 def _models(given: dict[str, Any]) -> tuple[str, ...]:
     models = given.get("supported_model_ids", given.get("model_ids"))
-    wrong = _invalid("capabilities.supported_model_ids must be a non-empty string list")
+    wrong = InvalidCapabilities("capabilities.supported_model_ids must be a non-empty string list")
     if not isinstance(models, list) or not 1 <= len(models) <= MAX_MODELS:
         raise wrong
     cleaned = [one.strip().lower() if isinstance(one, str) else "" for one in models]
@@ -99,7 +101,7 @@ def _models(given: dict[str, Any]) -> tuple[str, ...]:
 def _backend(given: dict[str, Any]) -> str:
     backend = given.get("backend_class", "unknown")
     if not isinstance(backend, str):
-        raise _invalid("capabilities.backend_class must be a string")
+        raise InvalidCapabilities("capabilities.backend_class must be a string")
     name = backend.strip().lower()
     return name if name in BACKENDS else "unknown"
 
@@ -107,13 +109,9 @@ def _backend(given: dict[str, Any]) -> str:
 def _integer(given: dict[str, Any], name: str, default: int, limit: int) -> int:
     value = given.get(name, default)
     if not _is_count(value, limit):
-        raise _invalid(_POSITIVE)
+        raise InvalidCapabilities(_POSITIVE)
     return int(value)
 
 
 def _is_count(value: object, limit: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= limit
-
-
-def _invalid(message: str) -> ApiError:
-    return ApiError(400, message, "invalid_capabilities")

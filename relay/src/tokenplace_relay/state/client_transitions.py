@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from tokenplace_relay.state.ledger import Ledger
 from tokenplace_relay.state.model import (
     Envelope,
     Finished,
@@ -20,12 +19,13 @@ from tokenplace_relay.state.model import (
     request_key,
 )
 from tokenplace_relay.state.selection import Choice, choose
+from tokenplace_relay.state.tables import StateTables
 
 _SHARE: Final = 4
 """The part of all bytes of requests that one client may have, beside a lone one of any size."""
 
 
-class ClientMoves(Ledger):
+class ClientTransitions(StateTables):
     """Select, submit, cancel, retrieve."""
 
     def select(self, model: str, tier: str) -> Choice:
@@ -34,7 +34,7 @@ class ClientMoves(Ledger):
         fresh = [node for node in self.nodes.values() if self.is_fresh(node, now)]
         choice = choose(fresh, model, tier, now=now, max_queue=self._config.max_queue_depth)
         if choice.node is not None:
-            choice.node.turn = next(self._numbers)
+            choice.node.selection_turn = next(self._numbers)
         return choice
 
     def submit(
@@ -53,7 +53,7 @@ class ClientMoves(Ledger):
         Raises UnknownNode, Full, and Finished for a repeat of what ended without an answer.
         """
         key = request_key(client, request_id or f"\0{next(self._numbers)}")
-        known = self.settle(key)
+        known = self.current(key)
         if known is not None:
             return self._repeated(known)
         node = self._able(node_key)
@@ -71,7 +71,7 @@ class ClientMoves(Ledger):
             cancel_digest=digest(token) if token else b"",
             reader_digest=digest(reader) if reader else b"",
         )
-        self.admit(request)
+        self.enqueue(request)
         return request.deadline - now
 
     def cancel(
@@ -81,7 +81,7 @@ class ClientMoves(Ledger):
 
         Raises WrongProof for a wrong token, an unknown request, and one that was answered.
         """
-        request = self.settle(request_key(client, request_id))
+        request = self.current(request_key(client, request_id))
         if request is None or not proves(token, request.cancel_digest):
             raise WrongProof
         if request.stage is Stage.ANSWERED:
@@ -93,36 +93,36 @@ class ClientMoves(Ledger):
         return stage, int(was_queued)
 
     def retrieve(self, client: Key, request_id: str, reader: str = "") -> Envelope | Pending:
-        """The answer, readable again until it is forgotten; Pending, with news, until then."""
-        request = self.settle(request_key(client, request_id), "pending_request_ttl_exceeded")
+        """The answer, readable again until it is forgotten; Pending, with progress, until then."""
+        request = self.current(request_key(client, request_id), "pending_request_ttl_exceeded")
         if request is None:
             raise UnknownRequest
         if request.reader_digest and not proves(reader, request.reader_digest):
             raise WrongProof
         if request.stage.is_live:
-            news = request.progress
+            progress = request.progress
             self.drop_progress(request)
-            return Pending(request.deadline - self.now(), news)
+            return Pending(request.deadline - self.now(), progress)
         if request.stage is not Stage.ANSWERED:
             raise Finished(request.stage, request.reason)
         return self._read(request)
 
     def acknowledge(self, client: Key, request_id: str, reader: str) -> None:
         """Let go of an answer that has arrived; the same again changes nothing."""
-        request = self.settle(request_key(client, request_id))
+        request = self.current(request_key(client, request_id))
         if request is None:
             raise UnknownRequest
         if not proves(reader, request.reader_digest) or request.stage.is_live:
             raise WrongProof
         if request.stage is not Stage.ANSWERED:
             raise Finished(request.stage, request.reason)
-        self.note_read(request)
+        self.mark_read(request)
         self.end_replay(request)
 
     def retrieve_any(self, client: Key) -> Envelope:
         """The oldest unread answer of a client, of those that need no proof."""
-        mailbox = self.mailboxes.get(client)
-        for request in mailbox.unread.values() if mailbox is not None else ():
+        inbox = self.inboxes.get(client)
+        for request in inbox.unread.values() if inbox is not None else ():
             if not request.reader_digest:
                 return self._read(request)
         raise UnknownRequest
@@ -131,7 +131,7 @@ class ClientMoves(Ledger):
         if request.answer is None:
             raise UnknownRequest
         answer = request.answer
-        self.note_read(request)
+        self.mark_read(request)
         return answer
 
     def _repeated(self, known: Request) -> float:
@@ -142,16 +142,16 @@ class ClientMoves(Ledger):
     def _able(self, key: str) -> Node:
         """A node that may still do work: one that is silent for too long counts as gone."""
         node, now = self.node(key), self.now()
-        if self.is_gone(node, now) or self.is_lost(node, now):
+        if self.is_removable(node, now) or self.is_unresponsive(node, now):
             raise UnknownNode
         return node
 
     def _check_room(self, client: Key, node: Node, size: int) -> None:
         config = self._config
-        mailbox = self.mailboxes.get(client)
-        if mailbox is not None and mailbox.pending >= config.max_client_requests:
+        inbox = self.inboxes.get(client)
+        if inbox is not None and inbox.pending >= config.max_client_requests:
             raise Full(429, "too_many_requests", "Too many unanswered requests of this client")
-        if mailbox is not None and mailbox.weight + size > config.max_request_bytes // _SHARE:
+        if inbox is not None and inbox.weight + size > config.max_request_bytes // _SHARE:
             raise Full(429, "too_many_requests", "Too many bytes in requests of this client")
         if len(node.queue) >= config.max_queue_depth:
             raise Full(503, "queue_full", "The queue of this compute node is full")

@@ -8,7 +8,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Timed(Generic[K, V]):
+class ExpiringMap(Generic[K, V]):
     """A map whose entries end `seconds` after they were put in; the caller takes out the ended."""
 
     def __init__(self, seconds: float) -> None:

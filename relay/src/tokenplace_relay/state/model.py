@@ -65,11 +65,11 @@ class Request:
     answer: Envelope | None = None
     answer_size: int = 0
     reason: str = ""
-    turn: int = 0
+    fencing_token: int = 0
     """Rises each time that it is handed out or renewed: to undo an older hand-out is too late."""
-    lapses: int = 0
+    expired_leases: int = 0
     """Times that it was handed out, and nothing was heard of it within its lease."""
-    asked_about: bool = False
+    is_confirmed: bool = False
     """Whether its node did so, as all nodes do every few seconds while they work."""
 
 
@@ -83,19 +83,19 @@ class Node:
     last_seen: float
     token: bytes = b""
     """Digest of the registration token it registered with."""
-    turn: int = 0
+    selection_turn: int = 0
     """Rises with each selection: of equals, the one with the lowest has waited longest."""
     polls: int = 0
     """Polls held right now."""
     has_polled: bool = False
     """Whether it ever did: then it had the answer to its registration."""
-    has_asked: bool = False
+    has_sent_control: bool = False
     """Whether it asked about work with its credential since it last registered."""
-    shown_in: set[str] = field(default_factory=set)
+    requires_proof: set[str] = field(default_factory=set)
     """Calls in which it once showed its credential, where today's nodes do not: there it must."""
     queue: OrderedDict[Key, Request] = field(default_factory=OrderedDict)
     claimed: dict[Key, Request] = field(default_factory=dict)
-    lapse: float = inf
+    first_lease_end: float = inf
     """No lease of what it claimed ends before this."""
 
     def load(self, now: float) -> float:
@@ -104,32 +104,32 @@ class Node:
 
     def in_flight(self, now: float) -> int:
         """Claimed work whose accounting lease has not lapsed."""
-        if now < self.lapse:
+        if now < self.first_lease_end:
             return len(self.claimed)
         ends = [one.lease_end for one in self.claimed.values()]
-        self.lapse = min(ends, default=inf)
+        self.first_lease_end = min(ends, default=inf)
         return sum(end > now for end in ends)
 
-    def is_shown_by(self, proof: Proof, call: str) -> bool:
+    def is_proven_by(self, proof: Proof, call: str) -> bool:
         """Whether a proof is this node's: its credential, else the token it registered with."""
-        if proof.credential or call in self.shown_in:
+        if proof.credential or call in self.requires_proof:
             return proves(proof.credential, self.credential_digest)
-        return self.came_with(proof.token)
+        return self.has_token(proof.token)
 
-    def came_with(self, token: bytes) -> bool:
+    def has_token(self, token: bytes) -> bool:
         """Whether it registered with this token, in constant time."""
         return hmac.compare_digest(token, self.token)
 
 
 @dataclass(slots=True, eq=False)
-class Mailbox:
+class ClientInbox:
     """What one client has here."""
 
     live: int = 0
     """Requests that are queued or claimed."""
     live_bytes: int = 0
     """Their size."""
-    nameless: OrderedDict[Key, Request] = field(default_factory=OrderedDict)
+    anonymous: OrderedDict[Key, Request] = field(default_factory=OrderedDict)
     """Those of them without an id, the oldest first."""
     unread: OrderedDict[Key, Request] = field(default_factory=OrderedDict)
     """Answered requests that were not read, the oldest first."""
@@ -156,7 +156,7 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A request that is not answered yet: seconds until its deadline, and news of its node."""
+    """A request that is not answered yet: seconds until its deadline, and progress of its node."""
 
     remaining: float
     progress: Envelope | None = None
@@ -187,8 +187,12 @@ class Counters:
         table[name] = table.get(name, 0) + 1
 
 
-class Full(Exception):  # noqa: N818 (it is a state, not a fault)
-    """A bound is reached; status is 429 for the client's own doing, 503 for the relay's."""
+class StateError(Exception):
+    """A transition was refused; api/errors.py has its HTTP answer."""
+
+
+class Full(StateError):
+    """A bound is reached: status 429 for a bound of the client, 503 for one of the relay."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -197,29 +201,33 @@ class Full(Exception):  # noqa: N818 (it is a state, not a fault)
         self.message = message
 
 
-class UnknownNode(LookupError):  # noqa: N818
+class UnknownNode(StateError):
     """No such compute node is registered."""
 
 
-class UnknownRequest(LookupError):  # noqa: N818
-    """No such request is known, or not any more."""
+class UnknownRequest(StateError):
+    """No such request is known, or it was evicted."""
 
 
-class WrongProof(PermissionError):  # noqa: N818
+class WrongProof(StateError):
     """A credential or cancel token is missing or wrong."""
 
 
-class NotActive(Exception):  # noqa: N818
-    """The request is not at work at this node."""
+class NotActive(StateError):
+    """The request is not claimed by this node."""
 
 
-class Finished(Exception):  # noqa: N818
+class Finished(StateError):
     """The request has ended: cancelled, expired, or completed and read."""
 
     def __init__(self, status: Stage, reason: str = "") -> None:
         super().__init__(status)
         self.status = status
         self.reason = reason
+
+
+class StateUnreachable(StateError):
+    """The backend of the state cannot be reached; the call may be repeated."""
 
 
 def per_place(busy: int, able: Capabilities) -> float:

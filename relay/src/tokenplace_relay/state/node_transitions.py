@@ -5,7 +5,6 @@ from itertools import chain
 from typing import Final
 
 from tokenplace_relay.state.capabilities import Capabilities
-from tokenplace_relay.state.ledger import Ledger
 from tokenplace_relay.state.model import (
     Control,
     Envelope,
@@ -25,13 +24,14 @@ from tokenplace_relay.state.model import (
     proves,
     request_key,
 )
+from tokenplace_relay.state.tables import StateTables
 
 NO_PROOF = Proof()
-_MUTE: Final = 2
+_MAX_EXPIRED_LEASES: Final = 2
 """Lapses of one request after which the node that asks for it again cannot do it."""
 
 
-class NodeMoves(Ledger):
+class NodeTransitions(StateTables):
     """Register, claim, control, report progress, answer, unregister."""
 
     def register(self, key: str, capabilities: Capabilities, proof: Proof = NO_PROOF) -> str | None:
@@ -44,7 +44,7 @@ class NodeMoves(Ledger):
         node = self.nodes.get(key)
         if node is None:
             return self._enter(key, capabilities, proof)
-        if not node.has_polled and node.came_with(proof.token):
+        if not node.has_polled and node.has_token(proof.token):
             credential = secrets.token_urlsafe(32)
             node.credential_digest = digest(credential)
         else:
@@ -52,7 +52,7 @@ class NodeMoves(Ledger):
             credential = None
         node.capabilities, node.last_seen, node.token = capabilities, now, proof.token
         # It may have begun anew, and then it does not know the credential that it once had.
-        node.has_asked = bool(proof.credential)
+        node.has_sent_control = bool(proof.credential)
         return credential
 
     def _enter(self, key: str, capabilities: Capabilities, proof: Proof) -> str:
@@ -60,8 +60,8 @@ class NodeMoves(Ledger):
         if len(self.nodes) >= self._config.max_nodes:
             raise Full(503, "too_many_nodes", "This relay has no room for more compute nodes")
         credential = secrets.token_urlsafe(32)
-        turn, now = next(self._numbers), self.now()
-        self.nodes[key] = Node(key, capabilities, digest(credential), now, proof.token, turn)
+        number, now = next(self._numbers), self.now()
+        self.nodes[key] = Node(key, capabilities, digest(credential), now, proof.token, number)
         return credential
 
     def touch(
@@ -90,24 +90,24 @@ class NodeMoves(Ledger):
             if request.deadline <= now:
                 self.end(request, Stage.EXPIRED, "provider_timeout")
                 continue
-            if request.lapses >= _MUTE and not node.has_asked:
+            if request.expired_leases >= _MAX_EXPIRED_LEASES and not node.has_sent_control:
                 self.remove(node, "capacity_loss")
                 raise UnknownNode
-            if request.lapses >= _MUTE:
+            if request.expired_leases >= _MAX_EXPIRED_LEASES:
                 self.end(request, Stage.EXPIRED, "provider_timeout")
                 continue
-            self._hold(node, request)
+            self._lease(node, request)
             if request.request_id:
                 self._unconfirmed.put(request.key, request, now)
             return request
         return None
 
-    def unclaim(self, request: Request, turn: int) -> None:
-        """Take back work whose poller is gone, as if it had never had it; turn: of its hand-out."""
-        if request.stage is not Stage.CLAIMED or request.turn != turn:
+    def unclaim(self, request: Request, fencing_token: int) -> None:
+        """Put undelivered work back, unless it was handed out or renewed after this token."""
+        if request.stage is not Stage.CLAIMED or request.fencing_token != fencing_token:
             return
-        if not request.lapses:
-            request.claimed_at, request.asked_about = 0.0, False
+        if not request.expired_leases:
+            request.claimed_at, request.is_confirmed = 0.0, False
         self.requeue(request)
 
     def control(self, key: str, request_id: str, credential: str, *, acknowledge: bool) -> Control:
@@ -115,7 +115,7 @@ class NodeMoves(Ledger):
         node = self.nodes.get(key)
         is_node = node is not None and proves(credential, node.credential_digest)
         if node is not None and is_node:
-            node.last_seen, node.has_asked = self.now(), True
+            node.last_seen, node.has_sent_control = self.now(), True
             renewed = self._renew(node, request_id)
             if renewed is not None:
                 return self._counted(Control("active", renewed.deadline - self.now()))
@@ -137,9 +137,16 @@ class NodeMoves(Ledger):
         return self._tombstone(key, request_id, credential) is not None
 
     def progress(
-        self, key: str, client: Key, request_id: str, *, credential: str, news: Envelope, size: int
+        self,
+        key: str,
+        client: Key,
+        request_id: str,
+        *,
+        credential: str,
+        progress: Envelope,
+        size: int,
     ) -> bool:
-        """Keep the newest news of claimed work; True when it replaced older ones.
+        """Keep the newest progress of claimed work; True when it replaced older ones.
 
         Raises WrongProof; NotActive for work that is not this node's, or not any more; Finished
         when its deadline has passed; Full.
@@ -157,7 +164,7 @@ class NodeMoves(Ledger):
         held = self.progress_bytes - request.progress_size
         self.check_bytes(held, size, self._config.max_progress_bytes, "progress")
         self.drop_progress(request)
-        request.progress, request.progress_size = news, size
+        request.progress, request.progress_size = progress, size
         self.progress_bytes += size
         self._wake_readers(request.key)
         return replaced
@@ -172,7 +179,7 @@ class NodeMoves(Ledger):
         request = self._asked(client, request_id)
         if request is None:
             raise UnknownRequest
-        if request.stage is Stage.ANSWERED and request.key in self._mailbox_of(request):
+        if request.stage is Stage.ANSWERED and request.key in self._unread_of(request):
             return False
         if not request.stage.is_live:
             raise Finished(request.stage, request.reason)
@@ -199,21 +206,21 @@ class NodeMoves(Ledger):
         return True
 
     def _check_owner(self, node: Node, proof: Proof, call: str) -> None:
-        if not node.is_shown_by(proof, call):
+        if not node.is_proven_by(proof, call):
             raise WrongProof
         if proof.credential:
-            node.shown_in.add(call)
+            node.requires_proof.add(call)
 
-    def _hold(self, node: Node, request: Request) -> None:
+    def _lease(self, node: Node, request: Request) -> None:
         """Give work to its node, or renew its lease; after this only a deadline takes it away."""
         now = self.now()
         self._unconfirmed.drop(request.key)
         node.queue.pop(request.key, None)
         node.claimed[request.key] = request
-        request.stage, request.turn = Stage.CLAIMED, next(self._numbers)
+        request.stage, request.fencing_token = Stage.CLAIMED, next(self._numbers)
         request.claimed_at = request.claimed_at or now
         request.lease_end = min(now + self._config.in_flight_lease, request.deadline)
-        node.lapse = min(node.lapse, request.lease_end)
+        node.first_lease_end = min(node.first_lease_end, request.lease_end)
 
     def _renew(self, node: Node, request_id: str) -> Request | None:
         """Renew the live work of an id that was handed to a node; the one that ends first.
@@ -223,11 +230,11 @@ class NodeMoves(Ledger):
         handed = chain(node.claimed.values(), node.queue.values())
         named = [one for one in handed if one.request_id == request_id and one.claimed_at]
         for request in named:
-            self.settle(request.key)
+            self.current(request.key)
         renewed = [one for one in named if one.stage.is_live]
         for request in renewed:
-            self._hold(node, request)
-            request.asked_about = True
+            self._lease(node, request)
+            request.is_confirmed = True
             self.counters.lease_renewals += 1
         return min(renewed, key=lambda one: one.deadline, default=None)
 
@@ -237,15 +244,15 @@ class NodeMoves(Ledger):
 
     def _asked(self, client: Key, request_id: str) -> Request | None:
         if request_id:
-            return self.settle(request_key(client, request_id))
-        mailbox = self.mailboxes.get(client)
-        if mailbox is None or not mailbox.nameless:
+            return self.current(request_key(client, request_id))
+        inbox = self.inboxes.get(client)
+        if inbox is None or not inbox.anonymous:
             return None
-        return self.settle(next(iter(mailbox.nameless)))
+        return self.current(next(iter(inbox.anonymous)))
 
-    def _mailbox_of(self, request: Request) -> dict[Key, Request]:
-        mailbox = self.mailboxes.get(request.client)
-        return mailbox.unread if mailbox is not None else {}
+    def _unread_of(self, request: Request) -> dict[Key, Request]:
+        inbox = self.inboxes.get(request.client)
+        return inbox.unread if inbox is not None else {}
 
     def _counted(self, outcome: Control) -> Control:
         self.counters.add(self.counters.controls, outcome.status.replace("/", "_"))

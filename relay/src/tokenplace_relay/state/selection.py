@@ -58,7 +58,7 @@ def choose(nodes: Iterable[Node], model: str, tier: str, *, now: float, max_queu
             full[able.tier] = full.get(able.tier, 0) + 1
             continue
         room[able.tier] = room.get(able.tier, 0) + 1
-        order = (rank, per_place(flying + queued, able), node.turn)
+        order = (rank, per_place(flying + queued, able), node.selection_turn)
         if order < best_order:
             best, best_order = node, order
     return Choice(best, room, full)

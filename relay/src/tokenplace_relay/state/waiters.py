@@ -1,4 +1,4 @@
-"""Held calls: each costs one future, and news wakes those that wait for it."""
+"""Held calls: each costs one future, and a change wakes those that wait for it."""
 
 import asyncio
 from collections import deque
@@ -10,11 +10,11 @@ from tokenplace_relay.state.model import Key
 K = TypeVar("K", bound=Hashable)
 
 AT_A_TIME: Final = 20
-"""Held calls that end in one turn of the event loop, so that others get theirs in between."""
+"""Held calls that end in one turn of the event loop, so that other calls run in between."""
 
 
-class Held(Generic[K]):
-    """Held calls by what they wait for; True comes to those that should look again."""
+class Waiters(Generic[K]):
+    """Held calls by the key they wait for; a woken call gets True and checks the state again."""
 
     def __init__(self) -> None:
         self._waiting: dict[K, deque[asyncio.Future[bool]]] = {}
@@ -81,9 +81,9 @@ class Held(Generic[K]):
             asyncio.get_running_loop().call_soon(self._end_some)
 
 
-class Polls(Held[str]):
-    """Polls of compute nodes by node key; each piece of work wakes one."""
+class PollWaiters(Waiters[str]):
+    """Held polls of compute nodes by node key; each queued request wakes one."""
 
 
-class Retrieves(Held[Key]):
-    """Retrieves with `Prefer: wait`, by request; news wakes all."""
+class RetrieveWaiters(Waiters[Key]):
+    """Held retrieves of clients (`Prefer: wait`) by request key; a change wakes all of them."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tokenplace_relay.state.memory import Memory
-from tokenplace_relay.state.waiters import Polls
+from tokenplace_relay.state.machine import StateMachine
+from tokenplace_relay.state.waiters import PollWaiters
 from tokenplace_relay.upstream import Upstream, Verdict
 
 _OUTCOMES = (
@@ -22,8 +22,8 @@ _CONTROLS = ("active", "cancelled", "expired", "acknowledged", "completed_unavai
 class StateCollector(Collector):
     """Gauges and counters of one relay."""
 
-    state: Memory
-    polls: Polls
+    state: StateMachine
+    polls: PollWaiters
     upstream: Upstream
 
     def describe(self) -> list[Metric]:

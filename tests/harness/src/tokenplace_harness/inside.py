@@ -14,7 +14,7 @@ from aiohttp import web
 from tokenplace_relay.api.app_context import CONTEXT, Context
 from tokenplace_relay.app import make_app, make_runner
 from tokenplace_relay.settings.config import Config
-from tokenplace_relay.state.memory import Memory
+from tokenplace_relay.state.machine import StateMachine
 
 Json = dict[str, Any]
 Setting = float | str | bool | tuple[str, ...]
@@ -62,14 +62,14 @@ class Inside:
     credentials: dict[str, str] = field(default_factory=dict)
 
     @property
-    def state(self) -> Memory:
+    def state(self) -> StateMachine:
         """What the relay remembers."""
         return self.context.state
 
     def advance(self, seconds: float) -> None:
         """Move the clock, and let the relay's timer see it."""
         self.clock.now += seconds
-        self.state.housekeep()
+        self.state.sweep()
 
     def counts(self) -> dict[str, int]:
         """How much of each kind the relay remembers."""
@@ -79,7 +79,7 @@ class Inside:
             "queued": sum(1 for one in live if one.stage == "queued"),
             "claimed": sum(1 for one in live if one.stage == "claimed"),
             "progress": sum(1 for one in live if one.progress),
-            "unread": sum(len(one.unread) for one in state.mailboxes.values()),
+            "unread": sum(len(one.unread) for one in state.inboxes.values()),
             "ended": sum(1 for one in state.requests.values() if not one.stage.is_live),
             "tombstones": len(state._tombstones),
         }

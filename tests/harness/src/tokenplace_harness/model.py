@@ -25,7 +25,7 @@ class Sent:
     confirmed: bool = False
     asked_about: bool = False
     held_since: float = 0.0
-    lapses: int = 0
+    expired_leases: int = 0
     hands: int = 0
     """Times that it was handed out or renewed."""
     """Times that it was handed out and nothing was heard of it in time."""
@@ -131,7 +131,7 @@ class Model:
         while self.queues[node]:
             one = self.queues[node][0]
             self.settle(one)
-            if one.is_live and one.lapses == 2:
+            if one.is_live and one.expired_leases == 2:
                 self.end(one, "expired")
             elif one.is_live:
                 self.hold(one)
@@ -146,7 +146,7 @@ class Model:
         for one in list(self.queues[node]):
             self.settle(one)
             if one.is_live:
-                return one.lapses == 2
+                return one.expired_leases == 2
         return False
 
     def hold(self, one: Sent) -> None:
@@ -230,7 +230,7 @@ class Model:
         for one in self._by_turn():
             if one.state == "claimed" and not one.confirmed and one.held_since <= lapsed:
                 self.put_back(one)
-                one.lapses += 1
+                one.expired_leases += 1
                 one.confirmed = True
         for kept in (self.unread, self.replays, self.ended):
             for one in [s for s in kept if s.kept_until <= self.now]:

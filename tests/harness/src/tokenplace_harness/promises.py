@@ -5,7 +5,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 from tokenplace_harness.inside import Clock
 from tokenplace_harness.model import Model, Sent
 from tokenplace_relay.settings.config import Config
-from tokenplace_relay.state.memory import Memory
+from tokenplace_relay.state.machine import StateMachine
 from tokenplace_relay.state.model import Request, digest, request_key
 
 CONFIG = Config(
@@ -36,7 +36,7 @@ class Promises(RuleBasedStateMachine):
     def start(self) -> None:
         self.clock = Clock()
         self.woken: list[str] = []
-        self.state = Memory(CONFIG, self.clock, self.woken.append, lambda _key: None)
+        self.state = StateMachine(CONFIG, self.clock, self.woken.append, lambda _key: None)
         self.model = Model(CONFIG, self.clock.now)
         self.credentials: dict[str, str] = {}
         self.answered: set[Sent] = set()
@@ -97,5 +97,5 @@ class Promises(RuleBasedStateMachine):
         )
         assert len(state._tombstones) <= CONFIG.max_outcomes
         assert all(len(n.queue) <= CONFIG.max_requests for n in state.nodes.values())
-        assert all(box.pending for box in state.mailboxes.values())
-        assert all(box.pending <= CONFIG.max_client_requests for box in state.mailboxes.values())
+        assert all(box.pending for box in state.inboxes.values())
+        assert all(box.pending <= CONFIG.max_client_requests for box in state.inboxes.values())

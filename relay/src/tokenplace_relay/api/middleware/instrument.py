@@ -13,17 +13,11 @@ from typing import Final, TypeVar
 
 from aiohttp import web
 
-from tokenplace_relay.api.app_context import (
-    X_REQUEST_ID,
-    Call,
-    Context,
-    Place,
-    attach,
-    finish_head,
-)
+from tokenplace_relay.api.app_context import Call, Context, Place, attach
 from tokenplace_relay.api.middleware import cors
 from tokenplace_relay.api.middleware.fault_injection import FaultInjector
 from tokenplace_relay.api.middleware.rate_limiting import limited
+from tokenplace_relay.api.request_log import X_REQUEST_ID, finish_head
 from tokenplace_relay.api.routes import fallback
 from tokenplace_relay.server.direct import DirectRoute
 from tokenplace_relay.server.response import ApiError, body_size

@@ -4,24 +4,23 @@ from typing import Final
 
 from aiohttp import web
 
-from tokenplace_relay.api import reservation, validation
-from tokenplace_relay.api.app_context import Context, envelope_body, note, of, small_body
+from tokenplace_relay.api import errors, reservation, validation
+from tokenplace_relay.api.app_context import Context, of
+from tokenplace_relay.api.body import envelope_body, small_body
+from tokenplace_relay.api.errors import Call
 from tokenplace_relay.api.prefer import PREFER, preference
+from tokenplace_relay.api.request_log import note
 from tokenplace_relay.server.direct import DirectRoute
 from tokenplace_relay.server.response import ApiError, JsonObject, json_response
 from tokenplace_relay.state.capabilities import TIERS
-from tokenplace_relay.state.memory import Memory
+from tokenplace_relay.state.machine import StateMachine
 from tokenplace_relay.state.model import (
     Envelope,
-    Finished,
-    Full,
     Key,
     Node,
     Pending,
     Stage,
-    UnknownNode,
-    UnknownRequest,
-    WrongProof,
+    StateError,
     digest,
     request_key,
 )
@@ -82,12 +81,8 @@ async def submit(request: web.BaseRequest) -> web.Response:
         remaining = context.state.submit(
             client, request_id, node, envelope, size=size, token=token, reader=reader
         )
-    except UnknownNode:
-        raise ApiError(404, "Server with the specified public key not found") from None
-    except Finished as end:
-        raise finished(end) from None
-    except Full as full:
-        raise refused(full) from None
+    except StateError as error:
+        raise errors.answer(error) from None
     note(request, client=short(client), node=fingerprint(node))
     answer: JsonObject = {"message": "Request received", **deadline(remaining)}
     if reader:
@@ -110,8 +105,8 @@ async def cancel(request: web.BaseRequest) -> web.Response:
     reason = given if isinstance(given, str) and given in _REASONS else str(wanted)
     try:
         stage, removed = context.state.cancel(client, request_id, token, wanted, reason)
-    except WrongProof:
-        raise ApiError(403, "Missing or invalid cancel proof") from None
+    except StateError as error:
+        raise errors.answer(error, Call.CANCEL) from None
     log.info("request cancelled", client=short(client), reason=reason)
     answer: JsonObject = {"status": str(stage), "request_id": request_id}
     return json_response({**answer, "removed_from_queue": removed})
@@ -137,14 +132,8 @@ async def retrieve(request: web.BaseRequest) -> web.Response:
         if token:
             return _acknowledged(context, client, request_id, reader, token)
         found, waited = await _with_news(context, (client, request_id, reader), wait)
-    except WrongProof:
-        raise ApiError(403, "Missing or invalid retrieval credential") from None
-    except UnknownRequest:
-        text = f"Unknown request_id: {request_id}"
-        none = "No response available for the given public key"
-        raise ApiError(404, text if request_id else none) from None
-    except Finished as end:
-        raise finished(end) from None
+    except StateError as error:
+        raise errors.answer(error, Call.RETRIEVE, request_id) from None
     if isinstance(found, Pending):
         answer = _pending(found)
     else:
@@ -160,8 +149,8 @@ def _check_unsent(context: Context, client: Key, request_id: str) -> None:
         return
     state = context.state
     known = state.requests.get(request_key(client, request_id))
-    mailbox = None if request_id else state.mailboxes.get(client)
-    waiting = [known] if known else list(mailbox.unread.values()) if mailbox else []
+    inbox = None if request_id else state.inboxes.get(client)
+    waiting = [known] if known else list(inbox.unread.values()) if inbox else []
     # The text is told under both of its names.
     context.unsent.check(max((2 * one.answer_size for one in waiting), default=0))
 
@@ -215,18 +204,6 @@ def deadline(remaining: float) -> JsonObject:
     return {"request_deadline_remaining_seconds": remaining, "request_ttl_seconds": remaining}
 
 
-def finished(end: Finished) -> ApiError:
-    """What a client is told of a request that has ended without an answer."""
-    text = f"Request {end.status}"
-    extra = {"status": str(end.status), "reason": end.reason}
-    return ApiError(410, text, str(end.status), extra=extra)
-
-
-def refused(full: Full) -> ApiError:
-    """What a peer is told at a bound."""
-    return ApiError(full.status, full.message, full.code, retry_after=5)
-
-
 def _selected(choice: Choice, node: Node, asked: str, tier: str, now: float) -> JsonObject:
     able = node.capabilities
     spilled = able.tier != tier
@@ -251,7 +228,7 @@ def _selected(choice: Choice, node: Node, asked: str, tier: str, now: float) -> 
     return answer
 
 
-def _nobody(state: Memory, choice: Choice, asked: str, tier: str) -> ApiError:
+def _nobody(state: StateMachine, choice: Choice, asked: str, tier: str) -> ApiError:
     # Those that are silent may have gone since they were last looked at.
     state.evict()
     if not state.nodes:

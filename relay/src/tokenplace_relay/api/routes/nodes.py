@@ -5,24 +5,23 @@ from typing import Final
 
 from aiohttp import web
 
-from tokenplace_relay.api import validation
-from tokenplace_relay.api.app_context import Context, envelope_body, note, of, small_body
+from tokenplace_relay.api import errors, validation
+from tokenplace_relay.api.app_context import Context, of
+from tokenplace_relay.api.body import envelope_body, small_body
 from tokenplace_relay.api.delivery import deliver
+from tokenplace_relay.api.errors import Call
 from tokenplace_relay.api.middleware import auth
 from tokenplace_relay.api.middleware.rate_limiting import count_node
-from tokenplace_relay.api.routes.clients import deadline, refused
+from tokenplace_relay.api.request_log import note
+from tokenplace_relay.api.routes.clients import deadline
 from tokenplace_relay.server.direct import DirectRoute
 from tokenplace_relay.server.response import ApiError, JsonObject, json_response
 from tokenplace_relay.state import capabilities
-from tokenplace_relay.state.capabilities import Capabilities
+from tokenplace_relay.state.capabilities import Capabilities, InvalidCapabilities
 from tokenplace_relay.state.model import (
-    Finished,
-    Full,
     Proof,
     Request,
-    UnknownNode,
-    UnknownRequest,
-    WrongProof,
+    StateError,
     digest,
 )
 from tokenplace_relay.telemetry.logs import fingerprint, get, short
@@ -60,10 +59,8 @@ async def register(request: web.BaseRequest) -> web.StreamResponse:
     able = _capabilities(body) or Capabilities()
     try:
         credential = context.state.register(key, able, _proof(request, body, context))
-    except Full as full:
-        raise refused(full) from None
-    except WrongProof:
-        raise wrong_credential() from None
+    except StateError as error:
+        raise errors.answer(error) from None
     answer: JsonObject = {
         "next_ping_in_x_seconds": context.config.node_lease,
         "poll_wait_seconds": float(context.config.poll_wait),
@@ -88,10 +85,8 @@ async def poll(request: web.BaseRequest) -> web.StreamResponse:
     try:
         context.state.touch(key, _capabilities(body), _proof(request, body, context))
         work = await _next_work(context, key)
-    except UnknownNode:
-        raise ApiError(404, "Server with the specified public key not found") from None
-    except WrongProof:
-        raise wrong_credential() from None
+    except StateError as error:
+        raise errors.answer(error) from None
     if work is None:
         return json_response(_idle(context))
     return await _hand_over(context, request, work, _claim(body, work))
@@ -112,8 +107,8 @@ async def control(request: web.BaseRequest) -> web.StreamResponse:
         count_node(request, fingerprint(key))
     try:
         outcome = context.state.control(key, request_id, credential, acknowledge=acknowledge)
-    except WrongProof:
-        raise wrong_credential() from None
+    except StateError as error:
+        raise errors.answer(error) from None
     hint = _control_hint(context, is_active=outcome.status == "active")
     answer: JsonObject = {"status": outcome.status, "next_poll_seconds": hint}
     if outcome.remaining is not None:
@@ -133,14 +128,8 @@ async def respond(request: web.BaseRequest) -> web.StreamResponse:
     proof = _proof(request, body, context)
     try:
         is_first = context.state.answer(client, request_id, envelope, size, proof)
-    except UnknownRequest:
-        raise _not_waiting("gone") from None
-    except Finished as end:
-        raise _not_waiting(str(end.status)) from None
-    except WrongProof:
-        raise wrong_credential() from None
-    except Full as full:
-        raise refused(full) from None
+    except StateError as error:
+        raise errors.answer(error, Call.ANSWER) from None
     note(request, client=short(client), first=is_first)
     if is_first:
         return json_response({"message": "Response received and queued for client"})
@@ -158,8 +147,8 @@ async def unregister(request: web.BaseRequest) -> web.StreamResponse:
         count_node(request, fingerprint(key))
     try:
         removed = context.state.unregister(key, credential)
-    except WrongProof:
-        raise wrong_credential() from None
+    except StateError as error:
+        raise errors.answer(error) from None
     return unregistered(key, removed=removed)
 
 
@@ -167,11 +156,6 @@ def unregistered(key: str, *, removed: bool) -> web.Response:
     """The answer to a node or operator that took a node out."""
     log.info("node unregistered", node=fingerprint(key), removed=removed)
     return json_response({"message": "Server unregistered", "removed": removed})
-
-
-def wrong_credential() -> ApiError:
-    """What a peer is told that is not the node it says it is."""
-    return ApiError(403, "Missing or invalid relay server control credential")
 
 
 async def _next_work(context: Context, key: str) -> Request | None:
@@ -196,7 +180,7 @@ async def _next_work(context: Context, key: str) -> Request | None:
 
 def _claim(body: JsonObject, work: Request) -> JsonObject:
     """What a node of a later release, which proves itself, is told of its claim."""
-    return {"claim_generation": work.lapses + 1} if body.get("control_credential") else {}
+    return {"claim_generation": work.expired_leases + 1} if body.get("control_credential") else {}
 
 
 async def _hand_over(
@@ -215,10 +199,10 @@ async def _hand_over(
         }
     )
 
-    turn = work.turn
+    fencing_token = work.fencing_token
 
     def put_back() -> None:
-        context.state.unclaim(work, turn)
+        context.state.unclaim(work, fencing_token)
         log.info("poller gone, work queued again", node=fingerprint(work.node))
 
     await deliver(request, response, put_back)
@@ -257,12 +241,10 @@ def _count_with_token(request: web.BaseRequest, identity: str) -> None:
 
 def _capabilities(body: JsonObject) -> Capabilities | None:
     given = body.get("capabilities")
-    return None if given is None else capabilities.parse(given)
-
-
-def _not_waiting(status: str) -> ApiError:
-    text = "Request is no longer waiting for a response"
-    return ApiError(410, text, status, extra={"status": status})
+    try:
+        return None if given is None else capabilities.parse(given)
+    except InvalidCapabilities as error:
+        raise errors.answer(error) from None
 
 
 def _ignore(_outcome: bool) -> None:

@@ -3,7 +3,8 @@
 from aiohttp import web
 
 from tokenplace_relay.api import validation
-from tokenplace_relay.api.app_context import of, small_body
+from tokenplace_relay.api.app_context import of
+from tokenplace_relay.api.body import small_body
 from tokenplace_relay.api.middleware import auth
 from tokenplace_relay.api.routes.nodes import unregistered
 

@@ -5,17 +5,17 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from tokenplace_relay.api import errors
 from tokenplace_relay.api.app_context import of
+from tokenplace_relay.api.errors import Call
 from tokenplace_relay.api.middleware import auth
 from tokenplace_relay.api.middleware.rate_limiting import count_node
-from tokenplace_relay.api.routes.clients import refused
-from tokenplace_relay.api.routes.nodes import wrong_credential
 from tokenplace_relay.api.validation import CLAIM
 from tokenplace_relay.protocol.constants import PROTOCOL, VERSION
 from tokenplace_relay.server.body import read_body
 from tokenplace_relay.server.direct import DirectRoute
 from tokenplace_relay.server.response import ApiError, JsonObject, json_response
-from tokenplace_relay.state.model import Finished, Full, NotActive, WrongProof, digest
+from tokenplace_relay.state.model import StateError, digest
 from tokenplace_relay.telemetry.logs import fingerprint, get
 
 log = get("tokenplace.relay.progress")
@@ -44,16 +44,10 @@ async def progress(request: web.BaseRequest) -> web.Response:
     size = sum(len(value) for value in news.values() if isinstance(value, str))
     try:
         replaced = context.state.progress(
-            node, digest(client), request_id, credential=credential, news=news, size=size
+            node, digest(client), request_id, credential=credential, progress=news, size=size
         )
-    except WrongProof:
-        raise wrong_credential() from None
-    except NotActive:
-        raise ApiError(410, "Progress request is not active for this owner") from None
-    except Finished:
-        raise ApiError(410, "Progress request has expired") from None
-    except Full as full:
-        raise refused(full) from None
+    except StateError as error:
+        raise errors.answer(error, Call.PROGRESS) from None
     log.debug("progress", node=fingerprint(node), outcome="replaced" if replaced else "accepted")
     return json_response({"message": "Encrypted progress accepted"}, 202)
 

@@ -3,19 +3,19 @@
 The moves of nodes, of clients and of time are built on it; none has I/O or await. A request goes
 queued -> claimed -> answered, or queued/claimed -> cancelled | expired, and `end` is the one way
 into an end. It lies in exactly one place: a node's queue or claims while it is live, then its
-client's mailbox until it is read, then among the replays or outcomes until it is forgotten.
+client's inbox until it is read, then among the replays or outcomes until it is forgotten.
 """
 
 from collections.abc import Callable, Iterator
 from itertools import chain, count
 
 from tokenplace_relay.settings.config import Config
-from tokenplace_relay.state.expiring import Timed
+from tokenplace_relay.state.expiring import ExpiringMap
 from tokenplace_relay.state.model import (
+    ClientInbox,
     Counters,
     Full,
     Key,
-    Mailbox,
     Node,
     Request,
     Stage,
@@ -26,10 +26,10 @@ from tokenplace_relay.state.model import (
 WakeNode = Callable[[str], None]
 """Told the key of a node that has work, or is gone: one of its held polls should look again."""
 WakeReaders = Callable[[Key], None]
-"""Told the key of a request that has news: its held retrieves should look again."""
+"""Told the key of a request that has progress: its held retrieves should look again."""
 
 
-class Ledger:
+class StateTables:
     """All of the relay's state, in one process."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Ledger:
         self._wake_readers = wake_readers
         self.nodes: dict[str, Node] = {}
         self.requests: dict[Key, Request] = {}
-        self.mailboxes: dict[Key, Mailbox] = {}
+        self.inboxes: dict[Key, ClientInbox] = {}
         self.counters = Counters()
         self.pending = 0
         """Requests that are not over: unanswered, or answered and not read."""
@@ -55,12 +55,14 @@ class Ledger:
         self.replay_bytes = 0
         self.progress_bytes = 0
         self._numbers = count(1)
-        self._deadlines: Timed[Key, Request] = Timed(config.request_deadline)
-        self._unconfirmed: Timed[Key, Request] = Timed(config.in_flight_lease)
-        self._unread: Timed[Key, Request] = Timed(config.answer_ttl)
-        self._replays: Timed[Key, Request] = Timed(config.answer_ttl)
-        self._outcomes: Timed[Key, Request] = Timed(config.terminal_ttl)
-        self._tombstones: Timed[tuple[str, str], Tombstone] = Timed(config.tombstone_ttl)
+        self._deadlines: ExpiringMap[Key, Request] = ExpiringMap(config.request_deadline)
+        self._unconfirmed: ExpiringMap[Key, Request] = ExpiringMap(config.in_flight_lease)
+        self._unread: ExpiringMap[Key, Request] = ExpiringMap(config.answer_ttl)
+        self._replays: ExpiringMap[Key, Request] = ExpiringMap(config.answer_ttl)
+        self._outcomes: ExpiringMap[Key, Request] = ExpiringMap(config.terminal_ttl)
+        self._tombstones: ExpiringMap[tuple[str, str], Tombstone] = ExpiringMap(
+            config.tombstone_ttl
+        )
 
     def now(self) -> float:
         """The time on the state's clock, which never goes back."""
@@ -90,12 +92,12 @@ class Ledger:
         """Whether the node polls right now, or gave a sign of life within its lease."""
         return node.polls > 0 or now - node.last_seen <= self._config.node_lease
 
-    def is_lost(self, node: Node, now: float) -> bool:
+    def is_unresponsive(self, node: Node, now: float) -> bool:
         """Whether the node is silent for so long that what is queued for it should go elsewhere."""
         silence = now - node.last_seen
         return node.polls == 0 and silence > self._config.node_lease + self._config.silent_grace
 
-    def is_dead(self, node: Node, now: float) -> bool:
+    def has_abandoned_work(self, node: Node, now: float) -> bool:
         """Whether the node asked about its work, and is silent for too long to be still at it.
 
         One that never asked may be waiting for its turn: a desktop serves several relays.
@@ -103,20 +105,20 @@ class Ledger:
         silence = now - node.last_seen
         if node.polls or silence <= self._config.node_lease + self._config.working_grace:
             return False
-        return any(one.asked_about for one in chain(node.claimed.values(), node.queue.values()))
+        return any(one.is_confirmed for one in chain(node.claimed.values(), node.queue.values()))
 
-    def is_gone(self, node: Node, now: float) -> bool:
+    def is_removable(self, node: Node, now: float) -> bool:
         """Whether the node can be removed: silent, and without work that it may still do."""
         if self.is_fresh(node, now):
             return False
-        if self.is_dead(node, now):
+        if self.has_abandoned_work(node, now):
             return True
         if node.claimed:
             return False
         # What was handed out, and put back because nothing was heard of it, may still be done.
         if any(request.claimed_at for request in node.queue.values()):
             return False
-        return not node.queue or self.is_lost(node, now)
+        return not node.queue or self.is_unresponsive(node, now)
 
     def node(self, key: str) -> Node:
         """A registered node; raises UnknownNode."""
@@ -129,7 +131,7 @@ class Ledger:
         """Drop a node; all of its work ends as cancelled."""
         del self.nodes[node.key]
         self.counters.add(self.counters.evictions, why)
-        self.shed(node, [*node.queue.values(), *node.claimed.values()])
+        self.cancel_all(node, [*node.queue.values(), *node.claimed.values()])
         for _ in range(node.polls):
             self._wake_node(node.key)
 
@@ -137,30 +139,30 @@ class Ledger:
         """Drop silent nodes, and queues that nobody will come for."""
         now = self.now()
         for node in [one for one in self.nodes.values() if not self.is_fresh(one, now)]:
-            if self.is_gone(node, now):
+            if self.is_removable(node, now):
                 self.remove(node, "stale_lease")
-            elif node.queue and self.is_lost(node, now):
-                self.shed(node, [one for one in node.queue.values() if not one.claimed_at])
+            elif node.queue and self.is_unresponsive(node, now):
+                self.cancel_all(node, [one for one in node.queue.values() if not one.claimed_at])
 
-    def shed(self, node: Node, requests: list[Request]) -> None:
+    def cancel_all(self, node: Node, requests: list[Request]) -> None:
         """Cancel work of a node that will not do it, so that its clients look for another."""
         for request in requests:
             self.end(request, Stage.CANCELLED, "server_unregistered", node=node)
 
-    def settle(self, key: Key, reason: str = "provider_timeout") -> Request | None:
+    def current(self, key: Key, reason: str = "provider_timeout") -> Request | None:
         """A request as it stands now: one whose deadline has passed is expired first."""
         request = self.requests.get(key)
         if request is not None and request.stage.is_live and request.deadline <= self.now():
             self.end(request, Stage.EXPIRED, reason)
         return request
 
-    def admit(self, request: Request) -> None:
+    def enqueue(self, request: Request) -> None:
         """Write down a new request and queue it."""
-        mailbox = self.mailboxes.setdefault(request.client, Mailbox())
-        mailbox.live += 1
-        mailbox.live_bytes += request.size
+        inbox = self.inboxes.setdefault(request.client, ClientInbox())
+        inbox.live += 1
+        inbox.live_bytes += request.size
         if not request.request_id:
-            mailbox.nameless[request.key] = request
+            inbox.anonymous[request.key] = request
         self.pending += 1
         self.request_bytes += request.size
         self.requests[request.key] = request
@@ -185,7 +187,7 @@ class Ledger:
         now = self.now()
         node = node or self.nodes[request.node]
         if request.claimed_at and request.request_id and stage is not Stage.ANSWERED:
-            self._bury(request, node, stage, now)
+            self._add_tombstone(request, node, stage, now)
         node.queue.pop(request.key, None)
         node.claimed.pop(request.key, None)
         self._deadlines.drop(request.key)
@@ -194,24 +196,24 @@ class Ledger:
         self.request_bytes -= request.size
         request.envelope = {}
         request.stage, request.reason = stage, reason
-        mailbox = self.mailboxes[request.client]
-        mailbox.live -= 1
-        mailbox.live_bytes -= request.size
-        mailbox.nameless.pop(request.key, None)
+        inbox = self.inboxes[request.client]
+        inbox.live -= 1
+        inbox.live_bytes -= request.size
+        inbox.anonymous.pop(request.key, None)
         if stage is Stage.ANSWERED:
-            mailbox.unread[request.key] = request
+            inbox.unread[request.key] = request
             self._unread.put(request.key, request, now)
         else:
             self._close(request)
-            self._remember(request, now)
+            self._add_outcome(request, now)
         if request.request_id:
             self.counters.add(self.counters.outcomes, _outcome(stage, reason))
         self._wake_readers(request.key)
 
-    def note_read(self, request: Request) -> None:
+    def mark_read(self, request: Request) -> None:
         """Move an answer that was read for the first time to the replays."""
-        mailbox = self.mailboxes.get(request.client)
-        if mailbox is None or request.key not in mailbox.unread:
+        inbox = self.inboxes.get(request.client)
+        if inbox is None or request.key not in inbox.unread:
             return
         self._take_from_unread(request)
         self._replays.put(request.key, request, self.now())
@@ -227,7 +229,7 @@ class Ledger:
             self._end_replay(request)
 
     def drop_progress(self, request: Request) -> None:
-        """Forget the news of a request."""
+        """Forget the progress of a request."""
         self.progress_bytes -= request.progress_size
         request.progress, request.progress_size = None, 0
 
@@ -236,19 +238,19 @@ class Ledger:
         if held + size > limit:
             raise Full(503, "relay_full", f"This relay has no memory for more {what}")
 
-    def _bury(self, request: Request, node: Node, stage: Stage, now: float) -> None:
+    def _add_tombstone(self, request: Request, node: Node, stage: Stage, now: float) -> None:
         stone = Tombstone(stage, node.credential_digest, request.deadline)
         self._tombstones.put((node.key, request.request_id), stone, now)
         if len(self._tombstones) > self._config.max_outcomes:
             self._tombstones.take_oldest()
 
-    def _remember(self, request: Request, now: float) -> None:
+    def _add_outcome(self, request: Request, now: float) -> None:
         self._outcomes.put(request.key, request, now)
         if len(self._outcomes) > self._config.max_outcomes:
-            self._forget(self._outcomes.take_oldest())
+            self._evict_request(self._outcomes.take_oldest())
 
     def _take_from_unread(self, request: Request) -> None:
-        del self.mailboxes[request.client].unread[request.key]
+        del self.inboxes[request.client].unread[request.key]
         self._unread.drop(request.key)
         self.unread_bytes -= request.answer_size
         self._close(request)
@@ -257,16 +259,16 @@ class Ledger:
         """Keep of a read answer only that it was there."""
         self.replay_bytes -= request.answer_size
         request.answer, request.answer_size = None, 0
-        self._remember(request, self.now())
+        self._add_outcome(request, self.now())
 
     def _close(self, request: Request) -> None:
         """One request less that somebody waits for."""
         self.pending -= 1
-        mailbox = self.mailboxes[request.client]
-        if not mailbox.pending:
-            del self.mailboxes[request.client]
+        inbox = self.inboxes[request.client]
+        if not inbox.pending:
+            del self.inboxes[request.client]
 
-    def _forget(self, request: Request) -> None:
+    def _evict_request(self, request: Request) -> None:
         request.answer = None
         del self.requests[request.key]
 
