@@ -29,8 +29,3 @@ def test_module_is_pure(module: str) -> None:
     tree = ast.parse((SOURCES / f"{module}.py").read_text())
     assert imported(tree) & FORBIDDEN == set()
     assert not [node for node in ast.walk(tree) if isinstance(node, WAITING)]
-
-
-def test_every_file_of_the_relay_fits_in_the_eye() -> None:
-    long = [p.name for p in SOURCES.rglob("*.py") if len(p.read_text().splitlines()) >= 400]
-    assert long == []
