@@ -11,6 +11,7 @@ PAGES = subprocess.run(
     ["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
 ).stdout.split()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+PROGRAMS = ("relay/src/tokenplace_relay", "operator/src/tokenplace_operator")
 LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 
@@ -57,7 +58,39 @@ def test_the_readme_leads_to_every_page() -> None:
     assert [one for one in pages if f"({one})" not in text] == []
 
 
-def test_every_file_that_the_architecture_names_is_there() -> None:
-    named = re.findall(r"`((?:operator|relay|tests|deploy|docs)/[\w./-]+)`", ARCHITECTURE)
-    assert len(named) > 40
-    assert [one for one in named if not (ROOT / one).exists()] == []
+@pytest.mark.parametrize(("page", "least"), [("architecture", 40), ("contributing", 15)])
+def test_every_file_that_a_page_names_exists(page: str, least: int) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    paths = re.findall(
+        r"[`(](?:\.\./)?((?:operator|relay|tests|deploy|docs|crds|\.ci|\.github)/[\w./-]+)[`):]",
+        text,
+    )
+    assert len(paths) >= least
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_every_file_in_a_diagram_exists() -> None:
+    diagrams = re.findall(r"^```mermaid$(.*?)^```$", ARCHITECTURE, re.DOTALL | re.MULTILINE)
+    names = set(re.findall(r"\w+\.py", "".join(diagrams)))
+    sources = {path.name for name in PROGRAMS for path in (ROOT / name).rglob("*.py")}
+    assert len(names) > 15
+    assert names - sources == set()
+
+
+def test_every_file_in_the_glossary_exists() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text()
+    sections = re.split(r"^Paths start at `([^`]+)`\.$", text, flags=re.MULTILINE)[1:]
+    rows = [
+        (folder, row)
+        for folder, section in zip(sections[::2], sections[1::2], strict=True)
+        for row in re.findall(r"^\| .+ \|$", section, re.MULTILINE)[1:]
+    ]
+    lost = [
+        f"{folder}{path}"
+        for folder, row in rows
+        for path in re.findall(r"`([^`]+)`", row.split(" | ")[-1])
+        if not (ROOT / folder / path).exists()
+    ]
+    assert {folder for folder, _ in rows} == {f"{name}/" for name in PROGRAMS}
+    assert len(rows) > 60
+    assert lost == []
