@@ -178,7 +178,7 @@ async def test_a_leader_whose_lease_is_not_renewed_writes_nothing_but_the_lease(
     kube: Kube, namespace: str
 ) -> None:
     await kube.apply(account(namespace, "before"))
-    kube.may_write = lambda: False
+    kube.guard_writes(lambda: False)
     for write in (
         kube.apply(account(namespace, "after")),
         kube.delete(SERVICE_ACCOUNT, namespace, "before", uid="any"),
@@ -205,7 +205,7 @@ async def test_requests_are_counted(kube: Kube, metrics: Metrics, namespace: str
 async def test_no_answer_is_unavailable(
     kube: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenplace_operator.kube.client.REQUEST_SECONDS", 0.0)
+    monkeypatch.setattr("tokenplace_operator.kube.transport.REQUEST_SECONDS", 0.0)
     with pytest.raises(Unavailable) as caught:
         await kube.get(SERVICE, namespace, "web")
     assert caught.value.code == 0

@@ -163,7 +163,7 @@ async def _elect(
         clock=time.monotonic,
         now=utc_now,
     )
-    kube.may_write = elector.holds
+    kube.guard_writes(elector.holds)
     health.ready = True
     acquiring = asyncio.create_task(elector.acquire(), name="acquire")
     stopping = asyncio.create_task(stop.wait(), name="stop")

@@ -1,4 +1,4 @@
-"""Bringing the kind in a cluster up to date: what the chart's Job does before an upgrade."""
+"""Upgrades the CRD in a cluster: the Job of the chart runs this before an upgrade."""
 
 import asyncio
 import json
@@ -6,12 +6,14 @@ from pathlib import Path
 
 from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.kube.client import Kube
+from tokenplace_operator.kube.subresources import APPLY
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.settings import ConfigError
 
 NAME = "tokenplacerelays.token.place"
+PATH = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{NAME}"
 SETTLE_SECONDS = 5.0
-"""Every API server of a cluster has the new fields by then; resources that use them come next."""
+"""After that every API server of a cluster serves the new fields to the requests that follow."""
 
 
 def read(path: Path) -> Object:
@@ -29,7 +31,16 @@ def read(path: Path) -> Object:
 
 
 async def upgrade(crd: Object) -> None:
-    """Apply the definition and wait until it is in use; raises KubeError."""
+    """Apply the definition and wait until every API server serves it; raises KubeError."""
     async with Kube.connect(Metrics()) as kube:
-        await kube.apply_crd(crd)
+        await kube.request(
+            "PATCH",
+            PATH,
+            crd,
+            content_type=APPLY,
+            # As Helm, which installed the CRD: with a field manager of our own, a later
+            # `helm install` would find conflicts.
+            field_manager="helm",
+            force_conflicts="true",
+        )
     await asyncio.sleep(SETTLE_SECONDS)
