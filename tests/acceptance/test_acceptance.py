@@ -25,7 +25,7 @@ from tokenplace_cluster.subjects.gpu_server import PORT as GPU_PORT
 from tokenplace_cluster.subjects.gpu_server import gpu_server
 from tokenplace_cluster.subjects.pod_programs import ASK_GPU, ENVIRONMENT, TOKEN, WRITE
 from tokenplace_harness.rollout import Tally, peers_at_work, session_at
-from tokenplace_harness.wait import until
+from tokenplace_harness.wait import eventually
 from tokenplace_relay.peers.connection import Connection
 
 ALERT = "TokenplaceRelayDown"
@@ -302,12 +302,12 @@ async def roll_out(stage: Stage) -> Rollout:
         session_at(stage.traefik, stage.authority.certificate) as session,
         peers_at_work(Connection(session, f"https://{HOST}"), nodes=2, clients=4) as tally,
     ):
-        await until(lambda: len(tally.accepted) >= ENOUGH)
+        await eventually(lambda: len(tally.accepted) >= ENOUGH)
         change = partial(stage.upgrade, image={**image, "digest": other})
         upgrade = asyncio.create_task(asyncio.to_thread(change))
         red, gone, health = await asyncio.to_thread(watch_it_go, stage, pod)
         await upgrade
-        await until(lambda: tally.accepted_between(gone, time.monotonic()) >= ENOUGH)
+        await eventually(lambda: tally.accepted_between(gone, time.monotonic()) >= ENOUGH)
     return Rollout(tally, red, gone, health)
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tokenplace_harness.inside import CLIENT, NODE, OTHER_CLIENT, RELAY, Answer, inside
-from tokenplace_harness.wait import until
+from tokenplace_harness.wait import eventually
 from tokenplace_relay.server.body import ReceiveBudget
 from tokenplace_relay.server.response import ApiError
 from tokenplace_relay.state.machine import StateMachine
@@ -180,14 +180,14 @@ async def test_held_polls_of_a_node_and_in_all() -> None:
         await relay.register()
         await relay.register("other")
         polls = [asyncio.create_task(relay.poll()) for _ in range(2)]
-        await until(lambda: relay.context.polls.held == 2)
+        await eventually(lambda: relay.context.polls.held == 2)
         is_refused(await relay.poll(), 503, "too_many_polls")
         polls.append(asyncio.create_task(relay.poll("other")))
-        await until(lambda: relay.context.polls.held == 3)
+        await eventually(lambda: relay.context.polls.held == 3)
         is_refused(await relay.poll("other"), 503, "too_many_polls")
         await relay.submit()
         await relay.submit("r2", "other")
-        await until(lambda: relay.context.polls.held == 1)
+        await eventually(lambda: relay.context.polls.held == 1)
         relay.context.refusing = True
         relay.context.polls.release()
         answers = [(await poll).body for poll in polls]
@@ -214,7 +214,7 @@ async def test_bodies_being_received() -> None:
                 return Answer(response.status, await response.json(), response.headers)
 
         first = asyncio.create_task(large())
-        await until(lambda: relay.context.reading.held > MIB)
+        await eventually(lambda: relay.context.reading.held > MIB)
         is_refused(await large(), 503, "relay_full")
         assert (await relay.submit()).status == 200
         release.set()
@@ -252,7 +252,7 @@ async def test_held_call_of_a_removed_node_ends_at_once() -> None:
     async with inside(real_time=True, poll_wait=20.0) as relay:
         await relay.register()
         poll = asyncio.create_task(relay.poll())
-        await until(lambda: relay.context.polls.held == 1)
+        await eventually(lambda: relay.context.polls.held == 1)
         await relay.unregister()
         answer = await poll
         assert answer.error["message"] == "Server with the specified public key not found"
@@ -262,7 +262,7 @@ async def test_node_that_polls_is_alive_as_long_as_it_polls() -> None:
     async with inside(real_time=True, poll_wait=20.0, node_lease=1) as relay:
         await relay.register()
         poll = asyncio.create_task(relay.poll())
-        await until(lambda: relay.context.polls.held == 1)
+        await eventually(lambda: relay.context.polls.held == 1)
         await asyncio.sleep(1.2)
         relay.state.sweep()
         assert relay.counts()["nodes"] == 1
@@ -281,7 +281,7 @@ async def test_housekeeping_outlives_a_run_that_fails(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(StateMachine, "sweep", fail)
     async with inside(housekeeping_interval=0.001):
-        await until(lambda: runs > 2)
+        await eventually(lambda: runs > 2)
 
 
 async def test_texts_weigh_what_they_take() -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tokenplace_harness.inside import NODE, RELAY, Inside, Json, inside
-from tokenplace_harness.wait import until
+from tokenplace_harness.wait import eventually
 
 LEAVES = ["close", "reset", "half"]
 """How a peer goes: orderly, with a reset, or closing only its own direction."""
@@ -86,7 +86,7 @@ def leave(plain: socket.socket, how: str) -> None:
 
 
 async def holds(relay: Inside, number: int) -> None:
-    await until(lambda: relay.context.polls.held == number)
+    await eventually(lambda: relay.context.polls.held == number)
 
 
 @asynccontextmanager
@@ -166,7 +166,7 @@ async def test_poller_that_closed_is_seen_by_the_reset_that_its_bytes_bring() ->
         gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await send(gone, POLL)
         gone.close()
-        await until(lambda: relay.counts()["queued"] + relay.counts()["claimed"] == 1)
+        await eventually(lambda: relay.counts()["queued"] + relay.counts()["claimed"] == 1)
         answer = await relay.poll()
         assert answer.body.get("request_id") == "r1"
 
@@ -190,7 +190,7 @@ async def test_client_gone_while_it_hands_in(how: str) -> None:
         await send(gone, http("requests", {"client_public_key": "c"})[:-3])
         await asyncio.sleep(0.05)
         leave(gone, how)
-        await until(lambda: relay.context.reading.held == 0)
+        await eventually(lambda: relay.context.reading.held == 0)
         assert relay.counts()["queued"] == 0
 
 
@@ -204,9 +204,9 @@ async def test_client_gone_while_its_request_is_under_way(how: str, stage: str) 
             await relay.poll()
         wait = http("responses/retrieve", {"client_public_key": "client-key", "request_id": "r1"})
         await send(gone, wait.replace(b"Host:", b"Prefer: wait=20\r\nHost:"))
-        await until(lambda: relay.context.retrieves.held == 1)
+        await eventually(lambda: relay.context.retrieves.held == 1)
         leave(gone, how)
-        await until(lambda: relay.context.retrieves.held == 0)
+        await eventually(lambda: relay.context.retrieves.held == 0)
         assert relay.counts()[stage] == 1
         assert (await relay.respond()).status == 200
         assert (await relay.retrieve()).status == 200
@@ -236,7 +236,7 @@ async def test_node_gone_while_it_answers() -> None:
         }
         await send(gone, http("responses", answer)[:50_000])
         leave(gone, "reset")
-        await until(lambda: relay.context.reading.held == 0)
+        await eventually(lambda: relay.context.reading.held == 0)
         assert relay.counts()["claimed"] == 1
         assert (await relay.respond()).status == 200
 
@@ -315,7 +315,7 @@ async def test_reader_that_does_not_read_is_cut_off() -> None:
         server = relay.runner.server
         assert server is not None
         others = len(server.connections) - 1
-        await until(lambda: len(server.connections) == others)
+        await eventually(lambda: len(server.connections) == others)
         assert (await relay.retrieve()).status == 200
 
 
@@ -398,7 +398,7 @@ async def test_many_connects_leave_nothing_behind() -> None:
         await asyncio.gather(*(visit(number) for number in range(10_000)))
         server = relay.runner.server
         assert server is not None
-        await until(lambda: len(server.connections) <= 1)
+        await eventually(lambda: len(server.connections) <= 1)
         assert relay.context.polls.held == 0
         assert relay.context.reading.held == 0
         assert (await relay.call("GET", "/livez")).status == 200

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from tokenplace_harness.process import RelayProcess, relay_process
-from tokenplace_harness.wait import eventually, until
+from tokenplace_harness.wait import eventually
 from tokenplace_relay.peers.client import Client
 from tokenplace_relay.peers.compute_node import ComputeNode
 from tokenplace_relay.peers.connection import Connection, RelayError
@@ -162,7 +162,7 @@ async def drained_under_load(
         serving = [asyncio.create_task(serve(node)) for node in nodes]
         clients = [Client(connection, one) for one in identities[NODES:]]
         asking = [asyncio.create_task(ask_until_refused(one, read)) for one in clients]
-        await until(lambda: len(read) > 0)
+        await eventually(lambda: len(read) > 0)
         await asyncio.sleep(seconds)
         relay.terminate()
         counts = await asyncio.gather(*asking)

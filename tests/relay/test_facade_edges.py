@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 
 from tokenplace_harness.inside import MODEL, NODE, TOKEN, Inside, inside
 from tokenplace_harness.peers import serving_node
-from tokenplace_harness.wait import until
+from tokenplace_harness.wait import eventually
 from tokenplace_relay.facade.facade import FACADE, Facade, _Request
 from tokenplace_relay.protocol import envelope
 from tokenplace_relay.protocol.envelope import EnvelopeError, Identity, Inner, Padding, Sealed
@@ -56,7 +56,7 @@ async def test_rotation_beside_the_first_call_stays(monkeypatch: pytest.MonkeyPa
         facade = facade_of(relay)
         monkeypatch.setattr(facade.keys, "take", take)
         asking = asyncio.create_task(facade.public_identity())
-        await until(lambda: bool(taking))
+        await eventually(lambda: bool(taking))
         monkeypatch.setattr(facade.keys, "take", lambda: asyncio.sleep(0, new))
         assert await facade.rotate() is new
         slow.set_result(first)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tokenplace_harness.inside import Answer, Inside, Json, inside
-from tokenplace_harness.wait import until
+from tokenplace_harness.wait import eventually
 from tokenplace_relay.api.prefer import preference
 
 LONG = {"Prefer": "wait=20"}
@@ -40,7 +40,7 @@ async def held(relay: Inside, **headers: str) -> asyncio.Task[Answer]:
     """A retrieve that is being held."""
     before = relay.context.retrieves.held
     task = asyncio.create_task(relay.retrieve(**(headers or LONG)))
-    await until(lambda: relay.context.retrieves.held > before)
+    await eventually(lambda: relay.context.retrieves.held > before)
     return task
 
 
@@ -171,6 +171,6 @@ async def test_client_that_hangs_up_leaves_nothing_behind() -> None:
         await at_work(relay)
         task = await held(relay)
         task.cancel()
-        await until(lambda: not relay.context.retrieves.held)
+        await eventually(lambda: not relay.context.retrieves.held)
         await relay.respond()
         assert (await relay.retrieve()).status == 200

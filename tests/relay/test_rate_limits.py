@@ -2,7 +2,7 @@
 
 import pytest
 
-from tokenplace_harness.inside import Clock
+from tokenplace_harness.clock import FakeClock
 from tokenplace_relay.rate_limit.client_address import TrustedProxies
 from tokenplace_relay.rate_limit.limiter import Limiter
 from tokenplace_relay.settings.bounds import PRIVATE
@@ -40,7 +40,7 @@ def test_other_forms_are_refused_with_the_rule(text: str) -> None:
 
 
 def test_window_lets_so_many_through_and_tells_the_true_rest() -> None:
-    clock = Clock()
+    clock = FakeClock()
     limiter, charge = Limiter(clock, 10), [("a", rate("3/minute"))]
     assert [limiter.take(charge) for _ in range(3)] == [None] * 3
     refusal = limiter.take(charge)
@@ -55,7 +55,7 @@ def test_window_lets_so_many_through_and_tells_the_true_rest() -> None:
 
 
 def test_window_begins_with_the_first_event() -> None:
-    clock = Clock()
+    clock = FakeClock()
     limiter, charge = Limiter(clock, 10), [("a", rate("1/minute"))]
     clock.now += 42
     limiter.take(charge)
@@ -66,7 +66,7 @@ def test_window_begins_with_the_first_event() -> None:
 
 
 def test_all_buckets_are_charged_or_none() -> None:
-    limiter = Limiter(Clock(), 10)
+    limiter = Limiter(FakeClock(), 10)
     narrow, wide = ("a", rate("1/hour")), ("b", rate("2/hour"))
     assert limiter.take([narrow, wide]) is None
     for _ in range(5):
@@ -78,7 +78,7 @@ def test_all_buckets_are_charged_or_none() -> None:
 
 
 def test_what_is_given_back_was_not_counted() -> None:
-    limiter, charge = Limiter(Clock(), 10), [("a", rate("1/hour"))]
+    limiter, charge = Limiter(FakeClock(), 10), [("a", rate("1/hour"))]
     for _ in range(5):
         assert limiter.take(charge) is None
         limiter.give_back(charge)
@@ -88,7 +88,7 @@ def test_what_is_given_back_was_not_counted() -> None:
 
 
 def test_two_rates_of_one_bucket_are_counted_apart() -> None:
-    clock = Clock()
+    clock = FakeClock()
     limiter = Limiter(clock, 10)
     charges = [("a", rate("2/minute")), ("a", rate("3/day"))]
     assert [limiter.take(charges) for _ in range(2)] == [None, None]
@@ -102,7 +102,7 @@ def test_two_rates_of_one_bucket_are_counted_apart() -> None:
 
 
 def test_buckets_are_bounded_and_the_oldest_goes() -> None:
-    limiter, once = Limiter(Clock(), 16), rate("1/hour")
+    limiter, once = Limiter(FakeClock(), 16), rate("1/hour")
     for number in range(1000):
         assert limiter.take([(f"address {number}", once)]) is None
     assert len(limiter) == 16
@@ -111,7 +111,7 @@ def test_buckets_are_bounded_and_the_oldest_goes() -> None:
 
 
 def test_windows_that_are_over_are_forgotten() -> None:
-    clock = Clock()
+    clock = FakeClock()
     limiter = Limiter(clock, 100)
     for number in range(10):
         limiter.take([(str(number), rate("1/minute"))])
@@ -123,7 +123,7 @@ def test_windows_that_are_over_are_forgotten() -> None:
 
 def test_windows_that_are_over_make_room_before_live_ones() -> None:
     """Those of an hour stand behind those of a day, and all of them are over."""
-    clock = Clock()
+    clock = FakeClock()
     limiter, hour, day = Limiter(clock, 4), rate("9/hour"), rate("1/day")
     for name in ("a", "b"):
         assert limiter.take([(name, day), (name, hour)]) is None

@@ -15,7 +15,7 @@ import pytest_asyncio
 from tokenplace_harness.openapi import Contract
 from tokenplace_harness.peers import serving_node
 from tokenplace_harness.process import RelayProcess, relay_process
-from tokenplace_harness.wait import until
+from tokenplace_harness.wait import eventually
 from tokenplace_relay.peers.client import Client
 from tokenplace_relay.peers.compute_node import ComputeNode
 from tokenplace_relay.peers.connection import Connection, Json, RelayError
@@ -129,7 +129,7 @@ async def test_nothing_that_was_sent_comes_out(
     relay: RelayProcess, http: aiohttp.ClientSession
 ) -> None:
     assert await send_secrets(http) > 500
-    await until(lambda: unlogged(relay) == NOT_LOGGED)
+    await eventually(lambda: unlogged(relay) == NOT_LOGGED)
     await asyncio.to_thread(send_broken, relay.url)
     keys = await round_trip(relay, http)
     seen = await shown(relay, http)

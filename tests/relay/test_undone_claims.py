@@ -2,7 +2,7 @@
 
 import pytest
 
-from tokenplace_harness.inside import Clock
+from tokenplace_harness.clock import FakeClock
 from tokenplace_relay.settings.config import Config
 from tokenplace_relay.state.capabilities import Capabilities
 from tokenplace_relay.state.machine import StateMachine
@@ -16,7 +16,7 @@ class Relay:
     """A state with one node and one request."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.state = StateMachine(CONFIG, self.clock, lambda _node: None, lambda _key: None)
         self.credential = self.state.register(NODE, Capabilities()) or ""
         self.state.submit(CLIENT, ID, NODE, {}, size=1, token="")

@@ -8,7 +8,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from tokenplace_harness.inside import OTHER_CLIENT, Inside, inside
-from tokenplace_harness.wait import until
+from tokenplace_harness.wait import eventually
 from tokenplace_relay.server.connection import Connection
 
 MIB = 1024 * 1024
@@ -45,7 +45,7 @@ async def stalled(relay: Inside) -> AsyncIterator[tuple[socket.socket, Connectio
         await loop.sock_connect(plain, (str(parts.hostname), parts.port))
         await loop.sock_sendall(plain, HEAD + b"Content-Length: %d\r\n\r\n" % len(ASK) + ASK)
         held = relay.context.unsent.held
-        await until(lambda: relay.context.unsent.held > held)
+        await eventually(lambda: relay.context.unsent.held > held)
         (one,) = set(server.connections) - known
         yield plain, cast("Connection", one)
 
@@ -57,7 +57,7 @@ async def test_large_answers_are_refused_past_the_bound_and_small_ones_are_not()
             assert (refused.status, refused.error["code"]) == (503, "relay_full")
             assert int(refused.headers["Retry-After"]) > 0
             assert (await relay.retrieve(client=OTHER_CLIENT)).status == 200
-        await until(lambda: relay.context.unsent.held == 0)
+        await eventually(lambda: relay.context.unsent.held == 0)
         assert len((await relay.retrieve()).body["ciphertext"]) == 4 * MIB - 1000
 
 
@@ -77,7 +77,7 @@ async def test_steady_reader_is_not_cut_off_and_one_that_stops_is() -> None:
         assert connection.transport is not None
         assert not connection.transport.is_closing()
         connection._reading_is_late()
-        await until(lambda: relay.context.unsent.held == 0)
+        await eventually(lambda: relay.context.unsent.held == 0)
         assert connection.transport is None
 
 

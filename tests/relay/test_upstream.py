@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from tokenplace_harness.process import relay_process
-from tokenplace_harness.wait import eventually, until
+from tokenplace_harness.wait import eventually
 from tokenplace_relay import upstream
 from tokenplace_relay.app import make_app
 from tokenplace_relay.peers.connection import Json
@@ -140,7 +140,7 @@ async def test_probing_outlives_a_probe_that_fails(
     monkeypatch.setattr(upstream, "probe", failing)
     app = make_app(Config(gpu_host="gpu", upstream_interval=0.001))
     async with TestServer(app):
-        await until(lambda: app[UPSTREAM].counts.get("unknown", 0) > 2)
+        await eventually(lambda: app[UPSTREAM].counts.get("unknown", 0) > 2)
         assert app[UPSTREAM].verdict is Verdict.UNKNOWN
     flush()
     said = capfd.readouterr().out
@@ -169,7 +169,7 @@ async def test_readiness_follows_a_required_upstream() -> None:
                 assert health == {"status": "degraded", "details": {"upstream": "refused"}}
                 metrics = await scrape(http)
             # Lines leave some milliseconds later, and those of a killed relay not at all.
-            await until(lambda: len(relay.events("upstream changed")) == 2)
+            await eventually(lambda: len(relay.events("upstream changed")) == 2)
         assert "tokenplace_relay_upstream_up 0.0" in metrics
         assert 'tokenplace_relay_upstream_probes_total{verdict="dns"} 0.0' in metrics
         assert [line["up"] for line in relay.events("upstream changed")] == [True, False]

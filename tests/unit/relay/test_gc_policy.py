@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tokenplace_harness.clock import FakeClock
 from tokenplace_relay.server.gc_policy import FEW, LONGEST_PAUSE_SECONDS, PAUSE_SECONDS, Looks
 
 OBJECTS = """
@@ -29,13 +30,6 @@ assert tied() is None
 """
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_many_living_objects_cause_no_look_at_all_of_them() -> None:
     """In a process of its own, as the thresholds are the process's."""
     done = subprocess.run(
@@ -46,7 +40,7 @@ def test_many_living_objects_cause_no_look_at_all_of_them() -> None:
 
 @pytest.mark.parametrize(("held", "pause"), [(0, PAUSE_SECONDS), (FEW, PAUSE_SECONDS)])
 def test_looks_from_time_to_time(held: int, pause: float) -> None:
-    clock = Clock()
+    clock = FakeClock()
     looks = Looks(lambda: held, clock)
     clock.now = pause - 1
     assert not looks.look()
@@ -56,7 +50,7 @@ def test_looks_from_time_to_time(held: int, pause: float) -> None:
 
 
 def test_looks_less_often_while_many_calls_are_held() -> None:
-    clock = Clock()
+    clock = FakeClock()
     looks = Looks(lambda: FEW + 1, clock)
     clock.now = LONGEST_PAUSE_SECONDS - 1
     assert not looks.look()

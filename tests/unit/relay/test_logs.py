@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from tokenplace_harness.wait import until
+from tokenplace_harness.wait import eventually
 from tokenplace_relay.telemetry import logs
 
 
@@ -94,7 +94,7 @@ async def test_lines_of_a_moment_leave_in_one_write(pipe: Pipe) -> None:
         found = pipe.lines()
         return bool(found)
 
-    await until(have_come)
+    await eventually(have_come)
     assert [line["number"] for line in found] == [0, 1, 2, 3, 4]
 
 
@@ -154,7 +154,7 @@ async def test_nobody_waits_for_a_slow_reader(pipe: Pipe) -> None:
         content += pipe.read()
         return bool(content)
 
-    await until(has_begun)
+    await eventually(has_begun)
     assert content.count(b"\n") < sent, "a pipe holds 64 KiB"
 
     def is_whole() -> bool:
@@ -162,7 +162,7 @@ async def test_nobody_waits_for_a_slow_reader(pipe: Pipe) -> None:
         content += pipe.read()
         return content.count(b"\n") == sent
 
-    await until(is_whole)
+    await eventually(is_whole)
     assert [json.loads(line)["number"] for line in content.splitlines()] == list(range(sent))
 
 
@@ -179,7 +179,7 @@ async def test_what_is_too_much_is_dropped_and_counted(pipe: Pipe) -> None:
         content += pipe.read()
         return b"lines dropped" in content
 
-    await until(is_told)
+    await eventually(is_told)
     *said, told = [json.loads(line) for line in content.splitlines()]
     assert told["level"] == "warning"
     assert told["count"] == sent - len(said) > 0

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from tokenplace_harness.clock import FakeClock
 from tokenplace_relay.api.app_context import CONTEXT, Context
 from tokenplace_relay.app import make_app, make_runner
 from tokenplace_relay.settings.config import Config
@@ -23,16 +24,6 @@ MODEL = "qwen3-8b-instruct"
 TOKEN = "cancel-token"
 SEALED = {"ciphertext": "sealed", "cipherkey": "wrapped", "iv": "iv"}
 RELAY = "/api/v1/relay"
-
-
-class Clock:
-    """Stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass(frozen=True)
@@ -57,7 +48,7 @@ class Inside:
     url: str
     context: Context
     http: aiohttp.ClientSession
-    clock: Clock
+    clock: FakeClock
     runner: web.AppRunner
     credentials: dict[str, str] = field(default_factory=dict)
 
@@ -68,7 +59,7 @@ class Inside:
 
     def advance(self, seconds: float) -> None:
         """Move the clock, and let the relay's timer see it."""
-        self.clock.now += seconds
+        self.clock.advance(seconds)
         self.state.sweep()
 
     def counts(self) -> dict[str, int]:
@@ -196,7 +187,7 @@ async def inside(*, real_time: bool = False, **settings: Setting) -> AsyncIterat
     """A relay on a free port; polls are not held unless poll_wait is given."""
     values: Json = {"poll_wait": 0.0, "housekeeping_interval": 60.0, **settings}
     config = Config(**values)
-    clock = Clock()
+    clock = FakeClock()
     ticking: Callable[[], float] = time.monotonic if real_time else clock
     app = make_app(config, ticking)
     runner = make_runner(app)

@@ -2,7 +2,7 @@
 
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
-from tokenplace_harness.inside import Clock
+from tokenplace_harness.clock import FakeClock
 from tokenplace_harness.model import Model, Sent
 from tokenplace_relay.settings.config import Config
 from tokenplace_relay.state.machine import StateMachine
@@ -34,7 +34,7 @@ class Promises(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.woken: list[str] = []
         self.state = StateMachine(CONFIG, self.clock, self.woken.append, lambda _key: None)
         self.model = Model(CONFIG, self.clock.now)
