@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from tokenplace_operator.monitoring import own_alerts, own_dashboard
+from tokenplace_operator.monitoring import operator_alerts, operator_dashboard
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy" / "charts" / "tokenplace-relay"
@@ -86,8 +86,8 @@ def rules(name: str) -> str:
 
 def alerts() -> str:
     """The alerts on the operator; the chart puts in its namespace and its metrics Service."""
-    head = "# Generated from monitoring/own_alerts.py by `make docs`. Do not edit.\n"
-    groups = own_alerts.groups("$NAMESPACE", "$JOB")
+    head = "# Generated from monitoring/operator_alerts.py by `make docs`. Do not edit.\n"
+    groups = operator_alerts.groups("$NAMESPACE", "$JOB")
     text = yaml.safe_dump(groups, sort_keys=False, width=1000)
     # A namespace may be named 1, which is still a text.
     return head + text.replace(": $NAMESPACE\n", ": '$NAMESPACE'\n")
@@ -95,7 +95,7 @@ def alerts() -> str:
 
 def dashboard() -> str:
     """The operator's dashboard, with the same gaps and one for its identity in Grafana."""
-    return json.dumps(own_dashboard.dashboard("$UID", "$NAMESPACE", "$JOB"), indent=1) + "\n"
+    return json.dumps(operator_dashboard.dashboard("$UID", "$NAMESPACE", "$JOB"), indent=1) + "\n"
 
 
 def values_schema(spec: Schema) -> Schema:

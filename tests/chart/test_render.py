@@ -13,7 +13,7 @@ import yaml
 
 from tokenplace_cluster.programs import build
 from tokenplace_cluster.programs.helm import CHART, Helm, Object, Render
-from tokenplace_operator.monitoring import own_alerts, own_dashboard
+from tokenplace_operator.monitoring import operator_alerts, operator_dashboard
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
@@ -171,12 +171,12 @@ def test_alerts_and_dashboard_of_the_operator_are_those_of_its_own_tables(render
     assert not {"PrometheusRule", "ConfigMap"} & set(before)
     objects = render({"operator": wanted})
     rule, config_map = one(objects, "PrometheusRule"), one(objects, "ConfigMap")
-    assert rule["spec"]["groups"] == own_alerts.groups("relays", "tokenplace-operator")
+    assert rule["spec"]["groups"] == operator_alerts.groups("relays", "tokenplace-operator")
     assert rule["metadata"]["labels"]["release"] == "kube-prometheus-stack"
     assert one(objects, "Service")["metadata"]["name"] == "tokenplace-operator", "which is the job"
     (text,) = config_map["data"].values()
     shown = json.loads(text)
-    assert shown == own_dashboard.dashboard(shown["uid"], "relays", "tokenplace-operator")
+    assert shown == operator_dashboard.dashboard(shown["uid"], "relays", "tokenplace-operator")
     assert re.fullmatch("[0-9a-f]{16}", shown["uid"])
     assert config_map["metadata"]["labels"]["grafana_dashboard"] == "1"
 

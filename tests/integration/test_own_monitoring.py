@@ -10,8 +10,8 @@ from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
 from tokenplace_cluster.fixtures import Eventually
 from tokenplace_cluster.subjects.operator_process import OperatorProcess
 from tokenplace_cluster.subjects.relays import Relays
-from tokenplace_operator.monitoring.own_alerts import groups
-from tokenplace_operator.monitoring.own_dashboard import dashboard
+from tokenplace_operator.monitoring.operator_alerts import groups
+from tokenplace_operator.monitoring.operator_dashboard import dashboard
 
 OF_THE_SCRAPE = {"namespace", "job", "pod"}
 CODES = {"0|429|5..", "401|403"}

@@ -13,15 +13,17 @@ from tokenplace_cluster.control_plane.control_plane import ControlPlane
 from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet, Fate
 from tokenplace_cluster.fixtures import Eventually, Kubectl
 from tokenplace_cluster.subjects.relays import DIGEST, REPOSITORY, Relays
-from tokenplace_operator.api import Autoscaling, Relay, parse
 from tokenplace_operator.api.kinds import identity
+from tokenplace_operator.api.spec.relay import Relay, parse
+from tokenplace_operator.api.spec.scaling import Autoscaling
 from tokenplace_operator.cache.store import Store
 from tokenplace_operator.children.apply import Applier
 from tokenplace_operator.children.plan import plan
 from tokenplace_operator.children.write_backoff import WriteBackoff
+from tokenplace_operator.desired.autoscaler import autoscaler
+from tokenplace_operator.desired.child import seal
 from tokenplace_operator.desired.deployment import deployment
-from tokenplace_operator.desired.metadata import seal
-from tokenplace_operator.desired.scaling import autoscaler, disruption_budget
+from tokenplace_operator.desired.disruption_budget import disruption_budget
 from tokenplace_operator.desired.service_account import service_account
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.kube.errors import FieldConflict

@@ -4,7 +4,7 @@ from tokenplace_cluster.programs.kstatus import verdicts
 from tokenplace_harness.states import CASES, Case, make_relay, observed
 from tokenplace_operator.api.conditions import Type
 from tokenplace_operator.api.kinds import Object
-from tokenplace_operator.status import compute, invalid_status
+from tokenplace_operator.status.compute import compute_status, invalid_status
 
 
 def in_cluster(name: str, case: Case, *, generation: int | None = None) -> Object:
@@ -18,7 +18,7 @@ def in_cluster(name: str, case: Case, *, generation: int | None = None) -> Objec
             "namespace": "default",
             "generation": relay.generation if generation is None else generation,
         },
-        "status": compute(relay, observed(case)),
+        "status": compute_status(relay, observed(case)),
     }
 
 
@@ -41,7 +41,7 @@ def test_no_state_is_final_for_a_spec_that_was_not_seen() -> None:
 
 
 def test_a_spec_that_cannot_be_read_has_failed() -> None:
-    case = CASES["serves"]
+    case = CASES["ready"]
     relay = in_cluster("relay", case)
     problems = ("spec.port: must be an integer",)
     relay["status"] = invalid_status(3, problems, relay["status"], observed(case).now)

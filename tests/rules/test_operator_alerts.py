@@ -12,7 +12,7 @@ from tokenplace_cluster.programs.alert_rules import (
     growing,
     steady,
 )
-from tokenplace_operator.monitoring.own_alerts import ALERTS, groups
+from tokenplace_operator.monitoring.operator_alerts import ALERTS, groups
 
 NAMESPACE, JOB = "tokenplace-system", "tokenplace-operator"
 

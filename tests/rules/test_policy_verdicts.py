@@ -8,7 +8,7 @@ import pytest
 
 from tokenplace_cluster.programs import policy_verdicts
 from tokenplace_cluster.programs.policy_verdicts import Connection, outside, pod
-from tokenplace_operator.api import Relay, parse
+from tokenplace_operator.api.spec.relay import Relay, parse
 from tokenplace_operator.desired.network_policy import network_policy
 from tokenplace_operator.observe.facts import Facts
 

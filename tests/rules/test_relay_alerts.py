@@ -19,9 +19,9 @@ from tokenplace_cluster.programs.alert_rules import (
     steady,
 )
 from tokenplace_harness.process import relay_process
-from tokenplace_operator.api import Relay, parse
-from tokenplace_operator.desired.alerts import groups
-from tokenplace_operator.desired.dashboard import dashboard
+from tokenplace_operator.api.spec.relay import Relay, parse
+from tokenplace_operator.monitoring.relay_alerts import groups
+from tokenplace_operator.monitoring.relay_dashboard import dashboard
 
 ROUTE = 'route="/api/v1/relay/requests"'
 

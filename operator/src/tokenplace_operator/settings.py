@@ -6,6 +6,7 @@ import socket
 from dataclasses import dataclass, field
 
 from tokenplace_operator.api.kinds import is_label
+from tokenplace_operator.api.names import OPERATOR
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 MIN_LEASE_SECONDS = 3.0
@@ -35,7 +36,7 @@ class Config:
     namespaces: tuple[str, ...] = ()
     metrics_port: int = 8080
     lease_namespace: str = "tokenplace-system"
-    lease_name: str = "tokenplace-operator"
+    lease_name: str = OPERATOR
     lease_seconds: float = 15.0
     identity: str = field(default_factory=_identity)
     log_level: str = "INFO"

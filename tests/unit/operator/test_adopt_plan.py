@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tokenplace_operator.api import parse
+from tokenplace_operator.api.spec.relay import parse
 from tokenplace_operator.cli.commands.adopt import text
 from tokenplace_operator.cli.handover.plan import HandoverPlan, plan
 from tokenplace_operator.cli.handover.release import ReleaseObjects, is_upstreams, release_of

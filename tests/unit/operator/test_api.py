@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tokenplace_operator.api import Relay, SpecError, parse
+from tokenplace_operator.api.spec.reader import SpecError
+from tokenplace_operator.api.spec.relay import Relay, parse
 
 CRD = Path(__file__).parents[3] / "crds" / "tokenplacerelays.yaml"
 METADATA = {"name": "relay", "namespace": "default", "uid": "u", "generation": 3}

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtensionOID, NameOID
 
-from tokenplace_operator.api import Relay, parse
 from tokenplace_operator.api.kinds import Kind, Object
+from tokenplace_operator.api.spec.relay import Relay, parse
 from tokenplace_operator.kube.errors import Forbidden, NotFound, Unavailable
 from tokenplace_operator.observe.certificates import (
     SETTLED_SECONDS,

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tokenplace_operator.api import parse
 from tokenplace_operator.api.kinds import Kind
+from tokenplace_operator.api.spec.relay import parse
 from tokenplace_operator.cli import observe
 from tokenplace_operator.cli.commands import diff, probe, report
 from tokenplace_operator.cli.connection import Where, means_own_cluster

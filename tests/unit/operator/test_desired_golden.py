@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tokenplace_operator.api import parse
 from tokenplace_operator.api.kinds import OPTIONAL_KINDS
-from tokenplace_operator.desired import build
+from tokenplace_operator.api.spec.relay import parse
+from tokenplace_operator.desired.build import build
 from tokenplace_operator.observe.facts import Facts
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -5,9 +5,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenplace_operator.api import Relay, parse
-from tokenplace_operator.desired import build
-from tokenplace_operator.desired.metadata import APPLIED_HASH, applied_hash
+from tokenplace_operator.api.spec.relay import Relay, parse
+from tokenplace_operator.desired.build import build
+from tokenplace_operator.desired.child import APPLIED_HASH, applied_hash
 from tokenplace_operator.desired.network_policy import gpu_blocks
 from tokenplace_operator.observe.facts import Facts
 

@@ -14,7 +14,8 @@ from tokenplace_operator.observe.certificates import Certificates
 from tokenplace_operator.observe.gpu_addresses import Resolver
 from tokenplace_operator.observe.upstream_health import UpstreamProbe
 from tokenplace_operator.reconcile.observer import Observer
-from tokenplace_operator.status import Observed, compute
+from tokenplace_operator.status.compute import compute_status
+from tokenplace_operator.status.observed import Observed
 
 KEY = ("default", "relay")
 OTHER = f"sha256:{'b' * 64}"
@@ -84,7 +85,7 @@ def running(digest: str = DIGEST, address: str = "") -> Object:
 def told(spec: dict[str, object], pods: tuple[Object, ...] | None, before: Object) -> Object:
     """The status that follows from these pods."""
     seen = Observed(plan=Plan(), deployment=make_deployment(), now=NOW, pods=pods, previous=before)
-    return compute(make_relay(**spec), seen)
+    return compute_status(make_relay(**spec), seen)
 
 
 @pytest.mark.parametrize("spec", [TAG, {**TAG, **GPU}])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tokenplace_operator.api.settings import (
+from tokenplace_operator.api.spec.relay_settings import (
     LIMITS,
     LOG_LEVEL,
     OPERATOR_TOKEN,

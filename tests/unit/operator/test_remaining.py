@@ -6,7 +6,7 @@ from tokenplace_harness.states import make_relay
 from tokenplace_operator.api.kinds import identity
 from tokenplace_operator.cache.store import Store
 from tokenplace_operator.children.plan import plan, remaining
-from tokenplace_operator.desired import build
+from tokenplace_operator.desired.build import build
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.observe.facts import Facts
 

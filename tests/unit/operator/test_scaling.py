@@ -6,9 +6,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenplace_operator.api import Autoscaling, BudgetMode, Relay, parse
+from tokenplace_operator.api.spec.relay import Relay, parse
+from tokenplace_operator.api.spec.scaling import Autoscaling, BudgetMode
+from tokenplace_operator.desired.autoscaler import autoscaler
 from tokenplace_operator.desired.deployment import deployment
-from tokenplace_operator.desired.scaling import autoscaler, disruption_budget
+from tokenplace_operator.desired.disruption_budget import disruption_budget
 from tokenplace_operator.observe.facts import Facts
 
 Object = dict[str, Any]

@@ -12,14 +12,14 @@ from tokenplace_operator.api.kinds import Object, identity
 from tokenplace_operator.children.plan import plan
 from tokenplace_operator.cli.details import is_good
 from tokenplace_operator.cli.next_steps import step
-from tokenplace_operator.desired import build
+from tokenplace_operator.desired.build import build
 from tokenplace_operator.observe.facts import Facts
-from tokenplace_operator.status import compute, invalid_status
+from tokenplace_operator.status.compute import compute_status, invalid_status
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_the_conditions_that_follow(case: Case) -> None:
-    status = compute(make_relay(**case.spec), observed(case))
+    status = compute_status(make_relay(**case.spec), observed(case))
     found = {one["type"]: one for one in status["conditions"]}
     for kind, (value, reason, text) in case.wanted.items():
         one = found[kind]
@@ -29,7 +29,7 @@ def test_the_conditions_that_follow(case: Case) -> None:
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_the_summary_never_contradicts_itself(case: Case) -> None:
-    status = compute(make_relay(**case.spec), observed(case))
+    status = compute_status(make_relay(**case.spec), observed(case))
     found = {one["type"]: one for one in status["conditions"]}
     true = [k for k in (Type.READY, Type.RECONCILING, Type.STALLED) if found[k]["status"] == "True"]
     assert len(true) == 1
@@ -46,7 +46,7 @@ def test_every_reason_of_a_condition_is_in_the_table() -> None:
 
 
 STEP = re.compile(
-    r"\b(check|choose|create|install|issue|lift|name|renew|see|set|stop|wait|delete)\b",
+    r"\b(check|choose|create|install|issue|name|renew|satisfy|see|set|stop|wait|delete)\b",
     re.IGNORECASE,
 )
 CALM = {Reason.ROLLOUT_IN_PROGRESS, Reason.NO_PODS_AVAILABLE, Reason.SCALED_TO_ZERO}
@@ -55,7 +55,7 @@ CALM = {Reason.ROLLOUT_IN_PROGRESS, Reason.NO_PODS_AVAILABLE, Reason.SCALED_TO_Z
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_every_trouble_names_the_next_step(case: Case) -> None:
-    status = compute(make_relay(**case.spec), observed(case))
+    status = compute_status(make_relay(**case.spec), observed(case))
     for one in status["conditions"]:
         if is_good(one) or one["reason"] in CALM:
             continue
@@ -72,20 +72,20 @@ def test_a_stranger_of_a_name_is_told_by_its_field_managers() -> None:
     for managed, text in ((fields, "another owner (field manager helm)."), ([], "another owner.")):
         stranger = {"metadata": {"name": "relay", "managedFields": managed}}
         todo = plan([service], {identity(service): stranger}, [], "u")
-        status = compute(make_relay(), replace(observed(Case()), plan=todo))
+        status = compute_status(make_relay(), replace(observed(Case()), plan=todo))
         told = next(one["message"] for one in status["conditions"] if one["type"] == Type.READY)
         assert told.startswith(f"Service relay belongs to {text}")
 
 
 def test_what_a_relay_has_no_use_for_has_no_condition() -> None:
-    types = {one["type"] for one in compute(make_relay(), observed(Case()))["conditions"]}
+    types = {one["type"] for one in compute_status(make_relay(), observed(Case()))["conditions"]}
     assert types.isdisjoint(
         {Type.UPSTREAM_REACHABLE, Type.CERTIFICATE_READY, Type.MONITORING_READY, Type.ROUTE_READY}
     )
 
 
 def test_a_spec_that_cannot_be_read_keeps_what_is_known() -> None:
-    before = compute(make_relay(), observed(Case()))
+    before = compute_status(make_relay(), observed(Case()))
     status = invalid_status(4, ("spec.port: must be an integer",), before, NOW)
     found = {one["type"]: one for one in status["conditions"]}
     assert found[Type.STALLED]["reason"] == Reason.INVALID_SPEC
@@ -96,7 +96,7 @@ def test_a_spec_that_cannot_be_read_keeps_what_is_known() -> None:
 
 
 def test_a_condition_of_somebody_else_is_not_made_ours() -> None:
-    before = compute(make_relay(), observed(Case()))
+    before = compute_status(make_relay(), observed(Case()))
     theirs = {"type": "example.com/Audited", "status": "True", "reason": "Seen", "message": ""}
     before = {**before, "conditions": [theirs, *before["conditions"]]}
     status = invalid_status(4, ("spec.port: must be an integer",), before, NOW)
@@ -109,17 +109,19 @@ def test_a_reason_of_another_version_is_none(kind: str) -> None:
     one = {"type": kind, "status": "False", "reason": "OfAnotherVersion", "message": "?"}
     since = {"lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 3}
     before = {"conditions": [{**one, **since}]}
-    status = compute(relay, replace(observed(Case()), previous=before))
+    status = compute_status(relay, replace(observed(Case()), previous=before))
     assert {one["reason"] for one in status["conditions"]} <= {str(one) for one in Reason}
 
 
 def test_a_time_of_transition_moves_only_with_the_status() -> None:
-    before = compute(make_relay(), observed(Case()))
+    before = compute_status(make_relay(), observed(Case()))
     later = NOW + timedelta(hours=1)
-    crash = replace(observed(CASES["crash"]), previous=before, now=later)
-    during = compute(make_relay(), crash)
-    again = replace(observed(CASES["pull"]), previous=during, now=later + timedelta(hours=1))
-    after = compute(make_relay(), again)
+    crash = replace(observed(CASES["crash loop"]), previous=before, now=later)
+    during = compute_status(make_relay(), crash)
+    again = replace(
+        observed(CASES["image pull failure"]), previous=during, now=later + timedelta(hours=1)
+    )
+    after = compute_status(make_relay(), again)
 
     def since(status: Object, kind: Type) -> str:
         return next(str(c["lastTransitionTime"]) for c in status["conditions"] if c["type"] == kind)
@@ -131,6 +133,6 @@ def test_a_time_of_transition_moves_only_with_the_status() -> None:
 
 @pytest.mark.parametrize("hours", [-48, 48])
 def test_a_step_of_the_clock_changes_nothing(hours: int) -> None:
-    before = compute(make_relay(), observed(Case()))
+    before = compute_status(make_relay(), observed(Case()))
     stepped = replace(observed(Case()), previous=before, now=NOW + timedelta(hours=hours))
-    assert compute(make_relay(), stepped) == before
+    assert compute_status(make_relay(), stepped) == before

@@ -1,4 +1,4 @@
-"""Passes on what the user wrote in the shapes of Kubernetes, in the form the server keeps it."""
+"""User-written Kubernetes fields in the form in which the API server stores them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ from typing import Any
 
 
 def compact(value: Any) -> Any:  # noqa: ANN401 (JSON in, JSON of the same shape out)
-    """A copy without empty texts, false, and empty lists: the server stores none of them.
+    """Return a copy without empty strings, false, null and empty lists.
 
-    Left in, they would look like drift for ever. Maps stay, as an empty selector has a meaning,
-    but matchLabels do not when empty, and their values may be empty texts.
+    The API server stores none of them, so they would count as drift. Empty maps stay, because an
+    empty selector has a meaning; only an empty matchLabels goes. Its values may be empty strings.
     """
     if isinstance(value, Mapping):
-        return {name: _kept(name, item) for name, item in value.items() if _is_stored(name, item)}
+        return {
+            name: _compact_field(name, item)
+            for name, item in value.items()
+            if _is_stored(name, item)
+        }
     if isinstance(value, list | tuple):
         return [compact(item) for item in value]
     return value
 
 
-def _kept(name: str, value: Any) -> Any:  # noqa: ANN401
+def _compact_field(name: str, value: Any) -> Any:  # noqa: ANN401
     return dict(value) if name == "matchLabels" else compact(value)
 
 

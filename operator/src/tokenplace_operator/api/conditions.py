@@ -1,5 +1,9 @@
-"""The conditions of a TokenplaceRelay: their types, their reasons, and the rule of transition."""
+"""The conditions of a TokenplaceRelay: types, reasons, and the rule of lastTransitionTime.
 
+The text of each condition is in status/, in the module of the condition's name.
+"""
+
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -23,12 +27,12 @@ class Type(StrEnum):
     PAUSED = "Paused"
 
 
-OURS = frozenset(Type)
-"""What else is in the list of conditions, somebody else has put there."""
+OWNED_TYPES = frozenset(Type)
+"""Other conditions in the list belong to other writers."""
 
 
 class Reason(StrEnum):
-    """Why a condition has its status; also the reasons of Events."""
+    """Why a condition has its status. Events use the same reasons."""
 
     AVAILABLE = "Available"
     SCALED_TO_ZERO = "ScaledToZero"
@@ -85,20 +89,31 @@ class Reason(StrEnum):
     FIELD_CONFLICT = "FieldConflict"
 
 
-KNOWN = frozenset(Reason)
-"""What else a status has for a reason, another version has put there."""
+KNOWN_REASONS = frozenset(Reason)
+"""A status may hold other reasons, from another version of the operator."""
 
 MESSAGE_LIMIT = 1024
+"""Characters of a message that are kept."""
 
 
 def text_time(moment: datetime) -> str:
-    """A time as the API writes it: whole seconds, UTC."""
+    """Format a UTC time as the API does: RFC 3339, whole seconds."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def counted(number: int, one: str, more: str = "") -> str:
-    """A number of things: `1 child`, `2 children`; more: one and an s where it is left out."""
-    return f"{number} {one if number == 1 else more or f'{one}s'}"
+def counted(number: int, singular: str, plural: str = "") -> str:
+    """Return `1 child`, `2 children`; without a plural, an s is added."""
+    return f"{number} {singular if number == 1 else plural or f'{singular}s'}"
+
+
+def find(conditions: Iterable[Condition], kind: str) -> Condition:
+    """Return the condition of this type; an empty one when the list has none."""
+    return next((one for one in conditions if one.get("type") == kind), {})
+
+
+def is_true(conditions: Iterable[Condition], kind: str) -> bool:
+    """Whether the list has a condition of this type with status True."""
+    return bool(find(conditions, kind).get("status") == "True")
 
 
 def set_condition(
@@ -111,27 +126,25 @@ def set_condition(
     generation: int,
     now: datetime,
 ) -> Condition:
-    """The new condition of a type; its lastTransitionTime moves only when its status does.
+    """Return a new condition; lastTransitionTime changes only when the status does.
 
-    status None is Unknown.
+    status None means Unknown.
     """
     text = "Unknown" if status is None else str(status)
-    before = next((one for one in previous if one.get("type") == kind), None)
-    unchanged = before is not None and before.get("status") == text
+    before = find(previous, kind)
+    is_unchanged = before.get("status") == text
     return {
         "type": str(kind),
         "status": text,
         "reason": str(reason),
         "message": message[:MESSAGE_LIMIT],
         "observedGeneration": generation,
-        "lastTransitionTime": before["lastTransitionTime"]
-        if before is not None and unchanged
-        else text_time(now),
+        "lastTransitionTime": before["lastTransitionTime"] if is_unchanged else text_time(now),
     }
 
 
 def is_unobserved(relay: dict[str, Any]) -> bool:
-    """Whether the status of a relay does not speak of its newest spec."""
+    """Whether the status of a relay is older than its spec."""
     metadata = relay.get("metadata", {})
     if "deletionTimestamp" in metadata:
         return False

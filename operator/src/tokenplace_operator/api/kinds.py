@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Object = dict[str, Any]
-"""A Kubernetes object as decoded JSON, with apiVersion and kind."""
+"""A Kubernetes object as decoded JSON, or a part of one."""
 
 Key = tuple[str, str]
 """Namespace and name of an object."""
@@ -79,18 +79,7 @@ OPTIONAL_CHILD_KINDS = (SERVICE_MONITOR, PROMETHEUS_RULE, HTTP_ROUTE)
 OPTIONAL_KINDS = (*OPTIONAL_CHILD_KINDS, CERTIFICATE)
 """Every kind whose API may be absent."""
 
-MANAGED_BY_SELECTOR = "app.kubernetes.io/managed-by=tokenplace-operator"
-"""Label selector that every child matches."""
-
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-
-_SELECTORS = {
-    RELAY: "",
-    # The cluster copies a Service's labels to the slices that it makes, and changes those with
-    # every pod.
-    ENDPOINT_SLICE: f"{MANAGED_BY_SELECTOR},"
-    "endpointslice.kubernetes.io/managed-by=tokenplace-operator",
-}
 
 _BY_NAME = {
     (kind.api_version, kind.kind): kind
@@ -101,11 +90,6 @@ _BY_NAME = {
 def is_label(text: str) -> bool:
     """Whether it is a DNS label, as names of namespaces and of relays are."""
     return _LABEL.fullmatch(text) is not None
-
-
-def selector_of(kind: Kind) -> str:
-    """The label selector that finds what concerns us of a kind, and nothing else."""
-    return _SELECTORS.get(kind, MANAGED_BY_SELECTOR)
 
 
 def of(obj: Object) -> Kind:

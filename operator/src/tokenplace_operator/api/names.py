@@ -1,22 +1,32 @@
-"""What the sections of the spec share."""
+"""Names: the operator's own, and the name of every object that belongs to a relay."""
 
-from __future__ import annotations
+from tokenplace_operator.api.kinds import CONFIG_MAP, Kind
 
-from collections.abc import Mapping
-from typing import Any
+OPERATOR = "tokenplace-operator"
+"""Field manager, Lease, Event component and value of the managed-by label."""
 
-GROUP = "token.place"
-VERSION = "v1alpha1"
-KIND = "TokenplaceRelay"
-APP = "tokenplace-relay"
-MANAGER = "tokenplace-operator"
-
-Json = Mapping[str, Any]
+RELAY_APP = "tokenplace-relay"
+"""Value of the label app.kubernetes.io/name on relay pods."""
 
 
-class SpecError(Exception):
-    """The object cannot be reconciled; each problem names a field and its rule."""
+def child(kind: Kind, relay: str) -> str:
+    """Name of the child resource of this kind; the relay's own name for all but the dashboard.
 
-    def __init__(self, problems: tuple[str, ...]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = problems
+    The GPU Service and its EndpointSlices have names of their own: see the functions below.
+    """
+    return f"{relay}-dashboard" if kind is CONFIG_MAP else relay
+
+
+def endpoint_slice(gpu_service: str, family: str) -> str:
+    """Name of the EndpointSlice of a GPU Service (spec.gpu.serviceName); family: IPv4 or IPv6."""
+    return f"{gpu_service}-{family.lower()}"
+
+
+def tls_secret(relay: str) -> str:
+    """Name of the TLS Secret where spec.ingress.tls.secretName is not set."""
+    return f"{relay}-tls"
+
+
+def alert_group(relay: str) -> str:
+    """Name of the group of alert rules of a relay."""
+    return f"{relay}.{RELAY_APP}"

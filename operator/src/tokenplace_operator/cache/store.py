@@ -8,16 +8,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from tokenplace_operator.api.kinds import (
-    CHILD_KINDS,
-    RELAY,
-    Key,
-    Kind,
-    Object,
-    key_of,
-    of,
-    selector_of,
-)
+from tokenplace_operator.api.kinds import CHILD_KINDS, RELAY, Key, Kind, Object, key_of, of
+from tokenplace_operator.api.labels import selector_of
 from tokenplace_operator.metrics import Metrics
 
 DELETED = "DELETED"

@@ -12,7 +12,9 @@ from typing import Any
 import kopf
 
 from tokenplace_operator.api.conditions import is_unobserved
-from tokenplace_operator.api.kinds import CHILD_KINDS, RELAY, Kind, Object, key_of, selector_of
+from tokenplace_operator.api.kinds import CHILD_KINDS, RELAY, Kind, Object, key_of
+from tokenplace_operator.api.labels import selector_of
+from tokenplace_operator.api.names import OPERATOR
 from tokenplace_operator.cache.kopf_discovery import DiscoveryGuard
 from tokenplace_operator.cache.kopf_events import EventInterceptor, OnEvent
 from tokenplace_operator.cache.kopf_faults import tolerate_faults
@@ -180,7 +182,7 @@ async def watch(
         registry=registry,
         settings=settings,
         # Else kopf asks for the name of the user, and a pod's user has none.
-        identity="tokenplace-operator",  # type: ignore[arg-type]  # its type is not exported
+        identity=OPERATOR,  # type: ignore[arg-type]  # its type is not exported
         standalone=True,
         clusterwide=not namespaces,
         namespaces=namespaces,

@@ -11,7 +11,7 @@ from tokenplace_operator.api.kinds import Identity, Object, identity
 from tokenplace_operator.cache.store import Store, controller_of
 from tokenplace_operator.children.drift import is_subset
 from tokenplace_operator.children.write_backoff import WriteBackoff
-from tokenplace_operator.desired.metadata import APPLIED_HASH
+from tokenplace_operator.desired.child import APPLIED_HASH
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from typing import Any
 
 import yaml
 
-from tokenplace_operator.api import Relay, SpecError, parse
 from tokenplace_operator.api.kinds import RELAY, Object, is_label
+from tokenplace_operator.api.spec.reader import SpecError
+from tokenplace_operator.api.spec.relay import Relay, parse
 from tokenplace_operator.cli.exit_codes import CliError, Exit
 from tokenplace_operator.cli.names import RULE
 from tokenplace_operator.cli.schema import refuse_wrong_shapes

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from tokenplace_operator.api import SpecError
+from tokenplace_operator.api.spec.reader import SpecError
 from tokenplace_operator.cli.output import NOBODY_READS, clean
 from tokenplace_operator.kube.errors import Forbidden, KubeError, NotFound, Unavailable
 

@@ -5,11 +5,9 @@ import re
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
-from tokenplace_operator.api import APP
 from tokenplace_operator.api.kinds import (
     CHILD_KINDS,
     EVENT,
-    MANAGED_BY_SELECTOR,
     OPTIONAL_CHILD_KINDS,
     POD,
     RELAY,
@@ -17,6 +15,8 @@ from tokenplace_operator.api.kinds import (
     Kind,
     Object,
 )
+from tokenplace_operator.api.labels import MANAGED_BY_SELECTOR
+from tokenplace_operator.api.names import RELAY_APP
 from tokenplace_operator.cache.store import controller_of
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.kube.errors import Forbidden, NotFound
@@ -68,7 +68,7 @@ async def observe(kube: Kube, namespace: str, name: str) -> Snapshot:
 
 def pod_selector(name: str) -> str:
     """Selects the pods of a relay."""
-    return f"app.kubernetes.io/name={APP},app.kubernetes.io/instance={name}"
+    return f"app.kubernetes.io/name={RELAY_APP},app.kubernetes.io/instance={name}"
 
 
 def last_seen(event: Object) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tokenplace_operator.api.kinds import Object
-from tokenplace_operator.desired.metadata import APPLIED_HASH
+from tokenplace_operator.desired.child import APPLIED_HASH
 
 GONE = "<redacted>"
 SHORTEST = 6

@@ -10,8 +10,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from tokenplace_operator.api import SpecError
 from tokenplace_operator.api.kinds import Object
+from tokenplace_operator.api.spec.reader import SpecError
 
 MAX_TOLD = 8
 """Problems of one file that are told at once: it stays a line that can be read."""

@@ -1,44 +1,30 @@
-"""How many pods there are, and how many of them a node may lose at a time."""
+"""The HorizontalPodAutoscaler of a relay."""
 
 from __future__ import annotations
 
-from tokenplace_operator.api import Autoscaling, BudgetMode, Relay
-from tokenplace_operator.desired.metadata import Object, child
+from tokenplace_operator.api import names
+from tokenplace_operator.api.kinds import AUTOSCALER, DEPLOYMENT, Object
+from tokenplace_operator.api.spec.relay import Relay
+from tokenplace_operator.api.spec.scaling import Autoscaling
+from tokenplace_operator.desired.child import child
 
 
 def autoscaler(relay: Relay) -> list[Object]:
-    """Wanted when the user asks for it and the relay is not stopped."""
+    """Desired when spec.autoscaling is set and spec.replicas is not 0."""
     if relay.autoscaling is None or not relay.is_autoscaled:
         return []
+    target = {
+        "apiVersion": DEPLOYMENT.api_version,
+        "kind": DEPLOYMENT.kind,
+        "name": names.child(DEPLOYMENT, relay.name),
+    }
     spec = {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": relay.name},
+        "scaleTargetRef": target,
         "minReplicas": relay.autoscaling.min_replicas,
         "maxReplicas": relay.autoscaling.max_replicas,
         "metrics": _metrics(relay.autoscaling),
     }
-    return [child(relay, "autoscaling/v2", "HorizontalPodAutoscaler", relay.name, spec=spec)]
-
-
-def disruption_budget(relay: Relay) -> list[Object]:
-    """Wanted from two pods on: over a single one it would either block a drain or say nothing.
-
-    One pod at a time may always go, so no node is ever undrainable; and AlwaysAllow lets pods go
-    that do not serve anyway. A minimum could ask for more pods than an autoscaler leaves.
-    """
-    if relay.budget is BudgetMode.NONE or _fewest(relay) < 2:
-        return []
-    spec = {
-        "maxUnavailable": 1,
-        "selector": {"matchLabels": relay.selector},
-        "unhealthyPodEvictionPolicy": "AlwaysAllow",
-    }
-    return [child(relay, "policy/v1", "PodDisruptionBudget", relay.name, spec=spec)]
-
-
-def _fewest(relay: Relay) -> int:
-    if relay.autoscaling is not None and relay.is_autoscaled:
-        return relay.autoscaling.min_replicas
-    return relay.replicas
+    return [child(relay, AUTOSCALER, spec=spec)]
 
 
 def _metrics(autoscaling: Autoscaling) -> list[Object]:

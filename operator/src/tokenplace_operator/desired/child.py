@@ -1,4 +1,4 @@
-"""What all children share: labels, the owner, and the hash of what was applied."""
+"""Metadata of every child resource: name, labels, owner reference and applied hash."""
 
 from __future__ import annotations
 
@@ -7,68 +7,66 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tokenplace_operator.api import GROUP, KIND, MANAGER, VERSION, Relay
+from tokenplace_operator.api import names
+from tokenplace_operator.api.kinds import RELAY, Kind, Object
+from tokenplace_operator.api.spec.relay import Relay
 
-Object = dict[str, Any]
-
-APPLIED_HASH = f"{GROUP}/applied-hash"
+APPLIED_HASH = f"{RELAY.group}/applied-hash"
+"""Annotation with the hash of what the operator applied last."""
 
 
 def labels(relay: Relay) -> dict[str, str]:
-    """The labels of every child and of the pods; the selector is a part of them."""
+    """The labels of every child resource and of the pods; they include the pod selector."""
     return {
         **relay.selector,
         "app.kubernetes.io/component": "relay",
         "app.kubernetes.io/part-of": "tokenplace",
-        "app.kubernetes.io/managed-by": MANAGER,
+        "app.kubernetes.io/managed-by": names.OPERATOR,
     }
 
 
 def owner_reference(relay: Relay) -> Object:
-    """Makes the garbage collector delete the child with its relay.
-
-    blockOwnerDeletion stays false: true would demand update rights on the relay's finalizers.
-    """
+    """The reference through which the garbage collector deletes the child with its relay."""
     return {
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "kind": KIND,
+        "apiVersion": RELAY.api_version,
+        "kind": RELAY.kind,
         "name": relay.name,
         "uid": relay.uid,
         "controller": True,
+        # True would need update rights on the finalizers of the TokenplaceRelay.
         "blockOwnerDeletion": False,
     }
 
 
 def child(
     relay: Relay,
-    api_version: str,
-    kind: str,
-    name: str,
+    kind: Kind,
     *,
+    name: str = "",
     extra_labels: Mapping[str, str] | None = None,
     annotations: Mapping[str, str] | None = None,
     **body: Any,  # noqa: ANN401 (the body of any kind)
 ) -> Object:
-    """An owned, labelled object; `body` holds its top-level fields besides metadata."""
+    """Return an owned and labelled object; `body` holds its fields besides metadata."""
     metadata: Object = {
-        "name": name,
+        "name": name or names.child(kind, relay.name),
         "namespace": relay.namespace,
         "labels": {**labels(relay), **(extra_labels or {})},
         "ownerReferences": [owner_reference(relay)],
     }
     if annotations:
         metadata["annotations"] = dict(annotations)
-    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **body}
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **body}
 
 
 def applied_hash(obj: Object) -> str:
-    """32 hex digits over everything in `obj` but the hash annotation itself."""
+    """Return 32 hexadecimal digits over all of `obj` except the hash annotation."""
     text = json.dumps(_without_hash(obj), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def seal(obj: Object) -> Object:
-    """A copy of `obj` that carries its own hash as an annotation."""
+    """Return a copy of `obj` that carries its own hash as an annotation."""
     metadata = obj["metadata"]
     annotations = {**metadata.get("annotations", {}), APPLIED_HASH: applied_hash(obj)}
     return {**obj, "metadata": {**metadata, "annotations": annotations}}
@@ -76,5 +74,6 @@ def seal(obj: Object) -> Object:
 
 def _without_hash(obj: Object) -> Object:
     metadata = dict(obj["metadata"])
-    kept = {k: v for k, v in metadata.pop("annotations", {}).items() if k != APPLIED_HASH}
-    return {**obj, "metadata": {**metadata, "annotations": kept}}
+    annotations = metadata.pop("annotations", {})
+    remaining = {name: text for name, text in annotations.items() if name != APPLIED_HASH}
+    return {**obj, "metadata": {**metadata, "annotations": remaining}}

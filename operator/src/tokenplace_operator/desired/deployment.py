@@ -1,15 +1,18 @@
-"""The relay pods: hardened, drained before they stop, and never two at once over memory."""
+"""The Deployment of a relay: hardened pods that drain before they stop."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from tokenplace_operator.api import PodTemplate, Relay
+from tokenplace_operator.api import names
+from tokenplace_operator.api.compact import compact
+from tokenplace_operator.api.kinds import DEPLOYMENT, SERVICE_ACCOUNT, Object
 from tokenplace_operator.api.quantity import canonical, canonical_values
+from tokenplace_operator.api.spec.pods import PodTemplate
+from tokenplace_operator.api.spec.relay import Relay
+from tokenplace_operator.desired.child import child, labels
 from tokenplace_operator.desired.environment import environment
-from tokenplace_operator.desired.metadata import Object, child, labels
-from tokenplace_operator.desired.raw import compact
 from tokenplace_operator.observe.facts import Facts
 
 UID = 1000
@@ -34,9 +37,9 @@ POD_SECURITY = {
 
 
 def deployment(relay: Relay, facts: Facts) -> list[Object]:
-    """Always wanted."""
+    """Always desired. Strategy Recreate: two pods would each hold a part of the state in memory."""
     spec = {
-        # An autoscaler owns the number; naming it here would take it back at each apply.
+        # The autoscaler owns the field; an apply with it would reset its value.
         **({} if relay.is_autoscaled else {"replicas": relay.replicas}),
         "selector": {"matchLabels": relay.selector},
         "strategy": {"type": "Recreate"},
@@ -44,27 +47,27 @@ def deployment(relay: Relay, facts: Facts) -> list[Object]:
         "revisionHistoryLimit": 3,
         "template": _pod_template(relay, facts),
     }
-    return [child(relay, "apps/v1", "Deployment", relay.name, spec=spec)]
+    return [child(relay, DEPLOYMENT, spec=spec)]
 
 
 def _pod_template(relay: Relay, facts: Facts) -> Object:
-    added = relay.pod_template
-    metadata: Object = {"labels": {**added.labels, **labels(relay)}}
-    if added.annotations:
-        metadata["annotations"] = dict(added.annotations)
+    extra = relay.pod_template
+    metadata: Object = {"labels": {**extra.labels, **labels(relay)}}
+    if extra.annotations:
+        metadata["annotations"] = dict(extra.annotations)
     spec = {
-        "serviceAccountName": relay.name,
+        "serviceAccountName": names.child(SERVICE_ACCOUNT, relay.name),
         "automountServiceAccountToken": False,
-        # Without this, a Service named "relay" would inject its own RELAY_PORT into the pods.
+        # A Service named "relay" would otherwise set RELAY_PORT in the pods.
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": relay.drain.grace_period_seconds,
-        # The server keeps no `false`, but that we said it: one who says `true` is contradicted.
+        # False is not stored, but we still own the field, so a later `true` is reverted.
         "hostNetwork": False,
         "hostPID": False,
         "hostIPC": False,
         "securityContext": POD_SECURITY,
         "containers": [_container(relay, facts)],
-        "volumes": [_tmp(), *(_volume(volume) for volume in added.volumes)],
+        "volumes": [_tmp(), *(_volume(volume) for volume in extra.volumes)],
         **_pull_secrets(relay),
         **_scheduling(relay),
     }
@@ -72,25 +75,25 @@ def _pod_template(relay: Relay, facts: Facts) -> Object:
 
 
 def _container(relay: Relay, facts: Facts) -> Object:
-    added = relay.pod_template
+    extra = relay.pod_template
     container: Object = {
         "name": "relay",
         "image": relay.image.reference,
         "imagePullPolicy": relay.image.pull_policy,
         "ports": [{"name": "http", "containerPort": relay.port, "protocol": "TCP"}],
-        "env": [*environment(relay, facts), *compact(added.env)],
+        "env": [*environment(relay, facts), *compact(extra.env)],
         "resources": _resources(relay),
         "securityContext": CONTAINER_SECURITY,
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *compact(added.volume_mounts)],  # noqa: S108 (a path in the pod)
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *compact(extra.volume_mounts)],  # noqa: S108 (a path in the pod)
         **_probes(),
     }
-    if added.env_from:
-        container["envFrom"] = compact(added.env_from)
+    if extra.env_from:
+        container["envFrom"] = compact(extra.env_from)
     return container
 
 
 def _probes() -> Object:
-    """Readiness turns red on the first failure, within the drain delay of a terminating pod."""
+    # One failure makes a pod unready, so that a draining pod leaves the endpoints in time.
     alive = {"httpGet": {"path": "/livez", "port": "http"}, "timeoutSeconds": 2}
     ready = {"httpGet": {"path": "/healthz", "port": "http"}, "timeoutSeconds": 2}
     return {
@@ -126,15 +129,15 @@ def _pull_secrets(relay: Relay) -> Object:
 
 
 def _scheduling(relay: Relay) -> Object:
-    added: PodTemplate = relay.pod_template
+    extra: PodTemplate = relay.pod_template
     fields = {
-        "nodeSelector": dict(added.node_selector),
-        "tolerations": compact(added.tolerations),
-        "affinity": compact(added.affinity),
+        "nodeSelector": dict(extra.node_selector),
+        "tolerations": compact(extra.tolerations),
+        "affinity": compact(extra.affinity),
         "topologySpreadConstraints": [
             {**compact(constraint), "labelSelector": {"matchLabels": relay.selector}}
-            for constraint in added.topology_spread_constraints
+            for constraint in extra.topology_spread_constraints
         ],
-        "priorityClassName": added.priority_class_name,
+        "priorityClassName": extra.priority_class_name,
     }
     return {name: value for name, value in fields.items() if value}

@@ -1,31 +1,32 @@
-"""The environment of the relay container: all that the operator and the relay agree on."""
+"""The environment variables of the relay container."""
 
 from __future__ import annotations
 
-from tokenplace_operator.api import GpuMode, Relay, SecretKey
-from tokenplace_operator.api.settings import (
+from tokenplace_operator.api.kinds import Object
+from tokenplace_operator.api.spec.gpu import GpuMode
+from tokenplace_operator.api.spec.monitoring import SecretKey
+from tokenplace_operator.api.spec.relay import Relay
+from tokenplace_operator.api.spec.relay_settings import (
     LOG_LEVEL,
     OPERATOR_TOKEN,
     PUBLIC_URL,
     REGISTRATION_TOKEN,
     REQUIRE_UPSTREAM,
 )
-from tokenplace_operator.desired.metadata import Object
 from tokenplace_operator.observe.facts import Facts
 
 METRICS_TOKEN = "TOKENPLACE_METRICS_TOKEN"  # noqa: S105 (a variable's name)
 METRICS_DISABLED = "TOKENPLACE_METRICS_DISABLED"
 
-
-ALL_OF_IPV4 = "0.0.0.0"  # noqa: S104 (inside the pod; the NetworkPolicy decides who enters)
-EVERY_ADDRESS = "::"
+ANY_IPV4 = "0.0.0.0"  # noqa: S104 (in the pod; the NetworkPolicy restricts access)
+ANY_ADDRESS = "::"
 
 
 def environment(relay: Relay, facts: Facts) -> list[Object]:
-    """Every variable, values before those that come from Secrets."""
+    """Return every variable: plain values first, then those from Secrets."""
     values = {
-        # An older relay takes `::` for IPv6 alone.
-        "RELAY_HOST": EVERY_ADDRESS if facts.begins_with_ipv6 else ALL_OF_IPV4,
+        # Older relays bind `::` for IPv6 only.
+        "RELAY_HOST": ANY_ADDRESS if facts.begins_with_ipv6 else ANY_IPV4,
         "RELAY_PORT": str(relay.port),
         "RELAY_DRAIN_DELAY_SECONDS": str(relay.drain.delay_seconds),
         "RELAY_DRAIN_TIMEOUT_SECONDS": str(relay.drain.timeout_seconds),
@@ -59,9 +60,9 @@ def _gpu(relay: Relay) -> dict[str, str]:
 
 
 def _settings(relay: Relay) -> dict[str, str]:
-    """Only what differs from the program's own defaults, so that most relays need none of them.
+    """Only settings that differ from the relay's defaults.
 
-    Metrics are off unless somebody is to read them: an Ingress would show them to the world.
+    /metrics is off unless spec.monitoring uses it, because an Ingress would publish it.
     """
     settings = relay.settings
     texts = {

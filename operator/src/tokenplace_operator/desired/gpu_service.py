@@ -1,18 +1,21 @@
-"""One stable name inside the namespace for GPU servers outside the cluster."""
+"""The Service, and its EndpointSlices, for GPU servers outside the cluster."""
 
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from tokenplace_operator.api import GpuMode, Relay
-from tokenplace_operator.desired.metadata import Object, child
+from tokenplace_operator.api import names
+from tokenplace_operator.api.kinds import ENDPOINT_SLICE, SERVICE, Object
+from tokenplace_operator.api.spec.gpu import GpuMode
+from tokenplace_operator.api.spec.relay import Relay
+from tokenplace_operator.desired.child import child
 
-COMPONENT = {"app.kubernetes.io/component": "gpu"}
-"""Tells these Services from the relay's own, which Prometheus scrapes."""
+GPU_COMPONENT = {"app.kubernetes.io/component": "gpu"}
+"""Distinguishes the GPU Service from the relay's Service, which Prometheus scrapes."""
 
 
 def gpu_service(relay: Relay) -> list[Object]:
-    """A CNAME in mode ExternalName, a headless Service with its own slices in mode Headless."""
+    """ExternalName: one Service (a CNAME). Headless: a Service and its EndpointSlices."""
     match relay.gpu.mode:
         case GpuMode.EXTERNAL_NAME:
             return [_service(relay, type="ExternalName", externalName=relay.gpu.host)]
@@ -27,10 +30,9 @@ def _service(relay: Relay, **spec: str) -> Object:
     ports = [{"name": "http", "port": port, "targetPort": port, "protocol": "TCP"}]
     return child(
         relay,
-        "v1",
-        "Service",
-        relay.gpu.service_name,
-        extra_labels=COMPONENT,
+        SERVICE,
+        name=relay.gpu.service_name,
+        extra_labels=GPU_COMPONENT,
         spec={**spec, "ports": ports},
     )
 
@@ -46,13 +48,12 @@ def _slices(relay: Relay) -> list[Object]:
 def _slice(relay: Relay, family: str, addresses: list[str]) -> Object:
     return child(
         relay,
-        "discovery.k8s.io/v1",
-        "EndpointSlice",
-        f"{relay.gpu.service_name}-{family.lower()}",
+        ENDPOINT_SLICE,
+        name=names.endpoint_slice(relay.gpu.service_name, family),
         extra_labels={
-            **COMPONENT,
+            **GPU_COMPONENT,
             "kubernetes.io/service-name": relay.gpu.service_name,
-            "endpointslice.kubernetes.io/managed-by": "tokenplace-operator",
+            "endpointslice.kubernetes.io/managed-by": names.OPERATOR,
         },
         addressType=family,
         ports=[{"name": "http", "port": relay.gpu.port, "protocol": "TCP"}],

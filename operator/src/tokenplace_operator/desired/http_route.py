@@ -1,36 +1,36 @@
-"""The way in through a Gateway of the cluster, instead of an Ingress or beside it."""
+"""The HTTPRoute that attaches a relay to Gateways of the cluster."""
 
 from __future__ import annotations
 
-from tokenplace_operator.api import Json, Relay
-from tokenplace_operator.api.kinds import HTTP_ROUTE
-from tokenplace_operator.desired.metadata import Object, child
-from tokenplace_operator.desired.raw import compact
+from tokenplace_operator.api import names
+from tokenplace_operator.api.compact import compact
+from tokenplace_operator.api.kinds import HTTP_ROUTE, SERVICE, Object
+from tokenplace_operator.api.spec.reader import Json
+from tokenplace_operator.api.spec.relay import Relay
+from tokenplace_operator.desired.child import child
 from tokenplace_operator.observe.facts import Facts
 
 
 def http_route(relay: Relay, facts: Facts) -> list[Object]:
-    """Wanted once the user names a Gateway, where the cluster has the Gateway API.
-
-    What the schema would fill in is written out, so that nothing looks like drift.
-    """
+    """Desired when spec.gateway names a Gateway and the cluster serves the Gateway API."""
     if not relay.route_hosts or HTTP_ROUTE not in facts.apis:
         return []
+    # The defaults of the schema are written out: drift detection would miss them otherwise.
     backend = {
         "group": "",
         "kind": "Service",
-        "name": relay.name,
+        "name": names.child(SERVICE, relay.name),
         "port": relay.service.port,
         "weight": 1,
     }
-    everything = {"path": {"type": "PathPrefix", "value": "/"}}
+    match = {"path": {"type": "PathPrefix", "value": "/"}}
     spec = {
         "parentRefs": [_parent(parent) for parent in relay.gateway.parents],
         "hostnames": list(relay.route_hosts),
-        "rules": [{"matches": [everything], "backendRefs": [backend]}],
+        "rules": [{"matches": [match], "backendRefs": [backend]}],
     }
-    return [child(relay, HTTP_ROUTE.api_version, HTTP_ROUTE.kind, relay.name, spec=spec)]
+    return [child(relay, HTTP_ROUTE, spec=spec)]
 
 
 def _parent(parent: Json) -> Object:
-    return {"group": "gateway.networking.k8s.io", "kind": "Gateway", **compact(parent)}
+    return {"group": HTTP_ROUTE.group, "kind": "Gateway", **compact(parent)}

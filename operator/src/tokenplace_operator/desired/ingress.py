@@ -1,41 +1,33 @@
-"""The way in from outside, with a certificate that cert-manager or the user provides."""
+"""The Ingress of a relay, with a certificate from cert-manager or from the user."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from tokenplace_operator.api import Relay, Tls
-from tokenplace_operator.desired.metadata import Object, child
+from tokenplace_operator.api import names
+from tokenplace_operator.api.kinds import INGRESS, SERVICE, Object
+from tokenplace_operator.api.spec.access import Tls
+from tokenplace_operator.api.spec.relay import Relay
+from tokenplace_operator.desired.child import child
 
 OWNED_ANNOTATIONS = ("cert-manager.io/cluster-issuer", "cert-manager.io/issuer")
+"""Annotations that the operator derives from spec.ingress.tls."""
 
 
 def ingress(relay: Relay) -> list[Object]:
-    """Wanted once the user names a domain or hosts."""
+    """Desired when spec.ingress names a domain or hosts and is not disabled."""
     hosts = relay.ingress.effective_hosts
     if not hosts:
         return []
-    spec: dict[str, Any] = {"rules": [_rule(relay, host) for host in hosts]}
+    spec: Object = {"rules": [_rule(relay, host) for host in hosts]}
     if relay.ingress.class_name:
         spec["ingressClassName"] = relay.ingress.class_name
     if relay.ingress.tls.enabled:
-        secret_name = relay.ingress.tls.secret_name or f"{relay.name}-tls"
-        spec["tls"] = [{"hosts": list(hosts), "secretName": secret_name}]
+        spec["tls"] = [{"hosts": list(hosts), "secretName": relay.tls_secret_name}]
     annotations = {**relay.ingress.annotations, **_issuer(relay.ingress.tls)}
-    return [
-        child(
-            relay,
-            "networking.k8s.io/v1",
-            "Ingress",
-            relay.name,
-            annotations=annotations,
-            spec=spec,
-        )
-    ]
+    return [child(relay, INGRESS, annotations=annotations, spec=spec)]
 
 
 def _rule(relay: Relay, host: str) -> Object:
-    backend = {"service": {"name": relay.name, "port": {"name": "http"}}}
+    backend = {"service": {"name": names.child(SERVICE, relay.name), "port": {"name": "http"}}}
     return {
         "host": host,
         "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]},
@@ -46,5 +38,5 @@ def _issuer(tls: Tls) -> dict[str, str]:
     if not tls.enabled:
         return {}
     cluster_issuer, issuer = OWNED_ANNOTATIONS
-    named = {cluster_issuer: tls.cluster_issuer, issuer: tls.issuer}
-    return {annotation: name for annotation, name in named.items() if name}
+    issuers = {cluster_issuer: tls.cluster_issuer, issuer: tls.issuer}
+    return {annotation: name for annotation, name in issuers.items() if name}

@@ -1,6 +1,6 @@
-"""Default deny in both directions, with holes for exactly the traffic of a relay.
+"""The NetworkPolicy of a relay: default deny in both directions, with its own traffic allowed.
 
-Policies see packets after the Service translated them: they match the pod's port and addresses.
+A policy sees packets after Service translation, so rules name pod ports and pod addresses.
 """
 
 from __future__ import annotations
@@ -9,20 +9,24 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any
 
-from tokenplace_operator.api import MANAGER, GpuMode, Peer, Relay
-from tokenplace_operator.desired.metadata import Object, child
-from tokenplace_operator.desired.raw import compact
+from tokenplace_operator.api import names
+from tokenplace_operator.api.compact import compact
+from tokenplace_operator.api.kinds import NETWORK_POLICY, Object
+from tokenplace_operator.api.spec.gpu import GpuMode
+from tokenplace_operator.api.spec.network_policy import Peer
+from tokenplace_operator.api.spec.relay import Relay
+from tokenplace_operator.desired.child import child
 from tokenplace_operator.observe.facts import Facts
 
 NODE_LOCAL_DNS = "169.254.20.10"
-"""The usual address of NodeLocal DNSCache."""
+"""The default address of NodeLocal DNSCache."""
 
-OPERATOR = Peer(pod_selector={"matchLabels": {"app.kubernetes.io/name": MANAGER}})
-"""It asks the relay whether the GPU upstream answers."""
+OPERATOR = Peer(pod_selector={"matchLabels": {"app.kubernetes.io/name": names.OPERATOR}})
+"""The operator asks each relay for the health of its GPU upstream."""
 
 
 def network_policy(relay: Relay, facts: Facts) -> list[Object]:
-    """Wanted unless the user turns it off."""
+    """Desired unless spec.networkPolicy.enabled is false."""
     policy = relay.network_policy
     if not policy.enabled:
         return []
@@ -36,25 +40,25 @@ def network_policy(relay: Relay, facts: Facts) -> list[Object]:
             *compact(policy.extra_egress),
         ],
     }
-    return [child(relay, "networking.k8s.io/v1", "NetworkPolicy", relay.name, spec=spec)]
+    return [child(relay, NETWORK_POLICY, spec=spec)]
 
 
 def gpu_blocks(relay: Relay, facts: Facts) -> tuple[str, ...]:
-    """The GPU targets as CIDR blocks of one address each."""
-    resolved = relay.gpu.mode is GpuMode.EXTERNAL_NAME
-    addresses = facts.gpu_addresses if resolved else relay.gpu.addresses
+    """Return the addresses of the GPU servers as CIDR blocks of one address each."""
+    is_resolved = relay.gpu.mode is GpuMode.EXTERNAL_NAME
+    addresses = facts.gpu_addresses if is_resolved else relay.gpu.addresses
     return blocks_of(addresses)
 
 
 def blocks_of(addresses: Iterable[str]) -> tuple[str, ...]:
-    """Blocks of one address each, IPv4 first, in numerical order."""
+    """Return CIDR blocks of one address each: IPv4 first, in numerical order."""
     unique = {ip_address(address) for address in addresses}
     ordered = sorted(unique, key=lambda ip: (ip.version, ip.packed))
     return tuple(f"{ip}/{ip.max_prefixlen}" for ip in ordered)
 
 
 def _to_relay(relay: Relay) -> list[Object]:
-    """From the ingress controller or gateway always, from others only when they are to ask."""
+    """Allow the ingress controller always, the operator and Prometheus where they have a use."""
     policy = relay.network_policy
     sources = [policy.ingress_controller]
     if relay.gpu.mode is not GpuMode.NONE:
@@ -65,10 +69,9 @@ def _to_relay(relay: Relay) -> list[Object]:
 
 
 def _to_dns(dns: Peer, facts: Facts) -> Object:
-    """To the DNS pods, and to the addresses in the pods' resolv.conf.
+    """Allow the DNS pods and the nameservers of the pods' resolv.conf.
 
-    A node-local cache answers under those addresses itself: no pod is behind them that a
-    selector could match, and with a cache the cluster's DNS address is not translated either.
+    A node-local cache answers on those addresses itself, so no pod selector matches it.
     """
     blocks = (
         {"ipBlock": {"cidr": cidr}} for cidr in blocks_of((NODE_LOCAL_DNS, *facts.nameservers))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from tokenplace_operator.api import Relay
-from tokenplace_operator.desired.metadata import Object, child
+from tokenplace_operator.api.kinds import SERVICE, Object
+from tokenplace_operator.api.spec.relay import Relay
+from tokenplace_operator.desired.child import child
 
-THROUGH_THE_SERVICE = {"traefik.ingress.kubernetes.io/service.nativelb": "true"}
-"""Traefik by itself sends nothing to a pod that is about to go, even when there is no other."""
+TRAEFIK_NATIVE_LB = {"traefik.ingress.kubernetes.io/service.nativelb": "true"}
+"""Makes Traefik send to the Service, not to pods.
+
+With its own list of pods, Traefik sends nothing to a terminating pod, even if it is the only one.
+"""
 
 
 def service(relay: Relay) -> list[Object]:
-    """Always wanted; its port is named http, as is the container's."""
+    """Always desired. The port is named http, like the container's port."""
     port = {"name": "http", "port": relay.service.port, "targetPort": "http", "protocol": "TCP"}
     spec: Object = {"type": relay.service.type, "selector": relay.selector, "ports": [port]}
     if not relay.settings.require_upstream_health:
-        # A pod that drains is red, and yet the only one that knows what it accepted.
+        # A draining pod is not ready, but only it can answer for the requests it accepted.
         spec["publishNotReadyAddresses"] = True
-    annotations = {**THROUGH_THE_SERVICE, **relay.service.annotations}
-    return [child(relay, "v1", "Service", relay.name, annotations=annotations, spec=spec)]
+    annotations = {**TRAEFIK_NATIVE_LB, **relay.service.annotations}
+    return [child(relay, SERVICE, annotations=annotations, spec=spec)]

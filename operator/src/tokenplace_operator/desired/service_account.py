@@ -1,11 +1,12 @@
-"""The identity of the pods. The relay does not talk to the API server, so it gets no token."""
+"""The ServiceAccount of the relay pods."""
 
 from __future__ import annotations
 
-from tokenplace_operator.api import Relay
-from tokenplace_operator.desired.metadata import Object, child
+from tokenplace_operator.api.kinds import SERVICE_ACCOUNT, Object
+from tokenplace_operator.api.spec.relay import Relay
+from tokenplace_operator.desired.child import child
 
 
 def service_account(relay: Relay) -> list[Object]:
-    """Always wanted."""
-    return [child(relay, "v1", "ServiceAccount", relay.name, automountServiceAccountToken=False)]
+    """Always desired. Its token is not mounted: the relay does not call the API server."""
+    return [child(relay, SERVICE_ACCOUNT, automountServiceAccountToken=False)]

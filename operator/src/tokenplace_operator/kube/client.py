@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from kubernetes.aio.client import ApiClient
 
 from tokenplace_operator.api.kinds import Kind, Object, key_of, of
+from tokenplace_operator.api.names import OPERATOR
 from tokenplace_operator.kube.errors import KubeError, NotFound
 from tokenplace_operator.kube.login import login
 from tokenplace_operator.kube.request_metrics import trace_requests
@@ -13,8 +14,8 @@ from tokenplace_operator.kube.subresources import APPLY, Subresources
 from tokenplace_operator.kube.transport import has_proxy, valid_shape
 from tokenplace_operator.metrics import Metrics
 
-FIELD_MANAGER = "tokenplace-operator"
-HAND_OVER_FIELD_MANAGER = "tokenplace-operator/hand-over"
+FIELD_MANAGER = OPERATOR
+HAND_OVER_FIELD_MANAGER = f"{OPERATOR}/hand-over"
 PAGE_SIZE = 100
 """Objects per page of a list: a page is in memory both as text and as objects for a moment."""
 MERGE_PATCH = "application/merge-patch+json"

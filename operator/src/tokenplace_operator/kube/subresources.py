@@ -1,10 +1,11 @@
 """Calls to subresources: the status of an object, the log of a pod."""
 
 from tokenplace_operator.api.kinds import POD, Object, of
+from tokenplace_operator.api.names import OPERATOR
 from tokenplace_operator.kube.transport import Transport
 
 APPLY = "application/apply-patch+yaml"
-STATUS_FIELD_MANAGER = "tokenplace-operator/status"
+STATUS_FIELD_MANAGER = f"{OPERATOR}/status"
 
 
 class Subresources(Transport):

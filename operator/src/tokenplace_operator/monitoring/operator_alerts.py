@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tokenplace_operator.api.names import OPERATOR
 from tokenplace_operator.monitoring.alert import Alert, rule
 
 PRESENCE = (
@@ -205,7 +206,7 @@ def groups(namespace: str, job: str) -> list[dict[str, Any]]:
     rules = [rule(alert, labels) for alert in ALERTS]
     for one in rules:
         one["expr"] = filled(one["expr"], namespace, job)
-    return [{"name": "tokenplace-operator", "rules": rules}]
+    return [{"name": OPERATOR, "rules": rules}]
 
 
 def filled(expression: str, namespace: str, job: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from tokenplace_operator.monitoring.own_alerts import filled
+from tokenplace_operator.monitoring.operator_alerts import filled
 from tokenplace_operator.monitoring.panel import Panel, draw
 
 _P = "tokenplace_operator"

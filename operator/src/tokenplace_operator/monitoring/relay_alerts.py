@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tokenplace_operator.api import Relay
+from tokenplace_operator.api import names
+from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.api.quantity import amount
-from tokenplace_operator.api.settings import TIMERS
-from tokenplace_operator.desired.metadata import Object
+from tokenplace_operator.api.spec.relay import Relay
+from tokenplace_operator.api.spec.relay_settings import TIMERS
 from tokenplace_operator.monitoring.alert import Alert, rule
 
 HELD = "/api/v1/relay/servers/poll|/api/v1/relay/responses/retrieve|/api/v1/[*]"
@@ -25,7 +26,7 @@ def groups(relay: Relay) -> list[Object]:
     found = [*_presence(relay), *_requests(relay), *_nodes(relay), *_process(relay)]
     labels = {"namespace": relay.namespace, "relay": relay.name}
     rules = [rule(alert, labels) for alert in found]
-    return [{"name": f"{relay.name}.tokenplace-relay", "rules": rules}]
+    return [{"name": names.alert_group(relay.name), "rules": rules}]
 
 
 def selector(relay: Relay, *more: str) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 from functools import partial
 
-from tokenplace_operator.api import Relay
-from tokenplace_operator.desired.alerts import HELD, selector
-from tokenplace_operator.desired.metadata import Object
+from tokenplace_operator.api.kinds import Object
+from tokenplace_operator.api.spec.relay import Relay
 from tokenplace_operator.monitoring.panel import Panel, draw
+from tokenplace_operator.monitoring.relay_alerts import HELD, selector
 
 PANELS = (
     Panel(

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from tokenplace_operator.api import Relay
+from tokenplace_operator.api.conditions import find
 from tokenplace_operator.api.kinds import CERTIFICATE, Key, Kind, Object
+from tokenplace_operator.api.spec.relay import Relay
 from tokenplace_operator.kube.errors import Forbidden, KubeError, NotFound
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Certificates:
         if not relay.ingress.effective_hosts or not tls.enabled:
             return None
         managed = bool(tls.cluster_issuer or tls.issuer)
-        key = relay.namespace, tls.secret_name or f"{relay.name}-tls"
+        key = relay.namespace, relay.tls_secret_name
         if managed and not served:
             self._known.pop((key, managed), None)
             return CertificateInfo(CertificateState.NOT_SERVED)
@@ -120,8 +121,7 @@ class Certificates:
 
 def _of_status(certificate: Object) -> CertificateInfo:
     status = certificate.get("status", {})
-    conditions = status.get("conditions", [])
-    ready: Object = next((one for one in conditions if one.get("type") == "Ready"), {})
+    ready = find(status.get("conditions", []), "Ready")
     names = tuple(certificate.get("spec", {}).get("dnsNames", []))
     if ready.get("status") != "True":
         text = str(ready.get("message") or "it has not been issued yet")[:500]

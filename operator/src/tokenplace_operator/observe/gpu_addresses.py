@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from ipaddress import ip_address
 
+from tokenplace_operator.api.addresses import is_reachable
 from tokenplace_operator.metrics import Metrics
 
 REFRESH_SECONDS = 60.0
@@ -129,7 +129,7 @@ class Resolver:
             return frozenset(), f"no answer within {TIMEOUT_SECONDS:g} s"
         except OSError as error:
             return frozenset(), error.strerror or type(error).__name__
-        usable = frozenset(answer for answer in answers if _is_usable(answer))
+        usable = frozenset(answer for answer in answers if is_reachable(answer))
         return usable, "" if usable else "only addresses that pods cannot reach"
 
     def _resolution(self, known: _Host, last_known: tuple[str, ...]) -> Resolution:
@@ -154,8 +154,3 @@ async def system_lookup(host: str) -> list[str]:
     ask = partial(socket.getaddrinfo, host.rstrip(".") + ".", None, type=socket.SOCK_STREAM)
     found = await asyncio.get_running_loop().run_in_executor(_threads, ask)
     return [str(address[0]) for *_, address in found]
-
-
-def _is_usable(address: str) -> bool:
-    ip = ip_address(address)
-    return not (ip.is_loopback or ip.is_unspecified or ip.is_link_local or ip.is_multicast)

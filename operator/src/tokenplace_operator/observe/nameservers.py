@@ -4,6 +4,8 @@ import os
 from ipaddress import ip_address
 from pathlib import Path
 
+from tokenplace_operator.api.addresses import is_nameserver
+
 RESOLV_CONF = Path("/etc/resolv.conf")
 MAX_SERVERS = 3
 """No resolver asks more."""
@@ -23,13 +25,5 @@ def cluster_nameservers(resolv_conf: Path = RESOLV_CONF) -> tuple[str, ...]:
         return ()
     fields = (line.split() for line in lines)
     named = [words[1] for words in fields if len(words) > 1 and words[0] == "nameserver"]
-    servers = {ip_address(name) for name in named[:MAX_SERVERS] if _is_address(name)}
+    servers = {ip_address(name) for name in named[:MAX_SERVERS] if is_nameserver(name)}
     return tuple(str(ip) for ip in sorted(servers, key=lambda ip: (ip.version, ip.packed)))
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip = ip_address(text)
-    except ValueError:
-        return False
-    return not (ip.is_loopback or ip.is_unspecified)

@@ -9,12 +9,12 @@ from typing import Protocol
 
 from tokenplace_operator.api.conditions import MESSAGE_LIMIT, Reason, text_time
 from tokenplace_operator.api.kinds import EVENT, Kind, Object
+from tokenplace_operator.api.names import OPERATOR
 from tokenplace_operator.kube.errors import Conflict, KubeError, NotFound
 from tokenplace_operator.logs import get_logger
 
 log = get_logger(__name__)
 
-COMPONENT = "tokenplace-operator"
 MAX_REMEMBERED = 4096
 
 
@@ -101,7 +101,7 @@ def _event(
         "type": "Warning" if warning else "Normal",
         "reason": str(reason),
         "message": message,
-        "source": {"component": COMPONENT},
+        "source": {"component": OPERATOR},
         "firstTimestamp": now,
         "lastTimestamp": now,
         "count": 1,

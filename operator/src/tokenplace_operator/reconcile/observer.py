@@ -3,15 +3,18 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tokenplace_operator.api import GpuMode, Relay
 from tokenplace_operator.api.kinds import CERTIFICATE, DEPLOYMENT, POD, SERVICE, Kind, Object
+from tokenplace_operator.api.spec.gpu import GpuMode
+from tokenplace_operator.api.spec.relay import Relay
 from tokenplace_operator.cache.optional_apis import OptionalApis
 from tokenplace_operator.cache.store import Store
 from tokenplace_operator.observe.certificates import CertificateInfo, Certificates
 from tokenplace_operator.observe.facts import Facts
 from tokenplace_operator.observe.gpu_addresses import Resolution, Resolver
 from tokenplace_operator.observe.upstream_health import UpstreamHealth, UpstreamProbe
-from tokenplace_operator.status import is_running, is_settled, knows_its_image
+from tokenplace_operator.status.image_pinned import is_image_recorded
+from tokenplace_operator.status.pods import is_running
+from tokenplace_operator.status.rollout import is_settled
 
 MAX_RELAYS = 4096
 
@@ -68,12 +71,12 @@ class Observer:
         That is where it was Ready and is settled. A tag may have moved, and its pods may have been
         replaced, while no operator ran: those are read once per process.
         """
-        deployment = self.store.get(DEPLOYMENT, (relay.namespace, relay.name))
+        deployment = self.store.get(DEPLOYMENT, relay.child_key(DEPLOYMENT))
         if deployment is None or not deployment.get("status", {}).get("replicas"):
             return ()  # There is none, and the first one changes the Deployment: an event.
         settled = is_settled(deployment, relay.replicas)
         known = relay.image.digest or relay.uid in self._seen
-        if settled and known and knows_its_image(relay, previous):
+        if settled and known and is_image_recorded(relay, previous):
             return None
         pods, _ = await self.kube.list(POD, relay.namespace, relay.selector_text)
         if len(self._seen) >= MAX_RELAYS:
@@ -88,7 +91,7 @@ class Observer:
         """
         if relay.gpu.mode is GpuMode.NONE:
             return None
-        key = relay.namespace, relay.name
+        key = relay.key
         if pods is not None and not any(map(is_running, pods)):
             self.upstreams.forget(key)
             return None
@@ -96,7 +99,7 @@ class Observer:
         return self.upstreams.health(key, f"http://{where}") if where else None
 
     def _of_service(self, relay: Relay) -> str:
-        service = self.store.get(SERVICE, (relay.namespace, relay.name)) or {}
+        service = self.store.get(SERVICE, relay.child_key(SERVICE)) or {}
         address = service.get("spec", {}).get("clusterIP", "None")
         return "" if address in {"", "None"} else f"{_bracketed(address)}:{relay.service.port}"
 

@@ -7,14 +7,16 @@ from datetime import datetime
 from functools import partial
 from typing import Protocol
 
-from tokenplace_operator import desired
-from tokenplace_operator.api import GpuMode, Relay, SpecError, parse
 from tokenplace_operator.api.kinds import DEPLOYMENT, HTTP_ROUTE, RELAY, Key, Object, identity
+from tokenplace_operator.api.spec.gpu import GpuMode
+from tokenplace_operator.api.spec.reader import SpecError
+from tokenplace_operator.api.spec.relay import Relay, parse
 from tokenplace_operator.cache.optional_apis import Server
 from tokenplace_operator.cache.store import Store
 from tokenplace_operator.children.apply import Applier, ChildWriter, NameTakenError
 from tokenplace_operator.children.plan import Plan, controlled, defer, plan, remaining
 from tokenplace_operator.children.write_backoff import WriteBackoff
+from tokenplace_operator.desired.build import build
 from tokenplace_operator.kube.errors import Forbidden, Invalid, NotFound
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.observe.certificates import Getter
@@ -23,15 +25,10 @@ from tokenplace_operator.reconcile.events import EventWriter
 from tokenplace_operator.reconcile.observer import Lister, Observer
 from tokenplace_operator.reconcile.rejection_backoff import RejectionBackoff
 from tokenplace_operator.reconcile.status_writer import StatusApi, StatusWriter
-from tokenplace_operator.status import (
-    Observed,
-    active_rollback,
-    compute,
-    due_rollback,
-    invalid_status,
-    is_settled,
-    with_rollback,
-)
+from tokenplace_operator.status.compute import compute_status, invalid_status
+from tokenplace_operator.status.observed import Observed
+from tokenplace_operator.status.rollback import active_rollback, due_rollback, with_rollback
+from tokenplace_operator.status.rollout import is_settled
 
 REPORT_SECONDS = 1.0
 """Children that were just made are reported at their first event, and no later than this."""
@@ -77,7 +74,7 @@ class Reconciler:
         previous = obj.get("status", {})
         facts, gpu_error = await self.observer.facts(relay, previous)
         rollback = active_rollback(relay, previous)
-        wanted = desired.build(with_rollback(relay, rollback), facts)
+        wanted = build(with_rollback(relay, rollback), facts)
         todo, refusal = await self._make(obj, relay, wanted)
         if todo.creates_everything and not (refusal or relay.paused):
             return Result(REPORT_SECONDS)
@@ -90,7 +87,7 @@ class Reconciler:
             facts=facts,
             route=self.store.get(HTTP_ROUTE, key),
             gpu_error=gpu_error,
-            refusal=refusal,
+            rejection=refusal,
             upstream=self.observer.upstream(relay, pods),
             certificate=await self.observer.certificate(relay),
             reverts=self.backoff.active(controlled(todo)),
@@ -100,7 +97,7 @@ class Reconciler:
         beginning = due_rollback(relay, seen) if rollback is None else None
         if beginning is not None:
             seen = replace(seen, rollback=beginning)
-        held = await self.status_writer.status(obj, compute(relay, seen))
+        held = await self.status_writer.status(obj, compute_status(relay, seen))
         return Result(self._next_look(relay, seen, held, begins=beginning is not None))
 
     async def _make(self, obj: Object, relay: Relay, wanted: list[Object]) -> tuple[Plan, str]:
@@ -150,7 +147,7 @@ class Reconciler:
 
     def _as_scaled(self, relay: Relay) -> Relay:
         """The relay with the number of pods that its autoscaler has set."""
-        live = self.store.get(DEPLOYMENT, (relay.namespace, relay.name))
+        live = self.store.get(DEPLOYMENT, relay.child_key(DEPLOYMENT))
         if live is None or not relay.is_autoscaled:
             return relay
         return replace(relay, replicas=max(1, live["spec"].get("replicas", 1)))
@@ -162,7 +159,7 @@ class Reconciler:
 
         held: until a status that somebody undoes may be written.
         """
-        key = relay.namespace, relay.name
+        key = relay.key
         # Only once it is on record: an older CRD may have dropped it.
         stored = self.store.get(RELAY, key) or {}
         if begins and "rollback" in stored.get("status", {}):
@@ -185,7 +182,7 @@ class Reconciler:
         return min((seconds for seconds, wanted in wishes if wanted), default=None)
 
     def _retry_seconds(self, key: Key, seen: Observed) -> float | None:
-        if seen.refusal or seen.plan.blocked:
+        if seen.rejection or seen.plan.blocked:
             return self.rejections.delay(key)
         self.rejections.reset(key)
         return None

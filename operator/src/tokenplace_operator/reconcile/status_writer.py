@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tokenplace_operator.api.conditions import OURS, Condition, Reason, Type
+from tokenplace_operator.api.conditions import OWNED_TYPES, Condition, Reason, Type
 from tokenplace_operator.api.kinds import RELAY, Object, key_of
 from tokenplace_operator.cache.store import Store
 from tokenplace_operator.children.write_backoff import WriteBackoff
@@ -191,7 +191,7 @@ def _without(obj: Object, path: list[str]) -> Object:
 
 def _conditions(status: Object) -> dict[str, Condition]:
     """By type, without those that somebody else added to the list."""
-    return {one["type"]: one for one in status.get("conditions", []) if one["type"] in OURS}
+    return {one["type"]: one for one in status.get("conditions", []) if one["type"] in OWNED_TYPES}
 
 
 def _ours(status: Object) -> Object:

@@ -1,77 +1,92 @@
-"""Whether the Ingress has a certificate, and for how many days."""
+"""CertificateReady: whether the Ingress has a certificate for its hosts, and for how many days."""
 
 from datetime import timedelta
 
-from tokenplace_operator.api import Relay
 from tokenplace_operator.api.conditions import Reason, counted, text_time
+from tokenplace_operator.api.spec.relay import Relay
 from tokenplace_operator.observe.certificates import CertificateInfo, CertificateState
-from tokenplace_operator.status.observed import Observed, Verdict
+from tokenplace_operator.status.observed import ConditionState, Observed
 
-SOON_DAYS = 14
-"""cert-manager renews long before; with so few days left, something is wrong."""
+EXPIRY_WARNING_DAYS = 14
+"""cert-manager renews earlier, so fewer days mean that renewal fails."""
 
 
-def certificate_ready(relay: Relay, seen: Observed) -> Verdict | None:
-    """CertificateReady; None without an Ingress or without TLS."""
-    found = seen.certificate
-    if found is None:
+def certificate_ready(relay: Relay, observed: Observed) -> ConditionState | None:
+    """Return the condition CertificateReady; None without an Ingress or without TLS."""
+    certificate = observed.certificate
+    if certificate is None:
         return None
     tls = relay.ingress.tls
-    managed = bool(tls.cluster_issuer or tls.issuer)
-    name = tls.secret_name or f"{relay.name}-tls"
-    what = f"Certificate {name}" if managed else f"Secret {name}"
-    if found.state is CertificateState.VALID:
-        return _valid(relay, seen, found, what)
-    if found.state is CertificateState.NOT_READY:
-        text = f"{what}: {found.text}. See kubectl describe certificate {name}."
-        return Verdict(False, Reason.CERTIFICATE_PENDING, text)
-    if found.state is CertificateState.BROKEN:
-        text = f"{what} holds no readable PEM certificate under tls.crt"
-        text = f"{text}; create it with kubectl create secret tls {name}."
-        return Verdict(False, Reason.TLS_SECRET_INVALID, text)
-    if found.state in {CertificateState.MISSING, CertificateState.NOT_SERVED}:
-        return _missing(what, name, managed=managed)
+    is_managed = bool(tls.cluster_issuer or tls.issuer)
+    name = relay.tls_secret_name
+    subject = f"Certificate {name}" if is_managed else f"Secret {name}"
+    if certificate.state is CertificateState.VALID:
+        return _valid(relay, observed, certificate, subject)
+    if certificate.state is CertificateState.NOT_READY:
+        text = (
+            f"{subject} is not issued: {certificate.text}. See kubectl describe certificate {name}."
+        )
+        return ConditionState(False, Reason.CERTIFICATE_PENDING, text)
+    if certificate.state is CertificateState.BROKEN:
+        text = f"{subject} has no readable PEM certificate in tls.crt. {_create(name)}"
+        return ConditionState(False, Reason.TLS_SECRET_INVALID, text)
+    if certificate.state in {CertificateState.MISSING, CertificateState.NOT_SERVED}:
+        return _not_found(subject, name, is_managed=is_managed)
     text = (
-        f"{what} cannot be read: {found.text}. How long it is valid is not known here; "
-        "see to it yourself, or give the operator the right to read it."
+        f"{subject} cannot be read: {certificate.text}. Its expiry is unknown; "
+        "check it yourself, or give the operator the right to read it."
     )
-    return Verdict(None, Reason.CERTIFICATE_UNREADABLE, text)
+    return ConditionState(None, Reason.CERTIFICATE_UNREADABLE, text)
 
 
-def _missing(what: str, name: str, *, managed: bool) -> Verdict:
-    """A Certificate is missing at every start; a Secret that the user named is a mistake."""
-    if managed:
-        text = f"There is no {what}; check that cert-manager is installed and its issuer exists."
-        return Verdict(False, Reason.CERTIFICATE_NOT_FOUND, text)
-    text = f"There is no {what}; create it with kubectl create secret tls {name}."
-    return Verdict(False, Reason.TLS_SECRET_NOT_FOUND, text)
+def _not_found(subject: str, name: str, *, is_managed: bool) -> ConditionState:
+    """A Certificate is missing for a moment at every start; a missing Secret is a mistake."""
+    if is_managed:
+        text = f"{subject} does not exist. Check that cert-manager and its issuer are installed."
+        return ConditionState(False, Reason.CERTIFICATE_NOT_FOUND, text)
+    text = f"{subject} does not exist. {_create(name)}"
+    return ConditionState(False, Reason.TLS_SECRET_NOT_FOUND, text)
 
 
-def _valid(relay: Relay, seen: Observed, found: CertificateInfo, what: str) -> Verdict:
-    strangers = [
+def _create(name: str) -> str:
+    return f"Create it with kubectl create secret tls {name}."
+
+
+def _valid(
+    relay: Relay, observed: Observed, certificate: CertificateInfo, subject: str
+) -> ConditionState:
+    uncovered = _uncovered_hosts(relay, certificate.names)
+    if uncovered:
+        text = f"{subject} does not cover {', '.join(uncovered)}. Issue one for every host."
+        return ConditionState(False, Reason.CERTIFICATE_HOST_MISMATCH, text)
+    if certificate.since is not None and observed.now < certificate.since:
+        text = (
+            f"{subject} is not valid before {text_time(certificate.since)}. "
+            "Check the clocks, or renew it."
+        )
+        return ConditionState(False, Reason.CERTIFICATE_NOT_YET_VALID, text)
+    if certificate.until is None:
+        return ConditionState(True, Reason.CERTIFICATE_VALID, f"{subject} is valid.")
+    remaining = certificate.until - observed.now
+    until = f"{certificate.until:%Y-%m-%d}"
+    if remaining <= timedelta():
+        return ConditionState(
+            False, Reason.CERTIFICATE_EXPIRED, f"{subject} expired on {until}. Renew it."
+        )
+    text = f"{subject} is valid until {until} ({counted(remaining.days, 'day')})."
+    if remaining < timedelta(days=EXPIRY_WARNING_DAYS):
+        text = f"{text} Renew it, or check why automatic renewal fails."
+        return ConditionState(True, Reason.CERTIFICATE_EXPIRING_SOON, text)
+    return ConditionState(True, Reason.CERTIFICATE_VALID, text)
+
+
+def _uncovered_hosts(relay: Relay, names: tuple[str, ...]) -> list[str]:
+    """Return the Ingress hosts that the certificate does not name; none when names are unknown."""
+    return [
         host
         for host in relay.ingress.effective_hosts
-        if found.names and not any(_covers(name, host) for name in found.names)
+        if names and not any(_covers(name, host) for name in names)
     ]
-    if strangers:
-        text = f"{what} is not for {', '.join(strangers)}; issue one that names every host."
-        return Verdict(False, Reason.CERTIFICATE_HOST_MISMATCH, text)
-    if found.since is not None and seen.now < found.since:
-        text = (
-            f"{what} is valid from {text_time(found.since)} on only; check the clocks, or renew it."
-        )
-        return Verdict(False, Reason.CERTIFICATE_NOT_YET_VALID, text)
-    if found.until is None:
-        return Verdict(True, Reason.CERTIFICATE_VALID, f"{what} is valid.")
-    left = found.until - seen.now
-    days = f"until {found.until:%Y-%m-%d}, {counted(max(left.days, 0), 'day')} left"
-    if left <= timedelta():
-        text = f"{what} was valid {days}; renew it."
-        return Verdict(False, Reason.CERTIFICATE_EXPIRED, text)
-    if left < timedelta(days=SOON_DAYS):
-        text = f"{what} is valid {days}; renew it, or see why that does not happen by itself."
-        return Verdict(True, Reason.CERTIFICATE_EXPIRING_SOON, text)
-    return Verdict(True, Reason.CERTIFICATE_VALID, f"{what} is valid {days}.")
 
 
 def _covers(name: str, host: str) -> bool:

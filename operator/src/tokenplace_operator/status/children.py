@@ -1,16 +1,25 @@
-"""Which children are not as the spec wants them, whatever keeps them from it."""
+"""Checks and texts that several conditions share: resources not applied, CRDs not installed."""
 
 from tokenplace_operator.api.kinds import Kind
 from tokenplace_operator.children.plan import Plan
 
 
-def is_held_back(plan: Plan, *kinds: Kind) -> bool:
-    """Whether a child of these kinds should have been written, and was not."""
+def is_not_applied(plan: Plan, *kinds: Kind) -> bool:
+    """Whether a child resource of these kinds has changes that were not written."""
     names = {kind.kind for kind in kinds}
-    wanted = {obj["kind"] for obj in (*plan.apply, *plan.waiting, *plan.deferred)}
-    return not names.isdisjoint(wanted | {one.kind for one in plan.blocked})
+    pending = {obj["kind"] for obj in (*plan.apply, *plan.waiting, *plan.deferred)}
+    return not names.isdisjoint(pending | {child.kind for child in plan.blocked})
 
 
-def lives_on(plan: Plan, kind: Kind) -> bool:
-    """Whether a child of this kind should have been deleted, and was not."""
+def is_not_pruned(plan: Plan, kind: Kind) -> bool:
+    """Whether a child resource of this kind is to be deleted and still exists."""
     return any(obj["kind"] == kind.kind for obj in plan.prune)
+
+
+def missing_crds(project: str, *kinds: Kind) -> str:
+    """Return the text for optional kinds whose CRDs are not installed."""
+    names = " and ".join(kind.kind for kind in kinds)
+    return (
+        f"The cluster does not serve {names}. Install the CRDs of {project}; the operator checks "
+        "once a minute. The relay is not affected."
+    )

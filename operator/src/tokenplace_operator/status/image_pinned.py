@@ -1,79 +1,82 @@
-"""Which image is wanted, which one runs, and whether its name can be moved to other bits."""
+"""ImagePinned: whether spec.image names its image by digest. Also status.image."""
 
-from tokenplace_operator.api import Relay
-from tokenplace_operator.api.conditions import Reason, Type
+from tokenplace_operator.api.conditions import Reason, Type, is_true
 from tokenplace_operator.api.kinds import Object
-from tokenplace_operator.status.observed import Observed, Verdict
+from tokenplace_operator.api.spec.relay import Relay
+from tokenplace_operator.status.observed import ConditionState, Observed
 from tokenplace_operator.status.rollout import is_settled
 
 
-def image(relay: Relay, seen: Observed) -> Object:
-    """status.image; running is there only while a pod runs."""
-    found = {"desired": relay.image.reference}
-    running = running_digest(seen)
+def image(relay: Relay, observed: Observed) -> Object:
+    """Return status.image; `running` is absent while no pod runs."""
+    status = {"desired": relay.image.reference}
+    running = running_digest(observed)
     if running:
-        found["running"] = running
-    good = _last_ready(relay, seen, running)
-    if good:
-        found["lastReady"] = good
-    digest = running or relay.image.digest
-    tagged = relay.image.tag and not relay.image.digest
-    found["short"] = relay.image.tag if tagged else digest[7:19]
-    return found
+        status["running"] = running
+    last_ready = _last_ready(relay, observed, running)
+    if last_ready:
+        status["lastReady"] = last_ready
+    is_tagged = relay.image.tag and not relay.image.digest
+    # Twelve digits of the digest, after "sha256:".
+    short_digest = (running or relay.image.digest)[7:19]
+    status["short"] = relay.image.tag if is_tagged else short_digest
+    return status
 
 
-def knows_its_image(relay: Relay, previous: Object) -> bool:
-    """Whether a relay that was Ready, and is settled now, has its running digest on record."""
-    found = previous.get("image", {})
-    recorded = "running" in found and found.get("desired") == relay.image.reference
-    return recorded and any(
-        one["type"] == Type.READY and one["status"] == "True"
-        for one in previous.get("conditions", [])
-    )
+def is_image_recorded(relay: Relay, previous: Object) -> bool:
+    """Whether a relay that was Ready has the running digest of this image in its status."""
+    status = previous.get("image", {})
+    is_recorded = "running" in status and status.get("desired") == relay.image.reference
+    return is_recorded and is_true(previous.get("conditions", []), Type.READY)
 
 
-def image_pinned(relay: Relay, seen: Observed) -> Verdict:
-    """ImagePinned."""
+def image_pinned(relay: Relay, observed: Observed) -> ConditionState:
+    """Return the condition ImagePinned."""
     if relay.image.digest:
-        return Verdict(True, Reason.PINNED_BY_DIGEST, "The image is named by its digest.")
-    digest = running_digest(seen)
-    paste = f"set spec.image.digest to {digest}" if digest else "set spec.image.digest"
-    text = f"Tag {relay.image.tag} can be moved to other bits; to pin what runs, {paste}."
-    return Verdict(False, Reason.MUTABLE_TAG, text)
+        text = "spec.image names the image by its digest."
+        return ConditionState(True, Reason.PINNED_BY_DIGEST, text)
+    digest = running_digest(observed)
+    value = f"set spec.image.digest to {digest}" if digest else "set spec.image.digest"
+    text = f"Tag {relay.image.tag} can be moved to another image; to pin the current one, {value}."
+    return ConditionState(False, Reason.MUTABLE_TAG, text)
 
 
-def running_digest(seen: Observed) -> str:
-    """The digest that a running pod reports, the newest pod's when they differ; or empty."""
-    if seen.pods is None:
-        return str(seen.previous.get("image", {}).get("running", ""))
-    return attempted_digest(seen, running=True)
+def running_digest(observed: Observed) -> str:
+    """Return the digest that the newest running pod reports; empty when none runs."""
+    if observed.pods is None:
+        return str(observed.previous.get("image", {}).get("running", ""))
+    return _digest(observed, running_only=True)
 
 
-def attempted_digest(seen: Observed, *, running: bool = False) -> str:
-    """As running_digest, but also of containers that crash: their image was pulled."""
-    for pod in sorted(seen.pods or (), key=_age, reverse=True):
+def attempted_digest(observed: Observed) -> str:
+    """Return the digest of the newest pod whose image was pulled, also if its container crashes."""
+    return _digest(observed, running_only=False)
+
+
+def _digest(observed: Observed, *, running_only: bool) -> str:
+    for pod in sorted(observed.pods or (), key=_creation_time, reverse=True):
         for container in pod.get("status", {}).get("containerStatuses", []):
-            # Without "@" it is the id of an image that no registry knows by that name.
+            # Without "@", imageID is an identifier local to the node, not a registry digest.
             _, at, digest = str(container.get("imageID", "")).rpartition("@")
-            runs = "running" in container.get("state", {})
-            if at and digest.startswith("sha256:") and (runs or not running):
+            is_counted = not running_only or "running" in container.get("state", {})
+            if at and digest.startswith("sha256:") and is_counted:
                 return digest
     return ""
 
 
-def live_image(seen: Observed) -> str:
-    """What the live Deployment tells its pods to run; empty without one."""
-    if seen.deployment is None:
+def live_image(observed: Observed) -> str:
+    """Return the image of the live Deployment; empty without one."""
+    if observed.deployment is None:
         return ""
-    containers = seen.deployment["spec"]["template"]["spec"]["containers"]
+    containers = observed.deployment["spec"]["template"]["spec"]["containers"]
     return str(containers[0].get("image", ""))
 
 
-def _last_ready(relay: Relay, seen: Observed, running: str) -> str:
-    before = str(seen.previous.get("image", {}).get("lastReady", ""))
-    if not running or not relay.replicas or not is_settled(seen.deployment, relay.replicas):
+def _last_ready(relay: Relay, observed: Observed, running: str) -> str:
+    before = str(observed.previous.get("image", {}).get("lastReady", ""))
+    if not running or not relay.replicas or not is_settled(observed.deployment, relay.replicas):
         return before
-    return f"{_repository(live_image(seen))}@{running}"
+    return f"{_repository(live_image(observed))}@{running}"
 
 
 def _repository(reference: str) -> str:
@@ -84,5 +87,5 @@ def _repository(reference: str) -> str:
     return f"{host}{slash}{name.partition(':')[0]}"
 
 
-def _age(pod: Object) -> str:
+def _creation_time(pod: Object) -> str:
     return str(pod["metadata"].get("creationTimestamp", ""))

@@ -1,13 +1,13 @@
-"""What a status is made of, and what a check says about it."""
+"""The inputs of a status, and the results of its checks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from tokenplace_operator.api import Relay
 from tokenplace_operator.api.conditions import Reason
 from tokenplace_operator.api.kinds import Object
+from tokenplace_operator.api.spec.relay import Relay
 from tokenplace_operator.children.plan import Plan
 from tokenplace_operator.children.write_backoff import Revert
 from tokenplace_operator.observe.certificates import CertificateInfo
@@ -17,35 +17,35 @@ from tokenplace_operator.observe.upstream_health import UpstreamHealth
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Everything that a status is made of besides the relay itself."""
+    """Everything besides the relay that a status depends on."""
 
     plan: Plan
     deployment: Object | None
     now: datetime
     pods: tuple[Object, ...] | None = None
-    """None: not read, since nothing has changed."""
+    """None when the pods were not read, because nothing has changed."""
     facts: Facts = field(default_factory=Facts)
     route: Object | None = None
     """The live HTTPRoute."""
     gpu_error: str = ""
-    """Why gpu.host did not resolve just now; empty when it did or need not."""
-    refusal: str = ""
-    """What the API server said when it refused a child; empty when it did not."""
+    """Why the last lookup of gpu.host failed; empty when it succeeded or was not needed."""
+    rejection: str = ""
+    """The message with which the API server rejected a child resource; empty without one."""
     reverts: tuple[Revert, ...] = ()
-    """Children that somebody undoes each time."""
+    """Child resources that another writer keeps reverting."""
     upstream: UpstreamHealth | None = None
-    """What the relay said of its GPU upstream; None before its first answer."""
+    """The relay's report on its GPU upstream; None before the first one."""
     certificate: CertificateInfo | None = None
-    """That of the Ingress; None where there is none to have."""
+    """The certificate of the Ingress; None without an Ingress or TLS."""
     rollback: "ActiveRollback | None" = None
-    """The one that stands or begins."""
+    """The rollback in effect."""
     previous: Object = field(default_factory=dict)
     """The status before."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActiveRollback:
-    """to_image runs in place of from_image, which the spec names; cause is the pods' own."""
+    """A rollback: to_image runs instead of from_image, which the spec names."""
 
     from_image: str
     to_image: str
@@ -53,29 +53,29 @@ class ActiveRollback:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What keeps a relay from being Ready. must_act: only the user can mend it."""
+class Problem:
+    """Why a relay is not Ready. needs_action: it does not go away without a change by a user."""
 
     reason: Reason
     message: str
-    must_act: bool = False
+    needs_action: bool = False
 
 
-class Verdict(NamedTuple):
-    """One condition, judged. status None is Unknown."""
+class ConditionState(NamedTuple):
+    """Status, reason and message of one condition. status None means Unknown."""
 
     status: bool | None
     reason: Reason
     message: str
 
 
-Check = Callable[[Relay, Observed], Finding | None]
-"""Looks for one thing that is wrong; None when it is right."""
+ProblemCheck = Callable[[Relay, Observed], Problem | None]
+"""Checks for one problem; None when there is none."""
 
-Judge = Callable[[Relay, Observed], Verdict | None]
-"""Judges one condition; None when the relay has no use for it."""
+ConditionCheck = Callable[[Relay, Observed], ConditionState | None]
+"""Computes one condition; None when it does not apply to the relay."""
 
 
 def count(deployment: Object | None, name: str) -> int:
-    """A number of the Deployment's status; 0 when it is not there."""
+    """Return a number from the Deployment's status; 0 when it is absent."""
     return int((deployment or {}).get("status", {}).get(name, 0))

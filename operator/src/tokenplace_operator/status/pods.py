@@ -1,84 +1,83 @@
-"""What the pods say of themselves: why one does not run or is not ready."""
+"""Problems of pods: why one cannot start or is not ready."""
 
 from collections.abc import Iterator
 
-from tokenplace_operator.api import Relay
-from tokenplace_operator.api.conditions import Reason
+from tokenplace_operator.api.conditions import Reason, find
 from tokenplace_operator.api.kinds import Object
-from tokenplace_operator.status.observed import Finding, Observed
+from tokenplace_operator.status.observed import Observed, Problem
 
 _PULL_FAILURES = {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"}
 _CRASHES = {"CrashLoopBackOff", "RunContainerError", "StartError"}
-_BAD_CONFIG = {"CreateContainerConfigError", "CreateContainerError"}
+_CONFIG_ERRORS = {"CreateContainerConfigError", "CreateContainerError"}
 
 
-def pod_trouble(_relay: Relay, seen: Observed) -> Finding | None:
-    """The first pod that cannot start."""
-    return next((found for pod in _pods(seen) if (found := _trouble_of(pod)) is not None), None)
+def start_problem(observed: Observed) -> Problem | None:
+    """Return the problem of the first pod that cannot start."""
+    problems = map(_start_problem, _remaining_pods(observed))
+    return next((problem for problem in problems if problem is not None), None)
 
 
-def unready_pod(seen: Observed) -> Finding | None:
-    """The first pod that runs, but whose probes say no. Every pod is so for its first moments."""
-    return next((found for pod in _pods(seen) if (found := _unready(pod)) is not None), None)
+def probe_problem(observed: Observed) -> Problem | None:
+    """Return the problem of the first running pod that is not ready, as every new pod is."""
+    problems = map(_probe_problem, _remaining_pods(observed))
+    return next((problem for problem in problems if problem is not None), None)
 
 
 def is_running(pod: Object) -> bool:
-    """Whether the pod runs somewhere, ready or not."""
+    """Whether the pod runs on a node, ready or not."""
     return bool(pod.get("status", {}).get("phase") == "Running")
 
 
-def _pods(seen: Observed) -> Iterator[Object]:
-    for pod in seen.pods or ():
-        # What is on its way out tells nothing of the pods that are wanted.
-        if "deletionTimestamp" not in pod["metadata"]:
-            yield pod
+def _remaining_pods(observed: Observed) -> Iterator[Object]:
+    """Yield the pods that are not being deleted."""
+    return (pod for pod in observed.pods or () if "deletionTimestamp" not in pod["metadata"])
 
 
-def _trouble_of(pod: Object) -> Finding | None:
+def _start_problem(pod: Object) -> Problem | None:
     name, status = pod["metadata"]["name"], pod.get("status", {})
     for container in status.get("containerStatuses", []):
-        found = _waiting_trouble(name, container)
-        if found is not None:
-            return found
-    for condition in status.get("conditions", []):
-        if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            text = (
-                f"Pod {name} fits on no node; check resources, and podTemplate's nodeSelector, "
-                f"affinity and tolerations: {condition.get('message', '')}"
-            )
-            return Finding(Reason.POD_UNSCHEDULABLE, text)
-    return None
+        problem = _waiting_problem(name, container)
+        if problem is not None:
+            return problem
+    scheduled = find(status.get("conditions", []), "PodScheduled")
+    if scheduled.get("reason") != "Unschedulable":
+        return None
+    text = (
+        f"Pod {name} fits on no node. Check resources, and podTemplate's nodeSelector, "
+        f"affinity and tolerations: {scheduled.get('message', '')}"
+    )
+    return Problem(Reason.POD_UNSCHEDULABLE, text)
 
 
-def _waiting_trouble(pod: str, container: Object) -> Finding | None:
+def _waiting_problem(pod: str, container: Object) -> Problem | None:
     waiting = container.get("state", {}).get("waiting", {})
     reason, message = waiting.get("reason", ""), waiting.get("message", "")
-    tail = f"{reason}: {message}" if message else reason
+    detail = f"{reason}: {message}" if message else reason
     if reason in _PULL_FAILURES:
-        text = f"Pod {pod} cannot pull its image; check spec.image and pullSecrets. {tail}"
-        return Finding(Reason.IMAGE_PULL_FAILED, text)
+        text = f"Pod {pod} cannot pull its image. Check spec.image and pullSecrets. {detail}"
+        return Problem(Reason.IMAGE_PULL_FAILED, text)
     if reason in _CRASHES:
-        ended = _how_it_ended(container)
-        text = f"Pod {pod} ends soon after its start{ended}; see kubectl logs {pod}. {tail}"
-        return Finding(Reason.CONTAINER_CRASHING, text)
-    if reason in _BAD_CONFIG:
-        text = f"Pod {pod} cannot be made from its spec; check podTemplate. {tail}"
-        return Finding(Reason.CONTAINER_CONFIG_ERROR, text)
+        exit_text = _exit_text(container)
+        text = f"Pod {pod} exits soon after its start{exit_text}. See kubectl logs {pod}. {detail}"
+        return Problem(Reason.CONTAINER_CRASHING, text)
+    if reason in _CONFIG_ERRORS:
+        text = f"The container of pod {pod} cannot be created. Check spec.podTemplate. {detail}"
+        return Problem(Reason.CONTAINER_CONFIG_ERROR, text)
     return None
 
 
-def _how_it_ended(container: Object) -> str:
+def _exit_text(container: Object) -> str:
     ended = container.get("lastState", {}).get("terminated")
     return f" ({ended.get('reason', 'Error')}, exit code {ended['exitCode']})" if ended else ""
 
 
-def _unready(pod: Object) -> Finding | None:
+def _probe_problem(pod: Object) -> Problem | None:
     name = pod["metadata"]["name"]
     for container in pod.get("status", {}).get("containerStatuses", []):
         if "running" not in container.get("state", {}) or container.get("ready"):
             continue
-        started = container.get("started", True)
-        probe = "readiness probe (GET /healthz)" if started else "startup probe (GET /livez)"
-        text = f"Pod {name} runs, but its {probe} fails; see kubectl describe pod {name}."
-        return Finding(Reason.PROBE_FAILED, text)
+        has_started = container.get("started", True)
+        probe = "readiness probe (GET /healthz)" if has_started else "startup probe (GET /livez)"
+        text = f"Pod {name} is running, but its {probe} fails. See kubectl describe pod {name}."
+        return Problem(Reason.PROBE_FAILED, text)
     return None

@@ -1,133 +1,143 @@
-"""Ready, Reconciling and Stalled: the summary that `kubectl wait` and kstatus read.
+"""Ready, Reconciling and Stalled, as `kubectl wait` and kstatus read them.
 
-The first check that fails gives Ready its reason and message. The order of the checks is the
-order in which a person would look.
+Exactly one of the three is True. The first problem in the order of `_CHECKS` gives Ready its reason
+and message; the order is that in which a person would look for the cause.
 """
 
 from collections.abc import Iterator
 from datetime import datetime
 
-from tokenplace_operator.api import Relay
 from tokenplace_operator.api.conditions import Condition, Reason, Type, counted, set_condition
-from tokenplace_operator.status.observed import Check, Finding, Observed
-from tokenplace_operator.status.pods import pod_trouble
+from tokenplace_operator.api.spec.relay import Relay
+from tokenplace_operator.status.observed import Observed, Problem, ProblemCheck
+from tokenplace_operator.status.pods import start_problem
 from tokenplace_operator.status.rollback import rolled_back
-from tokenplace_operator.status.rollout import in_progress, is_settled, overdue, pods_refused
+from tokenplace_operator.status.rollout import (
+    in_progress,
+    is_settled,
+    overdue,
+    pod_creation_failed,
+)
 
 
-def findings(relay: Relay, seen: Observed) -> Iterator[Finding]:
-    """Everything that keeps the relay from being Ready, the most telling first."""
+def problems(relay: Relay, observed: Observed) -> Iterator[Problem]:
+    """Yield everything that keeps the relay from being Ready, the most important first."""
     for check in _CHECKS:
-        found = check(relay, seen)
-        if found is not None:
-            yield found
+        problem = check(relay, observed)
+        if problem is not None:
+            yield problem
 
 
-def summary(
-    finding: Finding | None,
+def ready_conditions(
+    problem: Problem | None,
     old: list[Condition],
     generation: int,
     now: datetime,
     *,
-    scaled_to_zero: bool = False,
+    is_stopped: bool = False,
 ) -> list[Condition]:
-    """The three conditions, which never contradict each other."""
+    """Return Ready, Reconciling and Stalled; is_stopped: spec.replicas is 0."""
 
-    def one(kind: Type, status: bool, reason: Reason, message: str) -> Condition:
+    def condition(kind: Type, status: bool, reason: Reason, message: str) -> Condition:
         return set_condition(old, kind, status, reason, message, generation=generation, now=now)
 
-    if finding is None:
-        reason = Reason.SCALED_TO_ZERO if scaled_to_zero else Reason.AVAILABLE
-        message = "replicas is 0: the relay is stopped" if scaled_to_zero else "Relay is ready."
+    not_stalled = condition(Type.STALLED, False, Reason.NO_ACTION_REQUIRED, "No action required.")
+    if problem is None:
+        reason, message = Reason.AVAILABLE, "Relay is ready."
+        if is_stopped:
+            reason, message = Reason.SCALED_TO_ZERO, "spec.replicas is 0: the relay is stopped."
         return [
-            one(Type.READY, True, reason, message),
-            one(Type.RECONCILING, False, Reason.UP_TO_DATE, "All resources are up to date."),
-            one(Type.STALLED, False, Reason.NO_ACTION_REQUIRED, "No action required."),
+            condition(Type.READY, True, reason, message),
+            condition(Type.RECONCILING, False, Reason.UP_TO_DATE, "All resources are up to date."),
+            not_stalled,
         ]
-    ready = one(Type.READY, False, finding.reason, finding.message)
-    if finding.must_act:
+    not_ready = condition(Type.READY, False, problem.reason, problem.message)
+    if problem.needs_action:
         message = "Reconciliation is waiting for the problem in condition Stalled to be fixed."
         return [
-            ready,
-            one(Type.RECONCILING, False, Reason.ACTION_REQUIRED, message),
-            one(Type.STALLED, True, finding.reason, finding.message),
+            not_ready,
+            condition(Type.RECONCILING, False, Reason.ACTION_REQUIRED, message),
+            condition(Type.STALLED, True, problem.reason, problem.message),
         ]
     return [
-        ready,
-        one(Type.RECONCILING, True, finding.reason, finding.message),
-        one(Type.STALLED, False, Reason.NO_ACTION_REQUIRED, "No action required."),
+        not_ready,
+        condition(Type.RECONCILING, True, problem.reason, problem.message),
+        not_stalled,
     ]
 
 
-def _name_taken(_relay: Relay, seen: Observed) -> Finding | None:
-    if not seen.plan.blocked:
+def _resource_name_conflict(_relay: Relay, observed: Observed) -> Problem | None:
+    if not observed.plan.blocked:
         return None
-    taken = "; ".join(f"{one.kind} {one.name} belongs to {one.by}" for one in seen.plan.blocked)
-    text = f"{taken}. Delete or rename it, or choose another name in the spec."
-    return Finding(Reason.RESOURCE_NAME_CONFLICT, text, must_act=True)
+    conflicts = "; ".join(
+        f"{child.kind} {child.name} belongs to {child.by}" for child in observed.plan.blocked
+    )
+    text = f"{conflicts}. Delete or rename it, or choose another name in the spec."
+    return Problem(Reason.RESOURCE_NAME_CONFLICT, text, needs_action=True)
 
 
-def _refused(_relay: Relay, seen: Observed) -> Finding | None:
-    if not seen.refusal:
+def _apply_rejected(_relay: Relay, observed: Observed) -> Problem | None:
+    if not observed.rejection:
         return None
     text = (
-        f"The API server refused a child; lift the rule that it names or follow it: {seen.refusal}"
+        "The API server rejected a child resource. "
+        f"Satisfy or change the rule that its message names: {observed.rejection}"
     )
-    return Finding(Reason.APPLY_REJECTED, text, must_act=True)
+    return Problem(Reason.APPLY_REJECTED, text, needs_action=True)
 
 
-def _contested(relay: Relay, seen: Observed) -> Finding | None:
-    if relay.paused or not seen.reverts:
+def _conflicting_writes(relay: Relay, observed: Observed) -> Problem | None:
+    if relay.paused or not observed.reverts:
         return None
-    told = "; ".join(f"{one.kind} {one.name}: {one.how}" for one in seen.reverts)
+    reverts = "; ".join(f"{one.kind} {one.name}: {one.how}" for one in observed.reverts)
     text = (
-        f"Somebody undoes what the operator writes. {told}. Stop that, or change the "
-        "TokenplaceRelay; until then it is written less and less often."
+        f"Another writer keeps reverting child resources. {reverts}. Stop that writer, or change "
+        "the TokenplaceRelay; until then the operator backs off."
     )
-    return Finding(Reason.CONFLICTING_WRITES, text, must_act=True)
+    return Problem(Reason.CONFLICTING_WRITES, text, needs_action=True)
 
 
-def _held_back(relay: Relay, seen: Observed) -> Finding | None:
-    if not relay.paused or seen.plan.is_empty:
+def _paused_with_changes(relay: Relay, observed: Observed) -> Problem | None:
+    if not relay.paused or observed.plan.is_empty:
         return None
-    changes = len(seen.plan.apply) + len(seen.plan.prune)
-    many = counted(changes, "change")
-    text = f"Paused with {many} not made; set spec.paused to false to go on."
-    return Finding(Reason.PAUSED, text, must_act=True)
+    changes = counted(len(observed.plan.apply) + len(observed.plan.prune), "pending change")
+    text = f"Reconciliation is paused with {changes}. Set spec.paused to false to resume."
+    return Problem(Reason.PAUSED, text, needs_action=True)
 
 
-def _leaving(_relay: Relay, seen: Observed) -> Finding | None:
-    if not seen.plan.waiting:
+def _waiting_for_deletion(_relay: Relay, observed: Observed) -> Problem | None:
+    if not observed.plan.waiting:
         return None
-    names = ", ".join(f"{one['kind']} {one['metadata']['name']}" for one in seen.plan.waiting)
+    waiting = observed.plan.waiting
+    names = ", ".join(f"{child['kind']} {child['metadata']['name']}" for child in waiting)
     text = (
-        f"An earlier {names} is still being deleted; wait, and if that does not end, "
-        "see kubectl describe for the finalizer that holds it."
+        f"{names} of a deleted relay is still being deleted. Wait; if it stays, see its "
+        "finalizers with kubectl describe."
     )
-    return Finding(Reason.WAITING_FOR_DELETION, text)
+    return Problem(Reason.WAITING_FOR_DELETION, text)
 
 
-def _missing(_relay: Relay, seen: Observed) -> Finding | None:
-    if seen.deployment is not None:
+def _deployment_not_found(_relay: Relay, observed: Observed) -> Problem | None:
+    if observed.deployment is not None:
         return None
-    text = "The Deployment does not exist yet; wait, and if it stays so, see the operator's log."
-    return Finding(Reason.DEPLOYMENT_NOT_FOUND, text)
+    text = "The Deployment does not exist yet. Wait; if it stays so, see the operator's log."
+    return Problem(Reason.DEPLOYMENT_NOT_FOUND, text)
 
 
-def _cannot_start(relay: Relay, seen: Observed) -> Finding | None:
-    return None if is_settled(seen.deployment, relay.replicas) else pod_trouble(relay, seen)
+def _pod_cannot_start(relay: Relay, observed: Observed) -> Problem | None:
+    return None if is_settled(observed.deployment, relay.replicas) else start_problem(observed)
 
 
-_CHECKS: tuple[Check, ...] = (
-    _name_taken,
-    _refused,
-    _contested,
-    _held_back,
-    _leaving,
-    _missing,
+_CHECKS: tuple[ProblemCheck, ...] = (
+    _resource_name_conflict,
+    _apply_rejected,
+    _conflicting_writes,
+    _paused_with_changes,
+    _waiting_for_deletion,
+    _deployment_not_found,
     rolled_back,
     overdue,
-    _cannot_start,
-    pods_refused,
+    _pod_cannot_start,
+    pod_creation_failed,
     in_progress,
 )

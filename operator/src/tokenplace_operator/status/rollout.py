@@ -1,77 +1,78 @@
-"""How far the Deployment has got, as its controller tells it."""
+"""The progress of the rollout, as the Deployment's status reports it."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
-from tokenplace_operator.api import Relay
-from tokenplace_operator.api.conditions import Reason
+from tokenplace_operator.api.conditions import Condition, Reason, find
 from tokenplace_operator.api.kinds import Object
-from tokenplace_operator.status.observed import Finding, Observed, count
-from tokenplace_operator.status.pods import pod_trouble, unready_pod
+from tokenplace_operator.api.spec.relay import Relay
+from tokenplace_operator.status.observed import Observed, Problem, count
+from tokenplace_operator.status.pods import probe_problem, start_problem
 
 
 def is_settled(deployment: Object | None, replicas: int) -> bool:
-    """Whether the live Deployment has done all that its newest spec asks."""
+    """Whether the Deployment has rolled out its newest spec on all replicas."""
     if deployment is None or not _is_current(deployment):
         return False
     names = ("updatedReplicas", "availableReplicas", "replicas")
     return all(count(deployment, name) == replicas for name in names)
 
 
-def is_overdue(relay: Relay, seen: Observed) -> bool:
-    """Whether the pods had their time: in a rollout, or after one that once succeeded."""
-    deployment = seen.deployment
+def is_overdue(relay: Relay, observed: Observed) -> bool:
+    """Whether pods are unavailable for longer than rollback.deadlineSeconds."""
+    deployment = observed.deployment
     if deployment is None or not _is_current(deployment):
         return False
-    progress = _condition(deployment, "Progressing")
-    if progress.get("reason") == "ProgressDeadlineExceeded":
+    if _condition(deployment, "Progressing").get("reason") == "ProgressDeadlineExceeded":
         return True
     if not _is_complete(deployment):
         return False
-    # Its controller sets no deadline once a rollout is complete; pods may fail later, too.
+    # Kubernetes sets no deadline once a rollout is complete, but pods may fail later, too.
     available = _condition(deployment, "Available")
     since = available.get("lastTransitionTime")
     deadline = timedelta(seconds=relay.rollback.deadline_seconds)
     if available.get("status") != "False" or since is None:
         return False
-    return seen.now - datetime.fromisoformat(str(since)) > deadline
+    return observed.now - datetime.fromisoformat(str(since)) > deadline
 
 
-def overdue(relay: Relay, seen: Observed) -> Finding | None:
-    """A rollout past its deadline, with the pods' own reason; the user must act."""
-    if is_settled(seen.deployment, relay.replicas) or not is_overdue(relay, seen):
+def overdue(relay: Relay, observed: Observed) -> Problem | None:
+    """Return the problem of a rollout past its deadline, with the cause that the pods report."""
+    if is_settled(observed.deployment, relay.replicas) or not is_overdue(relay, observed):
         return None
-    found = pod_trouble(relay, seen) or unready_pod(seen) or pods_refused(relay, seen)
-    message = _condition(seen.deployment, "Progressing").get("message", "")
-    cause = found.message if found is not None else f"See kubectl describe pod. {message}"
-    text = f"Not Ready within {relay.rollback.deadline_seconds} s. {cause}"
-    return Finding(Reason.ROLLOUT_DEADLINE_EXCEEDED, text, must_act=True)
+    problem = (
+        start_problem(observed) or probe_problem(observed) or pod_creation_failed(relay, observed)
+    )
+    message = _condition(observed.deployment, "Progressing").get("message", "")
+    cause = problem.message if problem is not None else f"See kubectl describe pod. {message}"
+    text = f"The relay was not ready within {relay.rollback.deadline_seconds} s. {cause}"
+    return Problem(Reason.ROLLOUT_DEADLINE_EXCEEDED, text, needs_action=True)
 
 
-def pods_refused(relay: Relay, seen: Observed) -> Finding | None:
-    """Quota, a LimitRange or an admission policy keeps pods from being made."""
-    if is_settled(seen.deployment, relay.replicas):
+def pod_creation_failed(relay: Relay, observed: Observed) -> Problem | None:
+    """Return the problem of pods that a quota, a LimitRange or an admission policy rejects."""
+    if is_settled(observed.deployment, relay.replicas):
         return None
-    failure = _condition(seen.deployment, "ReplicaFailure")
+    failure = _condition(observed.deployment, "ReplicaFailure")
     if failure.get("status") != "True":
         return None
     text = (
-        f"Pods are refused; lift the rule that is named or follow it: {failure.get('message', '')}"
+        "Pods cannot be created. "
+        f"Satisfy or change the rule that the message names: {failure.get('message', '')}"
     )
-    return Finding(Reason.POD_CREATION_FAILED, text)
+    return Problem(Reason.POD_CREATION_FAILED, text)
 
 
-def in_progress(relay: Relay, seen: Observed) -> Finding | None:
-    """Pods that are not there or not ready yet, without anything being known to be wrong."""
-    if is_settled(seen.deployment, relay.replicas):
+def in_progress(relay: Relay, observed: Observed) -> Problem | None:
+    """Return a problem while pods are missing or not ready and no cause is known."""
+    if is_settled(observed.deployment, relay.replicas):
         return None
-    if seen.deployment is not None and _is_complete(seen.deployment):
-        found = unready_pod(seen)
-        if found is not None:
-            return found
-    ready = count(seen.deployment, "readyReplicas")
-    text = f"{ready} of {relay.replicas} pods are ready; the rollout goes on."
-    return Finding(Reason.ROLLOUT_IN_PROGRESS, text)
+    if observed.deployment is not None and _is_complete(observed.deployment):
+        problem = probe_problem(observed)
+        if problem is not None:
+            return problem
+    ready = count(observed.deployment, "readyReplicas")
+    text = f"The rollout is in progress: {ready} of {relay.replicas} pods are ready."
+    return Problem(Reason.ROLLOUT_IN_PROGRESS, text)
 
 
 def _is_current(deployment: Object) -> bool:
@@ -84,6 +85,5 @@ def _is_complete(deployment: Object) -> bool:
     return _is_current(deployment) and progress.get("reason") == "NewReplicaSetAvailable"
 
 
-def _condition(deployment: Object | None, kind: str) -> dict[str, Any]:
-    conditions = (deployment or {}).get("status", {}).get("conditions", [])
-    return next((one for one in conditions if one.get("type") == kind), {})
+def _condition(deployment: Object | None, kind: str) -> Condition:
+    return find((deployment or {}).get("status", {}).get("conditions", []), kind)

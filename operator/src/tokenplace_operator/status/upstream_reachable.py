@@ -1,48 +1,58 @@
-"""Whether the relay reaches its GPU upstream, in the words of its own probe."""
+"""UpstreamReachable: whether the relay's own probe reaches the GPU upstream."""
 
-from tokenplace_operator.api import GpuMode, Relay
-from tokenplace_operator.api.conditions import KNOWN, Reason, Type
-from tokenplace_operator.status.observed import Observed, Verdict
+from tokenplace_operator.api.conditions import KNOWN_REASONS, Reason, Type, find
+from tokenplace_operator.api.spec.gpu import GpuMode
+from tokenplace_operator.api.spec.relay import Relay
+from tokenplace_operator.status.observed import ConditionState, Observed
 from tokenplace_operator.status.pods import is_running
 
-_WHY = {
+_CAUSES = {
     "dns": "its name does not resolve",
-    "refused": "it takes no connection",
+    "refused": "it refuses connections",
     "timeout": "it does not answer in time",
     "status": "its /health answers with an error",
 }
+"""By the verdict of the relay's probe."""
 
 
-def upstream_reachable(relay: Relay, seen: Observed) -> Verdict | None:
-    """UpstreamReachable; None in gpu.mode None, where nothing is upstream."""
+def upstream_reachable(relay: Relay, observed: Observed) -> ConditionState | None:
+    """Return the condition UpstreamReachable; None in gpu.mode None."""
     if relay.gpu.mode is GpuMode.NONE:
         return None
-    where = f"{relay.gpu.service_name}:{relay.gpu.port}"
-    report = seen.upstream
+    upstream = f"{relay.gpu.service_name}:{relay.gpu.port}"
+    report = observed.upstream
     if report is None:
-        text = "The relay has not been asked yet; it is as soon as a pod of it runs. See Available."
-        unasked = Verdict(None, Reason.UPSTREAM_UNKNOWN, text)
-        nobody = seen.pods is not None and not any(map(is_running, seen.pods))
-        return unasked if nobody else _as_before(relay, seen) or unasked
+        return _without_report(relay, observed)
     if report.up is None:
         text = (
-            f"The relay did not tell whether it reaches {where}: {report.result or 'no probe'}. "
-            "See Available; from outside the cluster it cannot be asked."
+            f"The relay did not report whether it reaches {upstream}: "
+            f"{report.result or 'no probe'}. See condition Available. An operator outside the "
+            "cluster cannot query the relay."
         )
-        return Verdict(None, Reason.UPSTREAM_UNKNOWN, text)
+        return ConditionState(None, Reason.UPSTREAM_UNKNOWN, text)
     if report.up:
-        return Verdict(True, Reason.UPSTREAM_RESPONDING, f"The relay reaches {where}.")
-    why = _WHY.get(report.result, "its probe fails")
-    text = f"The relay does not reach {where}: {why}. Check the GPU server and spec.gpu."
-    return Verdict(False, Reason.UPSTREAM_UNREACHABLE, text)
+        return ConditionState(True, Reason.UPSTREAM_RESPONDING, f"The relay reaches {upstream}.")
+    cause = _CAUSES.get(report.result, "its probe fails")
+    text = f"The relay does not reach {upstream}: {cause}. Check the GPU server and spec.gpu."
+    return ConditionState(False, Reason.UPSTREAM_UNREACHABLE, text)
 
 
-def _as_before(relay: Relay, seen: Observed) -> Verdict | None:
-    """What an earlier process was told of the same spec, so that a restart changes nothing."""
-    for one in seen.previous.get("conditions", []):
-        current = one.get("observedGeneration") == relay.generation
-        # After a downgrade it may have a reason that this version does not know.
-        if one["type"] == Type.UPSTREAM_REACHABLE and current and one["reason"] in KNOWN:
-            status = {"True": True, "False": False}.get(one["status"])
-            return Verdict(status, Reason(one["reason"]), one["message"])
-    return None
+def _without_report(relay: Relay, observed: Observed) -> ConditionState:
+    """Keep the previous condition while a pod runs, so that an operator restart changes nothing."""
+    has_no_pod = observed.pods is not None and not any(map(is_running, observed.pods))
+    previous = None if has_no_pod else _previous(relay, observed)
+    if previous is not None:
+        return previous
+    text = "The relay has not reported yet. It reports once a pod runs; see condition Available."
+    return ConditionState(None, Reason.UPSTREAM_UNKNOWN, text)
+
+
+def _previous(relay: Relay, observed: Observed) -> ConditionState | None:
+    before = find(observed.previous.get("conditions", []), Type.UPSTREAM_REACHABLE)
+    if before.get("observedGeneration") != relay.generation:
+        return None
+    # After a downgrade the status may hold a reason that this version does not know.
+    if before["reason"] not in KNOWN_REASONS:
+        return None
+    status = {"True": True, "False": False}.get(before["status"])
+    return ConditionState(status, Reason(before["reason"]), before["message"])

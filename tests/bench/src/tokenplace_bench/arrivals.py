@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from tokenplace_bench.watches import events_of, open_watch
-from tokenplace_operator.api.kinds import Key, Kind, Object, selector_of
+from tokenplace_operator.api.kinds import Key, Kind, Object
+from tokenplace_operator.api.labels import selector_of
 from tokenplace_operator.cache.store import parent_key
 from tokenplace_operator.kube.client import Kube
 

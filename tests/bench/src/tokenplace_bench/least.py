@@ -14,7 +14,8 @@ import aiohttp
 
 from tokenplace_bench.relays import children
 from tokenplace_bench.watches import events_of, open_watch
-from tokenplace_operator.api.kinds import CHILD_KINDS, RELAY, Object, selector_of
+from tokenplace_operator.api.kinds import CHILD_KINDS, RELAY, Object
+from tokenplace_operator.api.labels import selector_of
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.metrics import Metrics
 

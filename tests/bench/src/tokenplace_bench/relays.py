@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
-from tokenplace_operator.api import parse
 from tokenplace_operator.api.kinds import RELAY, Kind, Object, of
-from tokenplace_operator.desired import build
+from tokenplace_operator.api.spec.relay import parse
+from tokenplace_operator.desired.build import build
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.observe.facts import Facts
 

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 
-from tokenplace_operator.api.kinds import Kind, Object, selector_of
+from tokenplace_operator.api.kinds import Kind, Object
+from tokenplace_operator.api.labels import selector_of
 
 
 async def open_watch(

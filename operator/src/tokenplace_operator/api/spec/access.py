@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tokenplace_operator.api.common import Json
-from tokenplace_operator.api.reader import Reader
+from tokenplace_operator.api.spec.reader import Json, SpecReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +17,7 @@ class Service:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, spec: Reader) -> Service:
+    def read(cls, spec: SpecReader) -> Service:
         """Read the section."""
         return cls(
             type=spec.text("type", "ClusterIP"),
@@ -49,7 +48,7 @@ class Ingress:
     tls: Tls = field(default_factory=lambda: Tls(cluster_issuer="letsencrypt-dns01"))
 
     @classmethod
-    def read(cls, spec: Reader) -> Ingress:
+    def read(cls, spec: SpecReader) -> Ingress:
         """Read the section; only an untouched tls section has the default issuer."""
         default_issuer = "" if "tls" in spec else "letsencrypt-dns01"
         tls = spec.section("tls")
@@ -88,6 +87,6 @@ class Gateway:
     hosts: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, spec: Reader) -> Gateway:
+    def read(cls, spec: SpecReader) -> Gateway:
         """Read the section."""
         return cls(parents=spec.objects("parentRefs"), hosts=spec.texts("hosts"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tokenplace_operator.api.reader import Reader
+from tokenplace_operator.api.addresses import is_reachable
+from tokenplace_operator.api.spec.reader import SpecReader
 
 
 class GpuMode(StrEnum):
@@ -28,7 +28,7 @@ class Gpu:
     service_name: str = "gpu-server"
 
     @classmethod
-    def read(cls, spec: Reader) -> Gpu:
+    def read(cls, spec: SpecReader) -> Gpu:
         """Read the section."""
         return cls(
             mode=spec.choice("mode", GpuMode.EXTERNAL_NAME),
@@ -52,12 +52,3 @@ class Gpu:
             if not is_reachable(address)
         ]
         return problems
-
-
-def is_reachable(address: str) -> bool:
-    """Whether the text is an address that a pod can send to."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return not (ip.is_loopback or ip.is_unspecified or ip.is_link_local or ip.is_multicast)

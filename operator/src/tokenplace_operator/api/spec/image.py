@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tokenplace_operator.api.reader import Reader
+from tokenplace_operator.api.spec.reader import SpecReader
 
 RELAY_REPOSITORY = "ghcr.io/futuroptimist/tokenplace-relay"
 
@@ -20,7 +20,7 @@ class Image:
     pull_secrets: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, spec: Reader) -> Image:
+    def read(cls, spec: SpecReader) -> Image:
         """Read the section."""
         return cls(
             repository=spec.text("repository", RELAY_REPOSITORY),

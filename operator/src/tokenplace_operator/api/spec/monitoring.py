@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tokenplace_operator.api.reader import Reader
+from tokenplace_operator.api.spec.reader import SpecReader
 
 PROMETHEUS_LABELS = {"release": "kube-prometheus-stack"}
 GRAFANA_LABELS = {"grafana_dashboard": "1"}
@@ -19,7 +19,7 @@ class SecretKey:
     key: str = ""
 
     @classmethod
-    def read(cls, spec: Reader) -> SecretKey | None:
+    def read(cls, spec: SpecReader) -> SecretKey | None:
         """Read the section; None when it is left out."""
         return cls(spec.text("name"), spec.text("key", "token")) if "name" in spec else None
 
@@ -34,7 +34,7 @@ class ServiceMonitor:
     labels: Mapping[str, str] = field(default_factory=lambda: PROMETHEUS_LABELS)
 
     @classmethod
-    def read(cls, spec: Reader) -> ServiceMonitor:
+    def read(cls, spec: SpecReader) -> ServiceMonitor:
         """Read the section."""
         return cls(
             enabled=spec.flag("enabled"),
@@ -52,7 +52,7 @@ class Labelled:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, spec: Reader, labels: Mapping[str, str]) -> Labelled:
+    def read(cls, spec: SpecReader, labels: Mapping[str, str]) -> Labelled:
         """Read the section."""
         return cls(spec.flag("enabled"), spec.mapping("labels", labels))
 
@@ -67,7 +67,7 @@ class Monitoring:
     token: SecretKey | None = None
 
     @classmethod
-    def read(cls, spec: Reader) -> Monitoring:
+    def read(cls, spec: SpecReader) -> Monitoring:
         """Read the section."""
         return cls(
             service_monitor=ServiceMonitor.read(spec.section("serviceMonitor")),

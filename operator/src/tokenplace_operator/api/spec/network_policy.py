@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tokenplace_operator.api.common import Json
-from tokenplace_operator.api.reader import Reader
+from tokenplace_operator.api.spec.reader import Json, SpecReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +15,7 @@ class Peer:
     pod_selector: Json = field(default_factory=dict)
 
     @classmethod
-    def read(cls, spec: Reader, default: Peer) -> Peer:
+    def read(cls, spec: SpecReader, default: Peer) -> Peer:
         """Read the section; each selector has the default on its own."""
         return cls(
             namespace_selector=spec.mapping("namespaceSelector", default.namespace_selector),
@@ -41,7 +40,7 @@ class NetworkPolicy:
     extra_egress: tuple[Json, ...] = ()
 
     @classmethod
-    def read(cls, spec: Reader) -> NetworkPolicy:
+    def read(cls, spec: SpecReader) -> NetworkPolicy:
         """Read the section."""
         return cls(
             enabled=spec.flag("enabled", default=True),

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tokenplace_operator.api.common import Json
 from tokenplace_operator.api.quantity import canonical
-from tokenplace_operator.api.reader import Reader
+from tokenplace_operator.api.spec.reader import Json, SpecReader
 
 DRAIN_MARGIN_SECONDS = 5
 """Time a pod has left after its drain timeout to close its sockets and exit."""
@@ -21,7 +20,7 @@ class Resources:
     limits: Mapping[str, str | int]
 
     @classmethod
-    def read(cls, spec: Reader) -> Resources:
+    def read(cls, spec: SpecReader) -> Resources:
         """Read the section."""
         return cls(
             requests=spec.mapping("requests", {"cpu": "100m", "memory": "128Mi"}),
@@ -49,7 +48,7 @@ class Drain:
     timeout_seconds: int = 20
 
     @classmethod
-    def read(cls, spec: Reader) -> Drain:
+    def read(cls, spec: SpecReader) -> Drain:
         """Read the section."""
         return cls(
             delay_seconds=spec.integer("delaySeconds", 5, 0),
@@ -70,7 +69,7 @@ class Rollback:
     deadline_seconds: int = 300
 
     @classmethod
-    def read(cls, spec: Reader) -> Rollback:
+    def read(cls, spec: SpecReader) -> Rollback:
         """Read the section."""
         return cls(
             enabled=spec.flag("enabled"),
@@ -95,7 +94,7 @@ class PodTemplate:
     volume_mounts: tuple[Json, ...] = ()
 
     @classmethod
-    def read(cls, spec: Reader) -> PodTemplate:
+    def read(cls, spec: SpecReader) -> PodTemplate:
         """Read the section."""
         return cls(
             labels=spec.mapping("labels", {}),

@@ -6,11 +6,22 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
+Json = Mapping[str, Any]
+"""Decoded JSON that is only read."""
+
 Choice = TypeVar("Choice", bound=StrEnum)
 Default = TypeVar("Default")
 
 
-class Reader:
+class SpecError(Exception):
+    """The spec cannot be read; each problem names a field and the rule that it breaks."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class SpecReader:
     """One JSON object at `path`. Absent fields give the default; wrong ones a problem as well."""
 
     def __init__(self, data: object, path: str, problems: list[str]) -> None:
@@ -25,9 +36,9 @@ class Reader:
     def __contains__(self, name: str) -> bool:
         return self._data.get(name) is not None
 
-    def section(self, name: str) -> Reader:
+    def section(self, name: str) -> SpecReader:
         """The object in field `name`, empty when it is absent."""
-        return Reader(self._data.get(name), f"{self._path}.{name}", self._problems)
+        return SpecReader(self._data.get(name), f"{self._path}.{name}", self._problems)
 
     def text(self, name: str, default: str = "") -> str:
         """A string."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tokenplace_operator.api.access import Gateway, Ingress, Service
-from tokenplace_operator.api.common import APP, Json, SpecError
-from tokenplace_operator.api.gpu import Gpu, GpuMode
-from tokenplace_operator.api.image import Image
-from tokenplace_operator.api.monitoring import Monitoring
-from tokenplace_operator.api.pods import Drain, PodTemplate, Resources, Rollback
-from tokenplace_operator.api.policy import NetworkPolicy
-from tokenplace_operator.api.reader import Reader
-from tokenplace_operator.api.scaling import Autoscaling, BudgetMode, StateMode
-from tokenplace_operator.api.settings import Settings
+from tokenplace_operator.api import names
+from tokenplace_operator.api.kinds import Key, Kind
+from tokenplace_operator.api.spec.access import Gateway, Ingress, Service
+from tokenplace_operator.api.spec.gpu import Gpu, GpuMode
+from tokenplace_operator.api.spec.image import Image
+from tokenplace_operator.api.spec.monitoring import Monitoring
+from tokenplace_operator.api.spec.network_policy import NetworkPolicy
+from tokenplace_operator.api.spec.pods import Drain, PodTemplate, Resources, Rollback
+from tokenplace_operator.api.spec.reader import Json, SpecError, SpecReader
+from tokenplace_operator.api.spec.relay_settings import RelaySettings
+from tokenplace_operator.api.spec.scaling import Autoscaling, BudgetMode, StateMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +38,30 @@ class Relay:
     gateway: Gateway
     network_policy: NetworkPolicy
     monitoring: Monitoring
-    settings: Settings
+    settings: RelaySettings
     drain: Drain
     rollback: Rollback
     pod_template: PodTemplate
     paused: bool
 
     @property
+    def key(self) -> Key:
+        """Namespace and name."""
+        return self.namespace, self.name
+
+    def child_key(self, kind: Kind) -> Key:
+        """Namespace and name of the child resource of this kind."""
+        return self.namespace, names.child(kind, self.name)
+
+    @property
+    def tls_secret_name(self) -> str:
+        """The Secret with the certificate of the Ingress."""
+        return self.ingress.tls.secret_name or names.tls_secret(self.name)
+
+    @property
     def selector(self) -> dict[str, str]:
         """The labels that select this relay's pods; immutable in a Deployment."""
-        return {"app.kubernetes.io/name": APP, "app.kubernetes.io/instance": self.name}
+        return {"app.kubernetes.io/name": names.RELAY_APP, "app.kubernetes.io/instance": self.name}
 
     @property
     def selector_text(self) -> str:
@@ -90,8 +105,8 @@ class Relay:
 def parse(obj: Json) -> Relay:
     """Read one TokenplaceRelay; SpecError lists everything that is wrong with it at once."""
     problems: list[str] = []
-    metadata = Reader(obj.get("metadata"), "metadata", problems)
-    spec = Reader(obj.get("spec"), "spec", problems)
+    metadata = SpecReader(obj.get("metadata"), "metadata", problems)
+    spec = SpecReader(obj.get("spec"), "spec", problems)
     relay = Relay(
         name=metadata.text("name"),
         namespace=metadata.text("namespace"),
@@ -112,7 +127,7 @@ def parse(obj: Json) -> Relay:
         gateway=Gateway.read(spec.section("gateway")),
         network_policy=NetworkPolicy.read(spec.section("networkPolicy")),
         monitoring=Monitoring.read(spec.section("monitoring")),
-        settings=Settings.read(spec.section("relay")),
+        settings=RelaySettings.read(spec.section("relay")),
         drain=Drain.read(spec.section("drain")),
         rollback=Rollback.read(spec.section("rollback")),
         pod_template=PodTemplate.read(spec.section("podTemplate")),

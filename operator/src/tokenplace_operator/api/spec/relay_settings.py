@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tokenplace_operator.api.monitoring import SecretKey
-from tokenplace_operator.api.reader import Reader
+from tokenplace_operator.api.spec.monitoring import SecretKey
+from tokenplace_operator.api.spec.reader import SpecReader
 
 LOG_LEVEL = "TOKENPLACE_LOG_LEVEL"
 PUBLIC_URL = "TOKENPLACE_RELAY_PUBLIC_URL"
@@ -58,7 +58,7 @@ LIMITS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RelaySettings:
     """spec.relay; `numbers` holds the timers and limits that differ from their default, by env."""
 
     log_level: str = "INFO"
@@ -69,7 +69,7 @@ class Settings:
     numbers: tuple[tuple[str, int], ...] = field(default=())
 
     @classmethod
-    def read(cls, spec: Reader) -> Settings:
+    def read(cls, spec: SpecReader) -> RelaySettings:
         """Read the section."""
         return cls(
             log_level=spec.text("logLevel", "INFO"),
@@ -84,7 +84,7 @@ class Settings:
         )
 
 
-def _changed(spec: Reader, settings: tuple[Setting, ...]) -> list[tuple[str, int]]:
+def _changed(spec: SpecReader, settings: tuple[Setting, ...]) -> list[tuple[str, int]]:
     found = []
     for one in settings:
         value = spec.integer(one.field, one.default, one.low, one.high)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tokenplace_operator.api.reader import Reader
+from tokenplace_operator.api.spec.reader import SpecReader
 
 
 class StateMode(StrEnum):
@@ -31,7 +31,7 @@ class Autoscaling:
     memory: int = 0
 
     @classmethod
-    def read(cls, spec: Reader) -> Autoscaling:
+    def read(cls, spec: SpecReader) -> Autoscaling:
         """Read the section."""
         return cls(
             min_replicas=spec.integer("minReplicas", 1, 1),

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from tokenplace_operator.api import Relay
 from tokenplace_operator.api.kinds import Object
+from tokenplace_operator.api.spec.relay import Relay
 from tokenplace_operator.cli.commands.render import UNKNOWN_UID
 from tokenplace_operator.cli.confirm import confirm
 from tokenplace_operator.cli.connection import (

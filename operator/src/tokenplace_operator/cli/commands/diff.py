@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tokenplace_operator.api import Relay, parse
 from tokenplace_operator.api.conditions import counted
 from tokenplace_operator.api.kinds import NETWORK_POLICY, Object, identity
+from tokenplace_operator.api.spec.relay import Relay, parse
 from tokenplace_operator.children.plan import plan
 from tokenplace_operator.cli.commands.render import UNKNOWN_UID
 from tokenplace_operator.cli.connection import (
@@ -36,7 +36,7 @@ from tokenplace_operator.cli.output import (
     show,
     show_json,
 )
-from tokenplace_operator.desired import build
+from tokenplace_operator.desired.build import build
 from tokenplace_operator.desired.network_policy import NODE_LOCAL_DNS
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.kube.errors import Forbidden, Invalid, NotFound

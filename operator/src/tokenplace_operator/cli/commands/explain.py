@@ -1,6 +1,6 @@
 """`kubectl tokenplace explain`: why a relay is not Ready, and the next step, in plain words."""
 
-from tokenplace_operator.api.conditions import Type
+from tokenplace_operator.api.conditions import Type, is_true
 from tokenplace_operator.api.kinds import RELAY, Object
 from tokenplace_operator.cli.connection import (
     Context,
@@ -109,5 +109,5 @@ def _turn(head: Object, conditions: list[Object]) -> str:
     # Conditions of an older spec do not say whose turn it is with the new one.
     if head["reason"] == "NotObserved":
         return "operator"
-    stalled = any(one["type"] == Type.STALLED and one["status"] == "True" for one in conditions)
+    stalled = is_true(conditions, Type.STALLED)
     return "you" if stalled else "cluster"

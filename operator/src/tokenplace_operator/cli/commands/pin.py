@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from tokenplace_operator.api import Relay, parse
 from tokenplace_operator.api.kinds import POD, RELAY, Object
+from tokenplace_operator.api.spec.relay import Relay, parse
 from tokenplace_operator.cli.confirm import confirm
 from tokenplace_operator.cli.connection import (
     MANAGER,

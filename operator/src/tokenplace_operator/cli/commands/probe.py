@@ -16,8 +16,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tokenplace_operator.api import Relay, parse
+from tokenplace_operator.api.conditions import is_true
 from tokenplace_operator.api.kinds import POD, RELAY, Object
+from tokenplace_operator.api.spec.relay import Relay, parse
 from tokenplace_operator.cli.connection import (
     Context,
     Kubeconfig,
@@ -159,7 +160,7 @@ async def _a_ready_pod(kube: Kube, relay: Relay) -> str:
 
 def _is_ready(pod: Object) -> bool:
     conditions = pod.get("status", {}).get("conditions", [])
-    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    ready = is_true(conditions, "Ready")
     return ready and "deletionTimestamp" not in pod["metadata"]
 
 

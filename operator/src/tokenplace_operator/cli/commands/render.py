@@ -1,18 +1,18 @@
 """`kubectl tokenplace render`: the children of a relay, from a file and without a cluster."""
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Annotated
 
 import typer
 
+from tokenplace_operator.api.addresses import parse as parse_address
 from tokenplace_operator.api.kinds import OPTIONAL_KINDS, Object
 from tokenplace_operator.cli.connection import Namespace, Output
 from tokenplace_operator.cli.documents import parse_file, read_relays, to_yaml
 from tokenplace_operator.cli.exit_codes import CliError, Exit, finish
 from tokenplace_operator.cli.output import Format, show_json, write
-from tokenplace_operator.desired import build
-from tokenplace_operator.desired.metadata import APPLIED_HASH
+from tokenplace_operator.desired.build import build
+from tokenplace_operator.desired.child import APPLIED_HASH
 from tokenplace_operator.observe.facts import Facts
 
 UNKNOWN_UID = "00000000-0000-0000-0000-000000000000"
@@ -87,11 +87,9 @@ def facts_of(given: Given) -> Facts:
 
 def _addresses(flag: str, addresses: tuple[str, ...]) -> tuple[str, ...]:
     for address in addresses:
-        try:
-            ip_address(address)
-        except ValueError:
+        if parse_address(address) is None:
             text = f"{flag}: {address!r} is no IPv4 or IPv6 address"
-            raise CliError(Exit.USAGE, text) from None
+            raise CliError(Exit.USAGE, text)
     return tuple(sorted(set(addresses)))
 
 

@@ -16,6 +16,7 @@ import typer
 from tokenplace_operator import __version__
 from tokenplace_operator.api.conditions import counted
 from tokenplace_operator.api.kinds import POD, Object
+from tokenplace_operator.api.names import OPERATOR
 from tokenplace_operator.cli import names
 from tokenplace_operator.cli.connection import (
     Cluster,
@@ -36,7 +37,7 @@ from tokenplace_operator.cli.redact import Redactor
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.kube.errors import KubeError
 
-OPERATOR_SELECTOR = "app.kubernetes.io/name=tokenplace-operator"
+OPERATOR_SELECTOR = f"app.kubernetes.io/name={OPERATOR}"
 LOG_LINES = 2000
 MAX_PODS = 10
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from tokenplace_operator.api import Relay
 from tokenplace_operator.api.kinds import (
     AUTOSCALER,
     DEPLOYMENT,
@@ -11,6 +10,7 @@ from tokenplace_operator.api.kinds import (
     Object,
     of,
 )
+from tokenplace_operator.api.spec.relay import Relay
 from tokenplace_operator.cache.store import controller_of
 from tokenplace_operator.cli.handover.release import (
     HASH,

@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 
-from tokenplace_operator.api import Relay
 from tokenplace_operator.api.kinds import (
     CHILD_KINDS,
     OPTIONAL_CHILD_KINDS,
@@ -15,9 +14,10 @@ from tokenplace_operator.api.kinds import (
     identity,
     of,
 )
+from tokenplace_operator.api.spec.relay import Relay
 from tokenplace_operator.cache.store import controller_of
-from tokenplace_operator.desired import build
-from tokenplace_operator.desired.metadata import labels
+from tokenplace_operator.desired.build import build
+from tokenplace_operator.desired.child import labels
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.kube.errors import NotFound
 from tokenplace_operator.observe.facts import Facts

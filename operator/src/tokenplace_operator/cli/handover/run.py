@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tokenplace_operator.api import MANAGER as OPERATOR
-from tokenplace_operator.api import Relay
 from tokenplace_operator.api.kinds import (
     DEPLOYMENT,
     ENDPOINT_SLICE,
@@ -17,13 +15,15 @@ from tokenplace_operator.api.kinds import (
     key_of,
     of,
 )
+from tokenplace_operator.api.names import OPERATOR
+from tokenplace_operator.api.spec.relay import Relay
 from tokenplace_operator.cache.store import controller_of
 from tokenplace_operator.cli.connection import MANAGER
 from tokenplace_operator.cli.exit_codes import CliError, Exit
 from tokenplace_operator.cli.handover.plan import HandoverPlan, named
 from tokenplace_operator.cli.handover.release import HASH, NAME
 from tokenplace_operator.cli.output import pick
-from tokenplace_operator.desired.metadata import owner_reference
+from tokenplace_operator.desired.child import owner_reference
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.kube.errors import NotFound
 from tokenplace_operator.status.rollout import is_settled

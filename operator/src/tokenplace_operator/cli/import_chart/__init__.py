@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from tokenplace_operator.api import SpecError, parse
 from tokenplace_operator.api.kinds import RELAY, Object
+from tokenplace_operator.api.spec.reader import SpecError
+from tokenplace_operator.api.spec.relay import parse
 from tokenplace_operator.cli.import_chart import exposure, pods, surroundings, variables
 from tokenplace_operator.cli.import_chart.charts import (
     DEFAULTS,

@@ -3,12 +3,12 @@
 import re
 from typing import Any
 
+from tokenplace_operator.api.compact import compact
 from tokenplace_operator.api.kinds import Object
-from tokenplace_operator.api.pods import DRAIN_MARGIN_SECONDS
+from tokenplace_operator.api.spec.pods import DRAIN_MARGIN_SECONDS
 from tokenplace_operator.cli.import_chart.charts import CONTAINER_SECURITY, POD_SECURITY
 from tokenplace_operator.cli.import_chart.ledger import Ledger
 from tokenplace_operator.cli.redact import is_secret
-from tokenplace_operator.desired.raw import compact
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 SIZES = ("cpu", "memory", "ephemeral-storage")

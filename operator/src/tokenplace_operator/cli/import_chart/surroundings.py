@@ -1,12 +1,12 @@
 """Values of what stands around the relay: the GPU server, the NetworkPolicy, and monitoring."""
 
 import re
-from ipaddress import ip_address
 from typing import Any
 
+from tokenplace_operator.api import addresses
+from tokenplace_operator.api.compact import compact
 from tokenplace_operator.cli.import_chart.charts import Chart
 from tokenplace_operator.cli.import_chart.ledger import Ledger, Path
-from tokenplace_operator.desired.raw import compact
 
 PLACEHOLDER = "gpu.example.com"
 SERVICE = "gpu-server"
@@ -54,19 +54,11 @@ def _host(ledger: Ledger, path: Path, host: str) -> None:
     if not host or (host == PLACEHOLDER and not ledger.says(*path)):
         why = f"{PLACEHOLDER} is a placeholder: nothing is routed to a GPU server"
         ledger.change(path, "spec.gpu", {"mode": "None"}, why)
-    elif _is_address(host):
+    elif addresses.parse(host):
         section = {"mode": "Headless", "addresses": [host]}
         ledger.change(path, "spec.gpu", section, "An address is no name: mode Headless")
     else:
         ledger.carry(path, "spec.gpu", {"mode": "ExternalName", "host": host.lower()})
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def policy(ledger: Ledger, chart: Chart) -> None:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from tokenplace_operator.api.compact import compact
 from tokenplace_operator.api.kinds import Object
-from tokenplace_operator.api.settings import (
+from tokenplace_operator.api.spec.relay_settings import (
     LIMITS,
     LOG_LEVEL,
     OPERATOR_TOKEN,
@@ -15,7 +16,6 @@ from tokenplace_operator.api.settings import (
 from tokenplace_operator.cli.import_chart.ledger import Ledger, Path, ValuesError
 from tokenplace_operator.cli.redact import is_secret
 from tokenplace_operator.desired.environment import METRICS_DISABLED, METRICS_TOKEN
-from tokenplace_operator.desired.raw import compact
 
 SECRETS = {
     REGISTRATION_TOKEN: "spec.relay.registrationTokenSecretRef",

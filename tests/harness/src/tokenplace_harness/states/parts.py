@@ -1,4 +1,4 @@
-"""Cases of the conditions that speak of one part: image, policy, upstream, certificate, route."""
+"""Cases of the conditions about one part: image, policy, upstream, certificate, route."""
 
 from datetime import timedelta
 from typing import Any
@@ -27,7 +27,7 @@ HOSTS = ["relay.example.com"]
 ROUTED = {"gateway": {"parentRefs": [{"name": "public"}], "hosts": HOSTS}}
 ROUTED_TWICE = {"gateway": {"parentRefs": [{"name": "public"}, {"name": "inner"}], "hosts": HOSTS}}
 APIS = Facts(apis=frozenset(OPTIONAL_KINDS))
-ITS_POLICY = {"kind": "NetworkPolicy", "metadata": {"name": "relay"}}
+POLICY = {"kind": "NetworkPolicy", "metadata": {"name": "relay"}}
 REACHED = {
     "type": "UpstreamReachable",
     "status": "True",
@@ -36,18 +36,18 @@ REACHED = {
     "observedGeneration": 3,
     "lastTransitionTime": "2026-11-24T11:00:00Z",
 }
-ITS_DASHBOARD = {"kind": "ConfigMap", "metadata": {"name": "relay-dashboard"}}
+DASHBOARD = {"kind": "ConfigMap", "metadata": {"name": "relay-dashboard"}}
 
 
 def answer(accepted: str, text: str, gateway: str = "public") -> Object:
-    """What the controller of a Gateway says of a route."""
-    said = {"type": "Accepted", "status": accepted, "reason": "Any", "message": text}
+    """Return one entry of an HTTPRoute's status.parents."""
+    condition = {"type": "Accepted", "status": accepted, "reason": "Any", "message": text}
     parent = {"group": HTTP_ROUTE.group, "kind": "Gateway", "name": gateway}
-    return {"parentRef": parent, "conditions": [said]}
+    return {"parentRef": parent, "conditions": [condition]}
 
 
 def routed(*answers: Object) -> dict[str, Any]:
-    """What is seen of a route once Gateways have answered."""
+    """Return the observed state once Gateways have answered."""
     return {"facts": APIS, "route": {"status": {"parents": list(answers)}}}
 
 
@@ -57,46 +57,50 @@ PARTS: dict[str, Case] = {
         {"pods": (pod(ready=True),)},
         {Type.IMAGE_PINNED: ("False", Reason.MUTABLE_TAG, f"set spec.image.digest to {DIGEST}.")},
     ),
-    "tag of an image that never ran": Case(
+    "tag of an image that has not run": Case(
         {"image": {"tag": "v1"}},
         {"pods": ()},
         {
             Type.IMAGE_PINNED: (
                 "False",
                 Reason.MUTABLE_TAG,
-                "to pin what runs, set spec.image.digest.",
+                "to pin the current one, set spec.image.digest.",
             )
         },
     ),
-    "policy off": Case(
+    "policy disabled": Case(
         {"networkPolicy": {"enabled": False}},
         wanted={
-            Type.NETWORK_POLICY_ACCURATE: ("False", Reason.POLICY_DISABLED, "nothing is denied")
+            Type.NETWORK_POLICY_ACCURATE: ("False", Reason.POLICY_DISABLED, "no traffic is denied")
         },
     ),
-    "policy that was written before a refusal": Case(
-        seen={"plan": Plan(skip=(ITS_POLICY,)), "refusal": "exceeded quota"},
+    "policy applied before a rejection": Case(
+        seen={"plan": Plan(skip=(POLICY,)), "rejection": "exceeded quota"},
         wanted={
             Type.STALLED: ("True", Reason.APPLY_REJECTED, "exceeded quota"),
             Type.NETWORK_POLICY_ACCURATE: ("True", Reason.POLICY_UP_TO_DATE, "exactly"),
         },
     ),
-    "policy that came to its refusal": Case(
-        seen={"plan": Plan(apply=(ITS_POLICY,)), "refusal": "exceeded quota"},
+    "policy not applied because of a rejection": Case(
+        seen={"plan": Plan(apply=(POLICY,)), "rejection": "exceeded quota"},
         wanted={
             Type.STALLED: ("True", Reason.APPLY_REJECTED, "exceeded quota"),
-            Type.NETWORK_POLICY_ACCURATE: ("False", Reason.POLICY_NOT_APPLIED, "see Ready"),
+            Type.NETWORK_POLICY_ACCURATE: (
+                "False",
+                Reason.POLICY_NOT_APPLIED,
+                "See condition Ready.",
+            ),
         },
     ),
-    "policy off in a pause": Case(
+    "policy disabled while paused": Case(
         {"networkPolicy": {"enabled": False}, "paused": True},
-        {"plan": Plan(prune=(ITS_POLICY,))},
+        {"plan": Plan(prune=(POLICY,))},
         {
-            Type.STALLED: ("True", Reason.PAUSED, "1 change not made"),
+            Type.STALLED: ("True", Reason.PAUSED, "with 1 pending change"),
             Type.NETWORK_POLICY_ACCURATE: (
                 "False",
                 Reason.POLICY_DISABLED,
-                "the NetworkPolicy of before is still there and denies",
+                "the previous NetworkPolicy still exists and denies",
             ),
         },
     ),
@@ -111,31 +115,33 @@ PARTS: dict[str, Case] = {
             )
         },
     ),
-    "upstream not asked": Case(
+    "upstream without a report": Case(
         EXTERNAL,
-        wanted={Type.UPSTREAM_REACHABLE: ("Unknown", Reason.UPSTREAM_UNKNOWN, "not been asked")},
+        wanted={
+            Type.UPSTREAM_REACHABLE: ("Unknown", Reason.UPSTREAM_UNKNOWN, "has not reported yet")
+        },
     ),
-    "upstream of a relay of which no pod runs": Case(
+    "upstream while no pod runs": Case(
         EXTERNAL,
         {"pods": (pod(waiting="CrashLoopBackOff"),), "previous": {"conditions": [REACHED]}},
-        {Type.UPSTREAM_REACHABLE: ("Unknown", Reason.UPSTREAM_UNKNOWN, "as soon as a pod of it")},
+        {Type.UPSTREAM_REACHABLE: ("Unknown", Reason.UPSTREAM_UNKNOWN, "once a pod runs")},
     ),
-    "upstream after a restart of the operator": Case(
+    "upstream after an operator restart": Case(
         EXTERNAL,
         {"previous": {"conditions": [REACHED]}},
         {Type.UPSTREAM_REACHABLE: ("True", Reason.UPSTREAM_RESPONDING, "as before")},
     ),
-    "upstream not told": Case(
+    "upstream unknown": Case(
         EXTERNAL,
         {"upstream": UpstreamHealth(None, "no answer within 3 s")},
         {Type.UPSTREAM_REACHABLE: ("Unknown", Reason.UPSTREAM_UNKNOWN, "no answer within 3 s.")},
     ),
-    "upstream up": Case(
+    "upstream reachable": Case(
         EXTERNAL,
         {"upstream": UpstreamHealth(True, "http")},
         {Type.UPSTREAM_REACHABLE: ("True", Reason.UPSTREAM_RESPONDING, "reaches gpu-server:5015.")},
     ),
-    "upstream down": Case(
+    "upstream unreachable": Case(
         EXTERNAL,
         {"upstream": UpstreamHealth(False, "dns")},
         {
@@ -153,55 +159,61 @@ PARTS: dict[str, Case] = {
             Type.CERTIFICATE_READY: (
                 "True",
                 Reason.CERTIFICATE_VALID,
-                "Certificate relay-tls is valid until 2027-02-02, 69 days left.",
+                "Certificate relay-tls is valid until 2027-02-02 (69 days).",
             )
         },
     ),
-    "certificate without an end": Case(
+    "certificate without an expiry": Case(
         TLS,
         certificate(CertificateState.VALID),
         {Type.CERTIFICATE_READY: ("True", Reason.CERTIFICATE_VALID, "is valid.")},
     ),
-    "certificate ends": Case(
+    "certificate expires soon": Case(
         OWN_TLS,
         certificate(CertificateState.VALID, "", 13.9),
         {
             Type.CERTIFICATE_READY: (
                 "True",
                 Reason.CERTIFICATE_EXPIRING_SOON,
-                "Secret mine is valid until 2026-12-08, 13 days left; renew it",
+                "Secret mine is valid until 2026-12-08 (13 days). Renew it",
             )
         },
     ),
-    "certificate ends today": Case(
+    "certificate expires in a day": Case(
         OWN_TLS,
         certificate(CertificateState.VALID, "", 1.5),
-        {Type.CERTIFICATE_READY: ("True", Reason.CERTIFICATE_EXPIRING_SOON, ", 1 day left;")},
+        {Type.CERTIFICATE_READY: ("True", Reason.CERTIFICATE_EXPIRING_SOON, "(1 day). Renew it")},
     ),
-    "certificate ended": Case(
+    "certificate expired": Case(
         OWN_TLS,
         certificate(CertificateState.VALID, "", 0),
-        {Type.CERTIFICATE_READY: ("False", Reason.CERTIFICATE_EXPIRED, "renew it")},
+        {
+            Type.CERTIFICATE_READY: (
+                "False",
+                Reason.CERTIFICATE_EXPIRED,
+                "Secret mine expired on 2026-11-24. Renew it.",
+            )
+        },
     ),
-    "certificate of tomorrow": Case(
+    "certificate not yet valid": Case(
         OWN_TLS,
         {"certificate": CertificateInfo(CertificateState.VALID, since=NOW + timedelta(days=1))},
         {
             Type.CERTIFICATE_READY: (
                 "False",
                 Reason.CERTIFICATE_NOT_YET_VALID,
-                "Secret mine is valid from 2026-11-25T12:00:00Z on only; check the clocks",
+                "Secret mine is not valid before 2026-11-25T12:00:00Z. Check the clocks",
             )
         },
     ),
-    "certificate of others": Case(
+    "certificate for other hosts": Case(
         OWN_TLS,
         certificate(CertificateState.VALID, "", 60, "a.example.com", "*.relay.example.com"),
         {
             Type.CERTIFICATE_READY: (
                 "False",
                 Reason.CERTIFICATE_HOST_MISMATCH,
-                "is not for relay.example.com",
+                "does not cover relay.example.com.",
             )
         },
     ),
@@ -216,18 +228,18 @@ PARTS: dict[str, Case] = {
             )
         },
     ),
-    "certificate missing": Case(
+    "certificate not found": Case(
         TLS,
         certificate(CertificateState.MISSING),
         {
             Type.CERTIFICATE_READY: (
                 "False",
                 Reason.CERTIFICATE_NOT_FOUND,
-                "check that cert-manager",
+                "Check that cert-manager",
             )
         },
     ),
-    "secret missing": Case(
+    "TLS secret not found": Case(
         OWN_TLS,
         certificate(CertificateState.MISSING),
         {
@@ -238,7 +250,7 @@ PARTS: dict[str, Case] = {
             )
         },
     ),
-    "secret broken": Case(
+    "TLS secret invalid": Case(
         OWN_TLS,
         certificate(CertificateState.BROKEN),
         {
@@ -249,33 +261,33 @@ PARTS: dict[str, Case] = {
             )
         },
     ),
-    "closed to its own Service": Case(
+    "NodePort Service without extraIngress": Case(
         {"service": {"type": "NodePort"}},
         wanted={
             Type.NETWORK_POLICY_ACCURATE: (
                 "False",
                 Reason.EXTRA_INGRESS_REQUIRED,
-                "name their networks in networkPolicy.extraIngress",
+                "Name the allowed networks in networkPolicy.extraIngress.",
             )
         },
     ),
-    "too many addresses": Case(
+    "too many GPU addresses": Case(
         EXTERNAL,
         {"facts": Facts(gpu_addresses=tuple(f"192.0.2.{last}" for last in range(128)))},
         {Type.NETWORK_POLICY_ACCURATE: ("False", Reason.TOO_MANY_GPU_ADDRESSES, "128 addresses")},
     ),
-    "addresses that retire": Case(
+    "retiring GPU addresses": Case(
         EXTERNAL,
         {"facts": Facts(gpu_addresses=("192.0.2.1", "192.0.2.2"), gpu_retiring=("192.0.2.1",))},
         {
             Type.NETWORK_POLICY_ACCURATE: (
                 "True",
                 Reason.POLICY_UP_TO_DATE,
-                "DNS no longer names 192.0.2.1: they close 10 minutes after that.",
+                "DNS no longer returns 192.0.2.1; they are denied after 10 minutes.",
             )
         },
     ),
-    "monitored in the open": Case(
+    "monitoring without a token": Case(
         {"monitoring": {"serviceMonitor": {"enabled": True}}},
         {"facts": Facts(apis=frozenset(OPTIONAL_KINDS))},
         {
@@ -286,23 +298,23 @@ PARTS: dict[str, Case] = {
             )
         },
     ),
-    "monitored under a name that is taken": Case(
+    "monitoring with a name conflict": Case(
         {"monitoring": {"serviceMonitor": {"enabled": True}}},
         {"facts": APIS, "plan": Plan(blocked=(Blocked("ServiceMonitor", "relay", "helm"),))},
         {
             Type.STALLED: ("True", Reason.RESOURCE_NAME_CONFLICT, "belongs to helm"),
-            Type.MONITORING_READY: ("False", Reason.MONITORING_NOT_APPLIED, "see Ready"),
+            Type.MONITORING_READY: ("False", Reason.MONITORING_NOT_APPLIED, "See condition Ready."),
         },
     ),
-    "monitored in a pause": Case(
+    "monitoring while paused": Case(
         {"monitoring": {"dashboard": {"enabled": True}}, "paused": True},
-        {"facts": APIS, "plan": Plan(apply=(ITS_DASHBOARD,))},
+        {"facts": APIS, "plan": Plan(apply=(DASHBOARD,))},
         {
-            Type.STALLED: ("True", Reason.PAUSED, "1 change not made"),
-            Type.MONITORING_READY: ("False", Reason.MONITORING_NOT_APPLIED, "see Ready"),
+            Type.STALLED: ("True", Reason.PAUSED, "with 1 pending change"),
+            Type.MONITORING_READY: ("False", Reason.MONITORING_NOT_APPLIED, "See condition Ready."),
         },
     ),
-    "monitored where nobody can": Case(
+    "monitoring without CRDs": Case(
         {"monitoring": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}},
         {"facts": Facts(apis=frozenset({HTTP_ROUTE}))},
         {
@@ -310,20 +322,22 @@ PARTS: dict[str, Case] = {
             Type.MONITORING_READY: (
                 "False",
                 Reason.MONITORING_CRDS_NOT_FOUND,
-                "no ServiceMonitor and PrometheusRule: install the CRDs",
+                "does not serve ServiceMonitor and PrometheusRule. Install the CRDs",
             ),
         },
     ),
-    "no Gateway API": Case(
+    "route without Gateway CRDs": Case(
         ROUTED,
-        wanted={Type.ROUTE_READY: ("False", Reason.GATEWAY_CRDS_NOT_FOUND, "no HTTPRoute")},
+        wanted={
+            Type.ROUTE_READY: ("False", Reason.GATEWAY_CRDS_NOT_FOUND, "does not serve HTTPRoute")
+        },
     ),
-    "no Gateway": Case(
+    "route without a Gateway": Case(
         ROUTED,
         {"facts": Facts(apis=frozenset({HTTP_ROUTE}))},
-        {Type.ROUTE_READY: ("False", Reason.ROUTE_PENDING, "work: public.")},
+        {Type.ROUTE_READY: ("False", Reason.ROUTE_PENDING, "programmed: public.")},
     ),
-    "route under a name that is taken": Case(
+    "route with a name conflict": Case(
         ROUTED,
         {
             **routed(answer("True", "ok")),
@@ -331,30 +345,30 @@ PARTS: dict[str, Case] = {
         },
         {
             Type.STALLED: ("True", Reason.RESOURCE_NAME_CONFLICT, "belongs to helm"),
-            Type.ROUTE_READY: ("False", Reason.ROUTE_NOT_APPLIED, "see Ready"),
+            Type.ROUTE_READY: ("False", Reason.ROUTE_NOT_APPLIED, "See condition Ready."),
         },
     ),
-    "route of which one Gateway says nothing": Case(
+    "route that one of two Gateways has not accepted": Case(
         ROUTED_TWICE,
-        routed(answer("True", "ok"), answer("True", "so says another controller")),
-        {Type.ROUTE_READY: ("False", Reason.ROUTE_PENDING, "exist and work: inner.")},
+        routed(answer("True", "ok"), answer("True", "from another controller")),
+        {Type.ROUTE_READY: ("False", Reason.ROUTE_PENDING, "programmed: inner.")},
     ),
-    "route of which only a Gateway of before speaks": Case(
+    "route accepted by a previous Gateway only": Case(
         ROUTED,
         routed(answer("True", "ok", "old")),
-        {Type.ROUTE_READY: ("False", Reason.ROUTE_PENDING, "exist and work: public.")},
+        {Type.ROUTE_READY: ("False", Reason.ROUTE_PENDING, "programmed: public.")},
     ),
-    "route that a Gateway of before refuses": Case(
+    "route rejected by a previous Gateway": Case(
         ROUTED_TWICE,
         routed(answer("True", "ok"), answer("False", "no", "old"), answer("True", "ok", "inner")),
-        {Type.ROUTE_READY: ("True", Reason.ROUTE_ACCEPTED, "serve the route")},
+        {Type.ROUTE_READY: ("True", Reason.ROUTE_ACCEPTED, "Every Gateway accepts the HTTPRoute.")},
     ),
-    "route of which a Gateway is not sure": Case(
+    "route with unknown acceptance": Case(
         ROUTED,
         routed(answer("Unknown", "waiting")),
-        {Type.ROUTE_READY: ("False", Reason.ROUTE_PENDING, "exist and work: public.")},
+        {Type.ROUTE_READY: ("False", Reason.ROUTE_PENDING, "programmed: public.")},
     ),
-    "route refused": Case(
+    "route rejected": Case(
         ROUTED,
         routed(answer("False", "no matching listener")),
         {Type.ROUTE_READY: ("False", Reason.ROUTE_REJECTED, "no matching listener")},
@@ -362,9 +376,9 @@ PARTS: dict[str, Case] = {
     "route accepted": Case(
         ROUTED,
         routed(answer("True", "ok")),
-        {Type.ROUTE_READY: ("True", Reason.ROUTE_ACCEPTED, "serve the route")},
+        {Type.ROUTE_READY: ("True", Reason.ROUTE_ACCEPTED, "Every Gateway accepts the HTTPRoute.")},
     ),
-    "secret unreadable": Case(
+    "TLS secret unreadable": Case(
         OWN_TLS,
         certificate(CertificateState.UNREADABLE, "the operator has no right to read it"),
         {

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tokenplace_operator.api import Relay, parse
 from tokenplace_operator.api.conditions import Reason, Type
 from tokenplace_operator.api.kinds import Object
+from tokenplace_operator.api.spec.relay import Relay, parse
 from tokenplace_operator.children.plan import Plan
-from tokenplace_operator.status import Observed
+from tokenplace_operator.status.observed import Observed
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DIGEST = f"sha256:{'a' * 64}"

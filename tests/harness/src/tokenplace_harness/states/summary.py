@@ -9,16 +9,16 @@ from tokenplace_operator.children.plan import Blocked, Plan
 from tokenplace_operator.children.write_backoff import Revert
 from tokenplace_operator.status.observed import ActiveRollback
 
-ITS_POLICY = {"kind": "NetworkPolicy", "metadata": {"name": "relay"}}
+POLICY = {"kind": "NetworkPolicy", "metadata": {"name": "relay"}}
 COMPLETE = condition("Progressing", "True", "NewReplicaSetAvailable")
 LATE = condition("Progressing", "False", "ProgressDeadlineExceeded", "has timed out progressing")
 REFUSED = condition("ReplicaFailure", "True", "FailedCreate", "exceeded quota: pods")
 
 
-def not_ready(reason: Reason, text: str, *, must_act: bool = False) -> dict[Type, Any]:
-    """Ready, Reconciling and Stalled for what is wrong."""
+def not_ready(reason: Reason, text: str, *, needs_action: bool = False) -> dict[Type, Any]:
+    """Return Ready, Reconciling and Stalled for a problem."""
     working, stalled = ("True", reason, text), ("False", Reason.NO_ACTION_REQUIRED, "No action")
-    if must_act:
+    if needs_action:
         working = ("False", Reason.ACTION_REQUIRED, "problem in condition Stalled")
         stalled = ("True", reason, text)
     return {
@@ -33,76 +33,80 @@ def rollout(*pods: Object, conditions: tuple[Object, ...] = ()) -> dict[str, Any
 
 
 SUMMARIES: dict[str, Case] = {
-    "serves": Case(
+    "ready": Case(
         wanted={
             Type.READY: ("True", Reason.AVAILABLE, "Relay is ready."),
             Type.RECONCILING: ("False", Reason.UP_TO_DATE, "All resources are up to date."),
             Type.STALLED: ("False", Reason.NO_ACTION_REQUIRED, "No action required."),
-            Type.AVAILABLE: ("True", Reason.AVAILABLE, "1 pod serves."),
+            Type.AVAILABLE: ("True", Reason.AVAILABLE, "1 pod is available."),
             Type.IMAGE_PINNED: ("True", Reason.PINNED_BY_DIGEST, "by its digest"),
             Type.NETWORK_POLICY_ACCURATE: ("True", Reason.POLICY_UP_TO_DATE, "exactly"),
-            Type.PAUSED: ("False", Reason.NOT_PAUSED, "as the spec says"),
+            Type.PAUSED: ("False", Reason.NOT_PAUSED, "Child resources are reconciled."),
         }
     ),
-    "stopped": Case(
+    "scaled to zero": Case(
         {"replicas": 0},
         {"deployment": make_deployment(available=0, replicas=0)},
         {
-            Type.READY: ("True", Reason.SCALED_TO_ZERO, "replicas is 0"),
-            Type.AVAILABLE: ("False", Reason.SCALED_TO_ZERO, "replicas is 0"),
+            Type.READY: ("True", Reason.SCALED_TO_ZERO, "spec.replicas is 0"),
+            Type.AVAILABLE: ("False", Reason.SCALED_TO_ZERO, "spec.replicas is 0"),
         },
     ),
-    "name taken": Case(
+    "name conflict": Case(
         seen={"plan": Plan(blocked=(Blocked("Service", "relay", "Deployment web"),))},
         wanted=not_ready(
-            Reason.RESOURCE_NAME_CONFLICT, "Service relay belongs to Deployment web.", must_act=True
+            Reason.RESOURCE_NAME_CONFLICT,
+            "Service relay belongs to Deployment web.",
+            needs_action=True,
         ),
     ),
-    "refused": Case(
-        seen={"refusal": "exceeded quota"},
-        wanted=not_ready(Reason.APPLY_REJECTED, "exceeded quota", must_act=True),
+    "rejected": Case(
+        seen={"rejection": "exceeded quota"},
+        wanted=not_ready(Reason.APPLY_REJECTED, "exceeded quota", needs_action=True),
     ),
-    "contested": Case(
+    "conflicting writes": Case(
         seen={"reverts": (Revert("Service", "relay", ".spec.type is set by cleaner", 8.0),)},
         wanted=not_ready(
             Reason.CONFLICTING_WRITES,
             "Service relay: .spec.type is set by cleaner. Stop",
-            must_act=True,
+            needs_action=True,
         ),
     ),
     "paused with changes": Case(
         {"paused": True},
-        {"plan": Plan(apply=(ITS_POLICY,))},
-        not_ready(Reason.PAUSED, "1 change not made", must_act=True)
+        {"plan": Plan(apply=(POLICY,))},
+        not_ready(Reason.PAUSED, "with 1 pending change", needs_action=True)
         | {
-            Type.PAUSED: ("True", Reason.PAUSED, "1 change waits"),
-            Type.NETWORK_POLICY_ACCURATE: ("False", Reason.POLICY_NOT_APPLIED, "not as wanted"),
+            Type.PAUSED: ("True", Reason.PAUSED, "with 1 pending change."),
+            Type.NETWORK_POLICY_ACCURATE: ("False", Reason.POLICY_NOT_APPLIED, "not applied"),
         },
     ),
     "paused without changes": Case(
         {"paused": True},
         wanted={
             Type.READY: ("True", Reason.AVAILABLE, "Relay is ready."),
-            Type.PAUSED: ("True", Reason.PAUSED, "0 changes wait"),
+            Type.PAUSED: ("True", Reason.PAUSED, "with 0 pending changes."),
         },
     ),
     "paused with two changes": Case(
         {"paused": True},
         {
-            "plan": Plan(apply=(ITS_POLICY,), prune=(ITS_POLICY,)),
+            "plan": Plan(apply=(POLICY,), prune=(POLICY,)),
             "deployment": make_deployment(available=2),
         },
-        not_ready(Reason.PAUSED, "2 changes not made", must_act=True)
+        not_ready(Reason.PAUSED, "with 2 pending changes", needs_action=True)
         | {
-            Type.PAUSED: ("True", Reason.PAUSED, "2 changes wait"),
-            Type.AVAILABLE: ("True", Reason.AVAILABLE, "2 pods serve."),
+            Type.PAUSED: ("True", Reason.PAUSED, "with 2 pending changes."),
+            Type.AVAILABLE: ("True", Reason.AVAILABLE, "2 pods are available."),
         },
     ),
-    "predecessor": Case(
-        seen={"plan": Plan(waiting=(ITS_POLICY,))},
-        wanted=not_ready(Reason.WAITING_FOR_DELETION, "NetworkPolicy relay is still"),
+    "waiting for deletion": Case(
+        seen={"plan": Plan(waiting=(POLICY,))},
+        wanted=not_ready(
+            Reason.WAITING_FOR_DELETION, "NetworkPolicy relay of a deleted relay is still"
+        ),
     ),
-    "no deployment": Case(
+    "no Deployment": Case(
         seen={"deployment": None},
         wanted=not_ready(Reason.DEPLOYMENT_NOT_FOUND, "does not exist yet"),
     ),
@@ -115,23 +119,23 @@ SUMMARIES: dict[str, Case] = {
         wanted=not_ready(Reason.ROLLOUT_IN_PROGRESS, "0 of 1 pods are ready")
         | {Type.AVAILABLE: ("False", Reason.NO_PODS_AVAILABLE, "No pod is available.")},
     ),
-    "pull": Case(
+    "image pull failure": Case(
         seen=rollout(pod(waiting="ImagePullBackOff")),
-        wanted=not_ready(Reason.IMAGE_PULL_FAILED, "check spec.image and pullSecrets"),
+        wanted=not_ready(Reason.IMAGE_PULL_FAILED, "Check spec.image and pullSecrets."),
     ),
-    "crash": Case(
+    "crash loop": Case(
         seen=rollout(pod(waiting="CrashLoopBackOff")),
-        wanted=not_ready(Reason.CONTAINER_CRASHING, "see kubectl logs relay-1"),
+        wanted=not_ready(Reason.CONTAINER_CRASHING, "See kubectl logs relay-1."),
     ),
-    "config": Case(
+    "container config error": Case(
         seen=rollout(pod(waiting="CreateContainerConfigError")),
-        wanted=not_ready(Reason.CONTAINER_CONFIG_ERROR, "check podTemplate"),
+        wanted=not_ready(Reason.CONTAINER_CONFIG_ERROR, "Check spec.podTemplate."),
     ),
-    "unscheduled": Case(
+    "unschedulable": Case(
         seen=rollout(unscheduled()),
         wanted=not_ready(Reason.POD_UNSCHEDULABLE, "0/3 nodes are available"),
     ),
-    "quota": Case(
+    "quota exceeded": Case(
         seen=rollout(conditions=(REFUSED,)),
         wanted=not_ready(Reason.POD_CREATION_FAILED, "exceeded quota: pods"),
     ),
@@ -139,26 +143,28 @@ SUMMARIES: dict[str, Case] = {
         seen=rollout(pod(), conditions=(COMPLETE,)),
         wanted=not_ready(Reason.PROBE_FAILED, "readiness probe (GET /healthz) fails"),
     ),
-    "overdue for its image": Case(
+    "overdue because of its image": Case(
         seen=rollout(pod(waiting="ErrImagePull"), conditions=(LATE,)),
         wanted=not_ready(
-            Reason.ROLLOUT_DEADLINE_EXCEEDED, "within 300 s. Pod relay-1 cannot pull", must_act=True
+            Reason.ROLLOUT_DEADLINE_EXCEEDED,
+            "within 300 s. Pod relay-1 cannot pull",
+            needs_action=True,
         ),
     ),
-    "overdue for its startup": Case(
+    "overdue because of its startup probe": Case(
         seen=rollout(pod(started=False), conditions=(LATE,)),
         wanted=not_ready(
-            Reason.ROLLOUT_DEADLINE_EXCEEDED, "startup probe (GET /livez) fails", must_act=True
+            Reason.ROLLOUT_DEADLINE_EXCEEDED, "startup probe (GET /livez) fails", needs_action=True
         ),
     ),
-    "overdue for a quota": Case(
+    "overdue because of a quota": Case(
         seen=rollout(conditions=(LATE, REFUSED)),
-        wanted=not_ready(Reason.ROLLOUT_DEADLINE_EXCEEDED, "exceeded quota", must_act=True),
+        wanted=not_ready(Reason.ROLLOUT_DEADLINE_EXCEEDED, "exceeded quota", needs_action=True),
     ),
-    "overdue for reasons unknown": Case(
+    "overdue without a known cause": Case(
         seen=rollout(conditions=(LATE,)),
         wanted=not_ready(
-            Reason.ROLLOUT_DEADLINE_EXCEEDED, "describe pod. has timed out", must_act=True
+            Reason.ROLLOUT_DEADLINE_EXCEEDED, "describe pod. has timed out", needs_action=True
         ),
     ),
     "down long after a rollout": Case(
@@ -167,30 +173,32 @@ SUMMARIES: dict[str, Case] = {
             conditions=(COMPLETE, condition("Available", "False", "Minimum", age=301)),
         ),
         wanted=not_ready(
-            Reason.ROLLOUT_DEADLINE_EXCEEDED, "ends soon after its start", must_act=True
+            Reason.ROLLOUT_DEADLINE_EXCEEDED, "exits soon after its start", needs_action=True
         ),
     ),
-    "down for a moment after a rollout": Case(
+    "down briefly after a rollout": Case(
         seen=rollout(
             pod(waiting="CrashLoopBackOff"),
             conditions=(COMPLETE, condition("Available", "False", "Minimum", age=299)),
         ),
-        wanted=not_ready(Reason.CONTAINER_CRASHING, "ends soon"),
+        wanted=not_ready(Reason.CONTAINER_CRASHING, "exits soon"),
     ),
     "rolled back": Case(
         seen={"rollback": ActiveRollback("r@sha256:bad", "r@sha256:good", "it crashed")},
         wanted=not_ready(
             Reason.ROLLED_BACK,
-            "r@sha256:bad did not get Ready; pods run r@",
-            must_act=True,
+            "r@sha256:bad did not become ready; pods run r@",
+            needs_action=True,
         )
-        | {Type.AVAILABLE: ("True", Reason.AVAILABLE, "1 pod serves.")},
+        | {Type.AVAILABLE: ("True", Reason.AVAILABLE, "1 pod is available.")},
     ),
-    "rolled back in vain": Case(
+    "rolled back to an image that fails, too": Case(
         seen={
             **rollout(pod(waiting="CrashLoopBackOff")),
             "rollback": ActiveRollback("r@sha256:bad", "r@sha256:good", "it crashed"),
         },
-        wanted=not_ready(Reason.ROLLED_BACK, "That is not Ready yet. Pod relay-1", must_act=True),
+        wanted=not_ready(
+            Reason.ROLLED_BACK, "The rollback is not ready yet. Pod relay-1", needs_action=True
+        ),
     ),
 }

@@ -1,0 +1,1 @@
+"""The spec of a TokenplaceRelay as frozen dataclasses that mirror crds/tokenplacerelays.yaml."""

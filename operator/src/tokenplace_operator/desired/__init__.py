@@ -1,0 +1,1 @@
+"""The child resources that a relay should have: pure functions, one module per kind."""

@@ -1,0 +1,1 @@
+"""The status of a TokenplaceRelay: pure functions, one module per condition."""
