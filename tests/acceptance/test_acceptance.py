@@ -1,4 +1,4 @@
-"""The acceptance list, in its order; docs/acceptance.md takes its words from the docstrings."""
+"""The acceptance list, in its order; docs/acceptance.md takes its text from the docstrings."""
 
 import asyncio
 import json
@@ -42,8 +42,8 @@ Show = Callable[[str], None]
 def test_images(name: images.Name, show: Show) -> None:
     """1. Images, built by our Dockerfiles.
 
-    For arm64 the same steps run in `.github/workflows/build.yml`, and what is published there, by
-    which tags, is shown by `tests/ci/test_publish.py`.
+    The same steps run for arm64 in `.github/workflows/build.yml`. `tests/ci/test_publish.py` shows what
+    is published, and under which tags.
     """
     config: Any = images.inspect(images.build(name))["OCIv1"]
     labels = config["config"]["Labels"]
@@ -94,9 +94,9 @@ def test_rollout(stage: Stage, show: Show) -> None:
     """3b. A new image under load through the Ingress loses nothing.
 
     Clients and compute nodes work through Traefik over TLS while `helm upgrade` changes the
-    digest. Readiness turns red, what was accepted is answered and read, and the next pod takes
-    over. Nothing that was accepted is tried a second time. While there is no pod to take it, a
-    request is refused.
+    digest. Readiness turns red, accepted requests are answered and read, and the next pod takes
+    over. No accepted request is tried a second time. While no pod accepts requests, they are
+    rejected.
     """
     rollout = asyncio.run(roll_out(stage))
     tally = rollout.tally
@@ -117,8 +117,8 @@ def test_rollout(stage: Stage, show: Show) -> None:
 def test_name_and_certificate(stage: Stage, show: Show) -> None:
     """4. `https://relay.<domain>` through Traefik, with a certificate that verifies.
 
-    The name is found at the address of Traefik's Service, as DNS would say it in life. A client
-    that does not trust our authority refuses.
+    The name resolves to the address of Traefik's Service, as DNS would do. A client that does not
+    trust the test's authority refuses the certificate.
     """
     ingress = stage.read("ingress")["spec"]
     assert ingress["tls"][0]["hosts"] == [ingress["rules"][0]["host"]] == [HOST]
@@ -168,7 +168,7 @@ def test_logs(stage: Stage, show: Show) -> None:
 def test_metrics(stage: Stage, eventually: Eventually, show: Show) -> None:
     """6b. Prometheus scrapes `/metrics` because of the ServiceMonitor.
 
-    prometheus-operator made Prometheus' configuration of it; nothing else tells it of the relay.
+    prometheus-operator writes Prometheus' configuration from it; no other configuration names the relay.
     """
 
     def scraped() -> Object:
@@ -194,10 +194,10 @@ def test_metrics(stage: Stage, eventually: Eventually, show: Show) -> None:
 def test_alert(stage: Stage, eventually: Eventually, show: Show) -> None:
     """6c. An alert fires when the relay goes away.
 
-    The relay goes because its digest is changed to one that no registry has. The shipped alert
-    waits for minutes before it fires, and is seen waiting; the same rule with seconds in place of
-    the minutes is seen firing, and is over once the digest is right again. That the shipped one
-    fires after its minutes is shown by `tests/rules/test_relay_alerts.py`.
+    The test removes the relay by a digest that no registry has. The shipped alert waits for minutes
+    and is seen pending; the same rule with seconds instead of minutes fires, and resolves when the
+    digest is right again. `tests/rules/test_relay_alerts.py` shows that the shipped alert fires
+    after its minutes.
     """
     stage.kubectl("apply", "--filename=-", given=json.dumps(hurried(stage.read("prometheusrule"))))
 
@@ -252,7 +252,7 @@ def test_container(stage: Stage, show: Show) -> None:
 def test_policy(stage: Stage, gpu_address: str, show: Show) -> None:
     """7b. The NetworkPolicy denies all but what a relay needs.
 
-    Judged by Cyclonus, of the policies and pods that are live.
+    Cyclonus evaluates the live policies and pods.
     """
     policies = json.loads(stage.kubectl("get", "networkpolicies", "--output=json"))["items"]
     relay, port = peer(stage.pod()), 5010
@@ -265,13 +265,13 @@ def test_policy(stage: Stage, gpu_address: str, show: Show) -> None:
     table = {
         "Traefik to the relay": (traefik, relay, port, "TCP", True),
         "Prometheus to the relay": (prometheus, relay, port, "TCP", True),
-        "the operator to the relay, to ask of the GPU": (operator, relay, port, "TCP", True),
-        "a stranger to the relay": (stranger, relay, port, "TCP", False),
+        "the operator to the relay, for the state of the GPU": (operator, relay, port, "TCP", True),
+        "another pod to the relay": (stranger, relay, port, "TCP", False),
         "Traefik to another port of the relay": (traefik, relay, 22, "TCP", False),
         "the relay to DNS": (relay, dns, 53, "UDP", True),
         "the relay to its GPU server": (relay, gpu, GPU_PORT, "TCP", True),
         "the relay to another port there": (relay, gpu, 22, "TCP", False),
-        "the relay to the address beside": (relay, beside, GPU_PORT, "TCP", False),
+        "the relay to the address next to it": (relay, beside, GPU_PORT, "TCP", False),
         "the relay to the API server": (relay, api_server, 443, "TCP", False),
         "the relay to the world": (relay, outside("203.0.113.9"), 443, "TCP", False),
     }

@@ -20,20 +20,20 @@ _MODULES: Final = {
 }
 """The program -> the folder of tests/cluster/go that builds it, and the module with its version."""
 _HEAD: Final = """\
-# What was asked for, shown on real parts
+# The acceptance list, shown on real parts
 
 Written by `make acceptance`. Do not edit.
 
-Each item of the [request](prompts/codex/tokenplace-relay.md), the test that shows it, and what
-that test saw when this page was last written. CI runs the same tests on every change.
+This page shows each item of the [request](prompts/codex/tokenplace-relay.md), the test that proves
+it, and the output of that test when this page was last written. CI runs the same tests on every change.
 
 The parts are real: a Kubernetes control plane, a node with containerd, Helm, and as pods on it
-Traefik, prometheus-operator and Prometheus. Two things differ from a cluster of yours:
+Traefik, prometheus-operator and Prometheus. Two things differ from your cluster:
 
-- The certificate is signed by an authority that the test makes, for want of a way out to Let's
-  Encrypt. cert-manager is not run: a Secret with the certificate is there from the start.
-- The network of this node enforces no NetworkPolicy. What the live policies mean is judged by
-  Cyclonus, an evaluator of its own; `.ci/e2e` counts real packets, allowed and denied, on kind.
+- The test signs the certificate with its own authority, because it cannot reach Let's Encrypt.
+  cert-manager does not run: a Secret with the certificate exists from the start.
+- The network of this node enforces no NetworkPolicy. Cyclonus, an independent evaluator, evaluates
+  the live policies; `.ci/e2e` counts real packets, allowed and denied, on kind.
 """
 
 
