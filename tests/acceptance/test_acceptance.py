@@ -42,8 +42,8 @@ Show = Callable[[str], None]
 def test_images(name: images.Name, show: Show) -> None:
     """1. Images, built by our Dockerfiles.
 
-    The same steps run for arm64 in `.github/workflows/build.yml`. `tests/ci/test_publish.py` shows what
-    is published, and under which tags.
+    The same steps run for arm64 in `.github/workflows/build.yml`. `tests/ci/test_publish.py` shows
+    what is published, and under which tags.
     """
     config: Any = images.inspect(images.build(name))["OCIv1"]
     labels = config["config"]["Labels"]
@@ -168,7 +168,8 @@ def test_logs(stage: Stage, show: Show) -> None:
 def test_metrics(stage: Stage, eventually: Eventually, show: Show) -> None:
     """6b. Prometheus scrapes `/metrics` because of the ServiceMonitor.
 
-    prometheus-operator writes Prometheus' configuration from it; no other configuration names the relay.
+    prometheus-operator writes Prometheus' configuration from it; no other configuration
+    names the relay.
     """
 
     def scraped() -> Object:

@@ -25,7 +25,8 @@ _HEAD: Final = """\
 Written by `make acceptance`. Do not edit.
 
 This page shows each item of the [request](prompts/codex/tokenplace-relay.md), the test that proves
-it, and the output of that test when this page was last written. CI runs the same tests on every change.
+it, and the output of that test when this page was last written. CI runs the same tests
+on every change.
 
 The parts are real: a Kubernetes control plane, a node with containerd, Helm, and as pods on it
 Traefik, prometheus-operator and Prometheus. Two things differ from your cluster:
