@@ -50,7 +50,7 @@ MAY_BLOCK = (
     ("prometheus_client/process_collector.py", "collect"),  # /proc, which is memory.
     ("structlog/dev.py", "__call__"),  # The source lines of a bug.
     # A command for one person, who waits for it anyway.
-    ("tokenplace_operator/cli/documents.py", "read_text"),
+    ("tokenplace_operator/cli/relay_files.py", "read_text"),
     ("tokenplace_operator/cli/schema.py", "_spec"),
 )
 """Files, and functions of theirs in which a call may block."""

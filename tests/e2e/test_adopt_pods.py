@@ -272,7 +272,7 @@ def test_a_release_becomes_a_relay_and_no_request_fails(
     passed(subprocess.run(probed, capture_output=True, text=True, check=False))
     listed = kubectl("get", "--namespace=adopt", "pdb,hpa,replicaset", "--output=name").split()
     assert [one.partition("/")[0] for one in listed] == ["replicaset.apps"]
-    nothing = f"{relay} in namespace adopt: nothing of upstream's charts has its names\n"
+    nothing = f"{relay} in namespace adopt: no object of upstream's charts uses its names\n"
     assert passed(plugin("adopt", f"--filename={file}", "--yes")) == nothing
     assert json.loads(passed(helm("list", "--namespace=adopt", "--output=json"))) == []
 
@@ -290,7 +290,7 @@ def test_the_way_back_before_the_switch_refuses_no_request_either(
         file = imported(helm, plugin, release, f"sha256:{'d' * 64}", tmp_path)
         stopped = plugin("adopt", f"--filename={file}", "--yes", "--timeout=5")
         assert stopped.returncode == 1
-        assert "not true within 5 s: the new pods are ready" in stopped.stderr
+        assert "timed out after 5 s, waiting until the new pods are ready" in stopped.stderr
         kubectl("delete", "--namespace=adopt", "tpr", release.objects)
         where = (release.name, str(release.folder), "--namespace=adopt")
         passed(helm("upgrade", *where, "--wait", "--timeout=90s", values=release.values))

@@ -105,7 +105,7 @@ def test_report_has_the_logs_and_nothing_that_was_planted(
     path = tmp_path / "report.tar.gz"
     done = eventually(lambda: plugin("report", NAME, f"--file={path}", "-ojson"))
     listed = json.loads(done.stdout)
-    assert listed["notRead"] == []
+    assert listed["unreadable"] == []
     with tarfile.open(path) as archive:
         members = {one.name: archive.extractfile(one) for one in archive.getmembers()}
         files = {name: file.read().decode() for name, file in members.items() if file is not None}

@@ -33,10 +33,10 @@ def test_adopt_shows_what_it_would_do_and_touches_nothing(
     shown = plugin("adopt", "-f-", "--dry-run", given=manifest())
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.startswith(f"relay in namespace {namespace}, from Helm release relay:\n")
-    assert "give Service relay to the operator\n" in shown.stdout
+    assert "hand Service relay over to the operator\n" in shown.stdout
     asked = plugin("adopt", "-f-", given=manifest())
     assert asked.returncode == 2
-    assert asked.stderr == "error: this is no terminal to ask on; add --yes or --dry-run\n"
+    assert asked.stderr == "error: standard input is not a terminal; add --yes or --dry-run\n"
     assert relays.read("relay", "service") == taken
     assert relays.all("tpr") == []
 
@@ -52,7 +52,7 @@ def test_adopt_refuses_what_would_refuse_requests(
     relays.patch({"metadata": {"labels": {"helm.sh/chart": "redis-1.0.0"}}}, "relay", "service")
     stranger = plugin("adopt", "-f-", "--yes", given=manifest())
     assert stranger.returncode == 1
-    assert "forbidden: Service relay is not of upstream's charts" in stranger.stdout
+    assert "problem: Service relay is not of upstream's charts" in stranger.stdout
     assert relays.read("relay", "service")["spec"] == taken["spec"]
     assert relays.all("tpr") == []
 
@@ -77,7 +77,7 @@ def test_adopt_without_an_operator_stops_before_the_switch_and_goes_on_from_ther
     for _ in range(2):
         done = plugin("adopt", "-f-", "--yes", "--timeout=5", given=manifest())
         assert done.returncode == 1, done.stdout
-        assert "not true within 5 s: the new pods are ready" in done.stderr
+        assert "timed out after 5 s, waiting until the new pods are ready" in done.stderr
         (alive,) = relays.all("pod")
         assert alive["metadata"]["uid"] == pod["metadata"]["uid"]
         selector = relays.read("relay", "service")["spec"]["selector"]
@@ -106,5 +106,5 @@ def deployment(ours: Object, labels: Object) -> Object:
 def test_adopt_has_nothing_to_do_where_nothing_runs(plugin: Plugin, relays: Relays) -> None:
     done = plugin("adopt", "-f-", "--yes", given=manifest())
     assert done.returncode == 0, done.stderr
-    assert "nothing of upstream's charts has its names" in done.stdout
+    assert "no object of upstream's charts uses its names" in done.stdout
     assert relays.all("tpr") == []

@@ -63,7 +63,7 @@ def test_status_of_a_ready_relay(
     done = plugin("status", ready)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith(f"relay in namespace {namespace}: Ready")
-    assert f"runs       {digest}" in done.stdout
+    assert f"running    {digest}" in done.stdout
     for text in ("! ImagePinned", "Deployment ", "0 restarts", "Last events"):
         assert text in done.stdout
     assert "\x1b" not in done.stdout
@@ -103,10 +103,10 @@ def test_explain_of_a_crash_names_the_next_command(
     assert (found["ready"], found["reason"]) == (False, "ContainerCrashing")
     status = plugin("status", "relay")
     assert status.returncode == 1
-    assert "wrong      ContainerCrashing: " in status.stdout
+    assert "problem    ContainerCrashing: " in status.stdout
     relays.patch({"spec": {"paused": True, "service": {"port": 81}}})
     eventually(lambda: relays.when(Ready="Paused"), seconds=60)
-    assert read_json(plugin("explain", "relay", "-o=json"))["turn"] == "you"
+    assert read_json(plugin("explain", "relay", "-o=json"))["waitingFor"] == "user"
 
 
 def test_diff_is_empty_once_the_operator_has_been_there(
@@ -120,7 +120,7 @@ def test_diff_is_empty_once_the_operator_has_been_there(
     file.write_text(yaml.safe_dump({**KIND, "metadata": {"name": ready}, "spec": spec}))
     changed = plugin("diff", "-f", str(file))
     assert changed.returncode == 1, changed.stderr
-    assert "--- live/Service/relay\n+++ wanted/Service/relay\n" in changed.stdout
+    assert "--- live/Service/relay\n+++ desired/Service/relay\n" in changed.stdout
     assert "-    port: 80\n+    port: 81\n" in changed.stdout
     assert relays.read("relay", "service")["spec"]["ports"][0]["port"] == 80
 
@@ -147,7 +147,7 @@ def test_diff_without_an_operator_shows_what_is_to_come(plugin: Plugin, relays: 
         "Service/gpu-server is blocked: the name belongs to another owner (field manager kubectl"
     )
     assert blocked in done.stdout
-    assert "+++ wanted/Deployment/relay" in done.stdout
+    assert "+++ desired/Deployment/relay" in done.stdout
     assert relays.all("deployments") == []
 
 
@@ -178,8 +178,8 @@ def test_render_without_a_uid_can_be_applied(plugin: Plugin, kubectl: Kubectl) -
 def test_render_says_what_is_wrong_with_a_file(plugin: Plugin) -> None:
     start = "kind: TokenplaceRelay\napiVersion: token.place/v1alpha1\n"
     for text, message in (
-        ("a: [", "standard input is no YAML"),
-        ("kind: Pod", "holds no TokenplaceRelay"),
+        ("a: [", "standard input is not valid YAML"),
+        ("kind: Pod", "contains no TokenplaceRelay"),
         ("{kind: TokenplaceRelay, apiVersion: v1}", "apiVersion is v1"),
         (start, "without metadata.name"),
         (
@@ -243,7 +243,7 @@ def test_report_holds_no_secret_and_reads_none(
     flags = [f"--file={path}", f"--operator-namespace={namespace}", f"--kubeconfig={config}"]
     done = plugin("report", ready, "-n", namespace, *flags)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{path} holds\n")
+    assert done.stdout.startswith(f"{path} contains\n")
     with tarfile.open(path) as archive:
         members = {one.name: archive.extractfile(one) for one in archive.getmembers()}
         files = {name: file.read().decode() for name, file in members.items() if file is not None}
@@ -258,7 +258,7 @@ def test_report_holds_no_secret_and_reads_none(
     assert [one for one in asked if one.resource == "secrets" or one.is_write] == []
     listed = read_json(plugin("report", ready, f"--file={path}", "-o", "json"))
     assert set(listed["contents"]) >= {"relay.yaml", "events.yaml"}
-    assert listed["notRead"] == []
+    assert listed["unreadable"] == []
     kubectl("delete", "clusterrole", "tokenplace-view")
 
 
@@ -322,11 +322,11 @@ def test_import_prints_a_relay_to_apply_and_the_rest_beside_it(plugin: Plugin) -
     assert first.returncode == 0, first.stderr
     assert first.stderr.startswith("values of chart tokenplace\n")
     found = read_json(plugin("import", "--chart=tokenplace", "-ojson", given=values))
-    assert (found["chart"], found["whole"], found["problems"]) == ("tokenplace", True, [])
+    assert (found["chart"], found["complete"], found["problems"]) == ("tokenplace", True, [])
     assert found["relay"]["metadata"] == {"name": "tokenplace"}
     left = plugin("import", given="replicaCount: 3\n")
     assert left.returncode == 1
-    assert "to put right: spec.image: set digest (preferred) or tag\n" in left.stderr
+    assert "to fix: spec.image: set digest (preferred) or tag\n" in left.stderr
     assert_one_line(plugin("import", given="ingress: [1]\n"), 2, "ingress: must be a map")
     assert_one_line(plugin("import", "-f", "/nowhere"), 2, "cannot read /nowhere")
     both = plugin("import", given="{upstream: {}, deployEnv: lab}\n")

@@ -1,4 +1,4 @@
-"""What a handover would do, and what forbids it, from objects as the API server returns them."""
+"""Steps and problems of a handover, from objects as the API server returns them."""
 
 import copy
 from typing import Any
@@ -7,8 +7,8 @@ import pytest
 
 from tokenplace_operator.api.spec.relay import parse
 from tokenplace_operator.cli.commands.adopt import text
-from tokenplace_operator.cli.handover.plan import HandoverPlan, plan
-from tokenplace_operator.cli.handover.release import ReleaseObjects, is_upstreams, release_of
+from tokenplace_operator.cli.handover.plan import HandoverPlan, plan_handover
+from tokenplace_operator.cli.handover.release import Release, is_of_upstream_chart, release_name
 
 Object = dict[str, Any]
 
@@ -53,7 +53,7 @@ def owned(child: Object, owner: Object | None, labels: Object | None = None) -> 
     return child
 
 
-def release(selector: Object | None = None) -> ReleaseObjects:
+def release(selector: Object | None = None) -> Release:
     """All that the older chart makes, settled."""
     selector = OLD if selector is None else selector
     done = {"observedGeneration": 1, "updatedReplicas": 1, "availableReplicas": 1, "replicas": 1}
@@ -64,9 +64,9 @@ def release(selector: Object | None = None) -> ReleaseObjects:
         obj("ReplicaSet", "tokenplace-abc", spec={"selector": {"matchLabels": {**selector}}}),
         deployment,
     )
-    return ReleaseObjects(
-        release="prod",
-        taken=(
+    return Release(
+        name="prod",
+        conflicting=(
             obj("NetworkPolicy", "tokenplace", "networking.k8s.io/v1"),
             obj(
                 "Service",
@@ -95,72 +95,72 @@ def release(selector: Object | None = None) -> ReleaseObjects:
     )
 
 
-def planned(found: ReleaseObjects, **spec: object) -> HandoverPlan:
+def planned(live: Release, **spec: object) -> HandoverPlan:
     relay = copy.deepcopy(RELAY)
     relay["spec"] |= spec
-    return plan(parse(relay), found)
+    return plan_handover(parse(relay), live)
 
 
 def kinds(objects: tuple[Object, ...]) -> list[str]:
     return [one["kind"] for one in objects]
 
 
-def test_traffic_is_given_last_and_the_old_pods_live_in_their_set() -> None:
-    todo = planned(release())
-    assert todo.problems == ()
-    assert kinds(todo.scalers) == ["HorizontalPodAutoscaler"]
-    assert kinds(todo.let_go) == ["Deployment"]
-    assert kinds(todo.give) == ["NetworkPolicy", "Service", "Ingress"]
-    assert kinds(todo.old) == ["ReplicaSet"]
-    assert kinds(todo.leftovers) == ["PodDisruptionBudget"]
-    assert (todo.pinned, todo.aside) == (None, ())
-    assert todo.old_pods == {"tokenplace-abc-x"}
+def test_objects_with_traffic_come_last_and_old_pods_stay_in_their_replica_set() -> None:
+    plan = planned(release())
+    assert plan.problems == ()
+    assert kinds(plan.autoscalers) == ["HorizontalPodAutoscaler"]
+    assert kinds(plan.orphaning) == ["Deployment"]
+    assert kinds(plan.adopted) == ["NetworkPolicy", "Service", "Ingress"]
+    assert kinds(plan.retired) == ["ReplicaSet"]
+    assert kinds(plan.unused) == ["PodDisruptionBudget"]
+    assert (plan.service, plan.relabeled) == (None, ())
+    assert plan.old_pods == {"tokenplace-abc-x"}
 
 
-def test_pods_that_look_like_the_new_ones_are_pinned_and_taken_out_of_their_set() -> None:
-    todo = planned(release(ALIKE))
-    assert todo.problems == ()
-    assert todo.pinned is not None
-    assert (todo.pinned["kind"], todo.pin) == ("Service", "abc")
-    assert kinds(todo.let_go) == ["Deployment", "ReplicaSet"]
-    assert kinds(todo.aside) == ["Pod"]
-    assert kinds(todo.old) == ["Pod"]
+def test_pods_with_the_labels_of_new_ones_are_pinned_and_orphaned() -> None:
+    plan = planned(release(ALIKE))
+    assert plan.problems == ()
+    assert plan.service is not None
+    assert (plan.service["kind"], plan.template_hash) == ("Service", "abc")
+    assert kinds(plan.orphaning) == ["Deployment", "ReplicaSet"]
+    assert kinds(plan.relabeled) == ["Pod"]
+    assert kinds(plan.retired) == ["Pod"]
 
 
-def test_cut_off_after_any_step_it_goes_on() -> None:
+def test_an_interrupted_handover_continues_after_any_step() -> None:
     full = release()
-    let_go = ReleaseObjects(
-        release="prod",
-        taken=tuple(one for one in full.taken if one["kind"] != "Deployment"),
+    let_go = Release(
+        name="prod",
+        conflicting=tuple(one for one in full.conflicting if one["kind"] != "Deployment"),
         others=full.others,
         replica_sets=tuple(owned(one, None) for one in copy.deepcopy(full.replica_sets)),
         pods=full.pods,
     )
-    assert kinds(planned(let_go).let_go) == []
-    assert kinds(planned(let_go).old) == ["ReplicaSet"]
-    given = ReleaseObjects(release="prod", replica_sets=let_go.replica_sets, pods=full.pods)
-    assert (kinds(planned(given).give), kinds(planned(given).old)) == ([], ["ReplicaSet"])
-    assert planned(ReleaseObjects()).is_empty
+    assert kinds(planned(let_go).orphaning) == []
+    assert kinds(planned(let_go).retired) == ["ReplicaSet"]
+    given = Release(name="prod", replica_sets=let_go.replica_sets, pods=full.pods)
+    assert (kinds(planned(given).adopted), kinds(planned(given).retired)) == ([], ["ReplicaSet"])
+    assert planned(Release()).is_empty
     assert not planned(given).is_empty
 
 
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ({"paused": True}, "spec.paused is true: the operator would make no pods"),
-        ({"replicas": 0}, "spec.replicas is 0: no new pod would take over"),
+        ({"paused": True}, "spec.paused is true: the operator would create no pods"),
+        ({"replicas": 0}, "spec.replicas is 0: no new pod would serve"),
         ({"service": {"port": 81}}, "spec.service.port: Service tokenplace serves port 80"),
         (
             {"service": {"type": "LoadBalancer"}},
-            "spec.service.type: Service tokenplace is a ClusterIP",
+            "spec.service.type: Service tokenplace has type ClusterIP",
         ),
         (
             {"ingress": {"hosts": ["a.example"], "tls": {"secretName": "relay-tls"}}},
-            "spec.ingress.hosts: Ingress tokenplace serves token.example",
+            "spec.ingress.hosts: Ingress tokenplace also serves token.example",
         ),
         (
             {"ingress": {"hosts": ["token.example"], "tls": {"secretName": "other"}}},
-            "spec.ingress.tls: Ingress tokenplace has the certificate of other Secrets",
+            "spec.ingress.tls: Ingress tokenplace uses another TLS Secret",
         ),
         (
             {
@@ -174,46 +174,46 @@ def test_cut_off_after_any_step_it_goes_on() -> None:
         ),
     ],
 )
-def test_what_would_refuse_requests_forbids_it(spec: Object, problem: str) -> None:
+def test_whatever_would_lose_requests_is_a_problem(spec: Object, problem: str) -> None:
     assert planned(release(), **spec).problems == (problem,)
 
 
-def test_a_relay_without_ingress_forbids_it_too() -> None:
+def test_a_relay_without_ingress_is_a_problem() -> None:
     assert len(planned(release(), ingress={}).problems) == 3
 
 
-def test_objects_of_others_forbid_it() -> None:
-    found = release()
-    found.taken[0]["metadata"]["labels"] = {}
-    (problem,) = planned(found).problems
+def test_objects_of_others_are_a_problem() -> None:
+    live = release()
+    live.conflicting[0]["metadata"]["labels"] = {}
+    (problem,) = planned(live).problems
     assert problem.startswith("NetworkPolicy tokenplace is not of upstream's charts: ")
-    found = release()
-    found.taken[0]["metadata"]["annotations"] = {"meta.helm.sh/release-name": "other"}
-    assert planned(found).problems == ("the names belong to several Helm releases: other, prod",)
+    live = release()
+    live.conflicting[0]["metadata"]["annotations"] = {"meta.helm.sh/release-name": "other"}
+    assert planned(live).problems == ("the names belong to several Helm releases: other, prod",)
 
 
-def test_pods_that_do_not_serve_forbid_it() -> None:
-    found = release()
-    found.taken[2]["status"]["availableReplicas"] = 0
-    (problem,) = planned(found).problems
-    assert problem == "Deployment tokenplace is not settled: wait until its pods are ready"
+def test_pods_that_do_not_serve_are_a_problem() -> None:
+    live = release()
+    live.conflicting[2]["status"]["availableReplicas"] = 0
+    (problem,) = planned(live).problems
+    assert problem == "Deployment tokenplace is not rolled out: wait until its pods are ready"
 
 
 def test_pods_of_several_rollouts_cannot_be_pinned() -> None:
-    found = release(ALIKE)
-    other = copy.deepcopy(found.pods[0])
+    live = release(ALIKE)
+    other = copy.deepcopy(live.pods[0])
     other["metadata"]["labels"][HASH] = "def"
-    several = ReleaseObjects(found.relay_uid, "prod", found.taken, found.others, found.replica_sets,
-                    (*found.pods, other))  # fmt: skip
+    several = Release(live.relay_uid, "prod", live.conflicting, live.others, live.replica_sets,
+                    (*live.pods, other))  # fmt: skip
     assert planned(several).problems == (
-        "Service tokenplace leads to pods of several rollouts, or to none",
+        "Service tokenplace routes to pods of several rollouts, or to none",
     )
 
 
-def test_upstreams_objects_are_known_by_their_labels() -> None:
+def test_objects_of_upstream_charts_are_recognized_by_labels() -> None:
     ours = obj("Service", "a", "v1")
-    assert is_upstreams(ours)
-    assert release_of(ours) == "prod"
+    assert is_of_upstream_chart(ours)
+    assert release_name(ours) == "prod"
     for label, value in (
         ("helm.sh/chart", "tokenplace-operator-1.0.0"),
         ("helm.sh/chart", "redis-1.0.0"),
@@ -221,30 +221,31 @@ def test_upstreams_objects_are_known_by_their_labels() -> None:
     ):
         other = obj("Service", "a", "v1")
         other["metadata"]["labels"][label] = value
-        assert not is_upstreams(other)
+        assert not is_of_upstream_chart(other)
 
 
-def test_the_plan_is_read_before_it_is_done() -> None:
-    found = release(ALIKE)
+def test_the_plan_lists_its_steps_in_order() -> None:
+    live = release(ALIKE)
     relay = parse(RELAY)
-    lines = [line.plain for line in text(relay, found, plan(relay, found))]
+    lines = [line.plain for line in text(relay, live, plan_handover(relay, live))]
     assert lines == [
         "tokenplace in namespace relays, from Helm release prod:",
         "  1. delete HorizontalPodAutoscaler tokenplace, which would scale the new pods",
-        "  2. pin Service tokenplace to the old pod, for the new ones look alike",
-        "  3. delete Deployment tokenplace, but not what it owns: it serves on",
-        "  4. delete ReplicaSet tokenplace-abc, but not what it owns: it serves on",
-        "  5. rename the label of Pod tokenplace-abc-x, for the same reason",
+        "  2. pin Service tokenplace to the old pod; its selector matches new pods too",
+        "  3. delete Deployment tokenplace, but keep its pods running",
+        "  4. delete ReplicaSet tokenplace-abc, but keep its pods running",
+        "  5. change a label of Pod tokenplace-abc-x, "
+        "so that the new Deployment does not select it",
         "  6. apply the relay, and wait until its new pods are ready",
-        "  7. give NetworkPolicy tokenplace to the operator",
-        "  8. give Service tokenplace to the operator",
-        "  9. give Ingress tokenplace to the operator",
-        "  10. wait until the Service leads to the new pods only, and the relay is Ready",
-        "  11. delete Pod tokenplace-abc-x, after a time to drain",
-        "  12. delete PodDisruptionBudget tokenplace-pdb, which nobody needs any more",
-        "then let Helm forget the release, never uninstall it: "
+        "  7. hand NetworkPolicy tokenplace over to the operator",
+        "  8. hand Service tokenplace over to the operator",
+        "  9. hand Ingress tokenplace over to the operator",
+        "  10. wait until the Service routes to new pods only and the relay is Ready",
+        "  11. delete Pod tokenplace-abc-x, after the drain",
+        "  12. delete PodDisruptionBudget tokenplace-pdb, which is no longer used",
+        "afterwards remove Helm's record, never helm uninstall: "
         "kubectl -n relays delete secret -l owner=helm,name=prod",
     ]
-    assert [line.plain for line in text(relay, ReleaseObjects(), HandoverPlan())] == [
-        "tokenplace in namespace relays: nothing of upstream's charts has its names"
+    assert [line.plain for line in text(relay, Release(), HandoverPlan())] == [
+        "tokenplace in namespace relays: no object of upstream's charts uses its names"
     ]

@@ -1,4 +1,4 @@
-"""Whom `kubectl tokenplace` asks, what it takes from the answers, and what it leaves behind."""
+"""What `kubectl tokenplace` reads from a cluster, and the files and processes that it leaves."""
 
 import asyncio
 import os
@@ -12,11 +12,12 @@ import pytest
 
 from tokenplace_operator.api.kinds import Kind
 from tokenplace_operator.api.spec.relay import parse
-from tokenplace_operator.cli import observe
+from tokenplace_operator.cli import snapshot
 from tokenplace_operator.cli.commands import diff, probe, report
-from tokenplace_operator.cli.connection import Where, means_own_cluster
+from tokenplace_operator.cli.connection import uses_in_cluster_config
 from tokenplace_operator.cli.exit_codes import CliError
-from tokenplace_operator.cli.observe import Snapshot
+from tokenplace_operator.cli.options import Target
+from tokenplace_operator.cli.snapshot import Snapshot
 from tokenplace_operator.kube.errors import Forbidden, NotFound
 
 Object = dict[str, Any]
@@ -26,8 +27,8 @@ RELAY: Object = {
     "metadata": {"name": "relay", "namespace": "shop", "uid": "u"},
     "spec": {"image": {"tag": "v1"}, "gpu": {"mode": "None"}},
 }
-QUOTA = 'deployments.apps "relay" is forbidden: exceeded quota: small, requested: count=1'
-RIGHT = (
+QUOTA_MESSAGE = 'deployments.apps "relay" is forbidden: exceeded quota: small, requested: count=1'
+RBAC_MESSAGE = (
     'services "relay" is forbidden: User "bob" cannot patch resource "services" in API group "" '
     'in the namespace "shop"'
 )
@@ -42,26 +43,26 @@ def in_pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_pod_means_its_own_cluster_only_when_nothing_names_another(
+def test_a_pod_uses_its_own_cluster_only_when_nothing_names_another(
     in_pod: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert means_own_cluster(Where(namespace="shop"))
-    assert not means_own_cluster(Where(context="prod"))
-    assert not means_own_cluster(Where(kubeconfig="/file"))
+    assert uses_in_cluster_config(Target(namespace="shop"))
+    assert not uses_in_cluster_config(Target(context="prod"))
+    assert not uses_in_cluster_config(Target(kubeconfig="/file"))
     with monkeypatch.context() as patch:
         patch.setenv("KUBECONFIG", "/file")
-        assert not means_own_cluster(Where())
+        assert not uses_in_cluster_config(Target())
     (in_pod / ".kube").mkdir()
     (in_pod / ".kube" / "config").touch()
-    assert not means_own_cluster(Where())
+    assert not uses_in_cluster_config(Target())
 
 
-def test_outside_of_a_pod_there_is_no_own_cluster(
+def test_outside_of_a_pod_there_is_no_in_cluster_config(
     in_pod: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert in_pod.exists()
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
-    assert not means_own_cluster(Where())
+    assert not uses_in_cluster_config(Target())
 
 
 @pytest.mark.parametrize(
@@ -74,16 +75,18 @@ def test_outside_of_a_pod_there_is_no_own_cluster(
         ("Pod", "relay-7d9c6b5f84", False),
     ],
 )
-def test_events_are_those_of_the_relays_own_sets(kind: str, name: str, *, is_about: bool) -> None:
+def test_events_of_replica_sets_belong_to_their_relay_only(
+    kind: str, name: str, *, is_about: bool
+) -> None:
     event = {"involvedObject": {"kind": kind, "name": name, "uid": "other"}}
-    assert observe._is_about(event, [RELAY], "relay") is is_about
+    assert snapshot._is_about(event, [RELAY], "relay") is is_about
 
 
 class Server:
-    """Refuses to apply some kinds; has nothing yet."""
+    """An API server without objects that rejects writes of some kinds."""
 
-    def __init__(self, refusals: dict[str, Forbidden]) -> None:
-        self.refusals = refusals
+    def __init__(self, rejections: dict[str, Forbidden]) -> None:
+        self.rejections = rejections
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         raise NotFound(404, "NotFound", f'{kind.plural} "{namespace}/{name}" not found')
@@ -91,36 +94,36 @@ class Server:
     async def apply(self, obj: Object, *, force: bool, dry_run: bool) -> Object:
         assert force
         assert dry_run
-        if obj["kind"] in self.refusals:
-            raise self.refusals[obj["kind"]]
+        if obj["kind"] in self.rejections:
+            raise self.rejections[obj["kind"]]
         return obj
 
 
-async def actions(refusals: dict[str, Forbidden]) -> dict[str, str]:
-    found = await diff.compare(Server(refusals), parse(RELAY), Snapshot(RELAY))  # type: ignore[arg-type]
-    return {one.kind: one.action for one in found}
+async def actions(rejections: dict[str, Forbidden]) -> dict[str, str]:
+    changes = await diff.compare(Server(rejections), parse(RELAY), Snapshot(RELAY))  # type: ignore[arg-type]
+    return {one.kind: one.action for one in changes}
 
 
-async def test_a_quota_that_refuses_a_child_hides_no_other() -> None:
-    assert await actions({"Deployment": Forbidden(403, "Forbidden", QUOTA)}) == {
+async def test_a_child_that_a_quota_rejects_hides_no_other() -> None:
+    assert await actions({"Deployment": Forbidden(403, "Forbidden", QUOTA_MESSAGE)}) == {
         "ServiceAccount": "create",
         "Service": "create",
-        "Deployment": "refused",
+        "Deployment": "rejected",
         "NetworkPolicy": "create",
     }
 
 
-async def test_a_right_that_is_missing_is_told_of_the_child() -> None:
-    found = await actions({"Service": Forbidden(403, "Forbidden", RIGHT)})
+async def test_a_missing_right_is_reported_for_its_child() -> None:
+    found = await actions({"Service": Forbidden(403, "Forbidden", RBAC_MESSAGE)})
     assert (found["Service"], found["Deployment"]) == ("forbidden", "create")
 
 
-async def test_credentials_that_are_not_accepted_end_it() -> None:
+async def test_rejected_credentials_end_the_command() -> None:
     with pytest.raises(Forbidden):
         await actions({"Service": Forbidden(401, "Unauthorized", "")})
 
 
-def test_others_may_not_read_a_report_even_where_they_could_read_the_file(tmp_path: Path) -> None:
+def test_others_cannot_read_a_report_that_replaces_a_readable_file(tmp_path: Path) -> None:
     path = tmp_path / "bundle.tar.gz"
     path.write_text("old")
     path.chmod(0o644)
@@ -133,12 +136,12 @@ def test_others_may_not_read_a_report_even_where_they_could_read_the_file(tmp_pa
     assert [one.name for one in tmp_path.iterdir()] == ["bundle.tar.gz"]
 
 
-def test_a_report_can_go_to_what_is_no_file() -> None:
+def test_a_report_can_be_written_to_a_device() -> None:
     report.write(Path("/dev/null"), {"a.txt": "text"}, NOW)
     assert not Path("/dev/null").is_file()
 
 
-def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     with pytest.raises(IsADirectoryError):
         report.write(tmp_path / "taken", {"a.txt": "text"}, NOW)
@@ -146,12 +149,12 @@ def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("output", ["", "null", "1", "{}", '{"passed": true}', "Traceback"])
-def test_a_probe_of_another_version_is_one_line(output: str) -> None:
+def test_unreadable_probe_output_is_one_line(output: str) -> None:
     with pytest.raises(CliError, match="the probe did not run"):
-        probe.read(probe.Ended(0, output, ""))
+        probe.read(probe.ProcessResult(0, output, ""))
 
 
-async def test_ctrl_c_takes_the_program_of_a_probe_along(tmp_path: Path) -> None:
+async def test_ctrl_c_ends_the_probe_process(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     os.mkfifo(pid)
     program = ["sh", "-c", f"echo $$ > {pid}; exec sleep 60"]

@@ -1,4 +1,4 @@
-"""What `kubectl tokenplace report` gives away: secrets are planted everywhere, none may be left."""
+"""Redaction of `kubectl tokenplace report`: secrets are planted everywhere, none may remain."""
 
 import json
 import tarfile
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tokenplace_operator.cli.commands.report import Log, redacted, write
-from tokenplace_operator.cli.observe import Snapshot
 from tokenplace_operator.cli.redact import Redactor
+from tokenplace_operator.cli.snapshot import Snapshot
 
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJlLXBhcnQ"
@@ -106,15 +106,15 @@ def bundle() -> dict[str, str]:
     return redacted(snapshot, [], [Log("relay-x", LOG)])
 
 
-def test_no_planted_secret_is_left_anywhere() -> None:
+def test_no_planted_secret_remains() -> None:
     everything = json.dumps(bundle())
-    left = {where for where, secret in PLANTED.items() if secret in everything}
-    assert left == set()
+    remaining = {where for where, secret in PLANTED.items() if secret in everything}
+    assert remaining == set()
     assert JWT not in everything
     assert "MIIEvSecretKeyMaterial" not in everything
 
 
-def test_what_helps_stays_readable() -> None:
+def test_values_that_are_not_secret_stay_readable() -> None:
     files = bundle()
     log = files["logs/relay-x.log"]
     assert '"event": "started", "port": 5010, "host": "gpu-box.example.test"' in log
@@ -142,11 +142,11 @@ def test_what_helps_stays_readable() -> None:
         "Pod relay-6d4cf56db6-x8v2z of shop is not ready",
     ],
 )
-def test_ordinary_text_is_left_alone(text: str) -> None:
-    assert Redactor().text(text) == text
+def test_ordinary_text_is_not_changed(text: str) -> None:
+    assert Redactor().redact_text(text) == text
 
 
-def test_the_file_is_one_folder_that_only_its_owner_reads(tmp_path: Path) -> None:
+def test_the_archive_has_one_folder_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
     path = tmp_path / "report.tar.gz"
     write(path, {"relay.yaml": "a: 1\n", "logs/x.log": ""}, datetime(2026, 1, 1, tzinfo=UTC))
     assert path.stat().st_mode & 0o777 == 0o600

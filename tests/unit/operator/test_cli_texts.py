@@ -1,4 +1,4 @@
-"""What `kubectl tokenplace` says, from objects as the API server returns them."""
+"""Output of `kubectl tokenplace`, from objects as the API server returns them."""
 
 import io
 import json
@@ -14,12 +14,12 @@ from rich.console import Console
 from tokenplace_operator.api.conditions import Reason, counted
 from tokenplace_operator.cli.commands import diff, explain, import_values, pin, probe, status
 from tokenplace_operator.cli.details import details, is_good, summary
-from tokenplace_operator.cli.exit_codes import CliError, Exit
-from tokenplace_operator.cli.exit_codes import explain as explain_error
-from tokenplace_operator.cli.import_chart import Chart, Source, convert
+from tokenplace_operator.cli.exit_codes import CliError, Exit, as_cli_error
+from tokenplace_operator.cli.import_chart.charts import Chart, Source
+from tokenplace_operator.cli.import_chart.convert import convert
 from tokenplace_operator.cli.next_steps import commands, meaning, step
-from tokenplace_operator.cli.observe import Snapshot
-from tokenplace_operator.cli.output import Line, age, aligned, clean, plain
+from tokenplace_operator.cli.output import Line, age, aligned, plain, printable
+from tokenplace_operator.cli.snapshot import Snapshot
 from tokenplace_operator.kube.errors import (
     Conflict,
     Forbidden,
@@ -102,7 +102,7 @@ EVENT = {
 
 
 def written(lines: list[Line]) -> str:
-    """What the program writes where there is no terminal."""
+    """The lines as printed without a terminal."""
     file = io.StringIO()
     console = Console(file=file, highlight=False, markup=False)
     for line in lines:
@@ -110,20 +110,20 @@ def written(lines: list[Line]) -> str:
     return file.getvalue()
 
 
-def screen(snapshot: Snapshot) -> str:
-    return written(status.screen(details(snapshot), NOW))
+def status_page(snapshot: Snapshot) -> str:
+    return written(status.page(details(snapshot), NOW))
 
 
-def test_one_screen_says_what_runs_where_since_when_and_what_is_wrong() -> None:
+def test_status_shows_what_runs_where_since_when_and_the_problem() -> None:
     child = {"kind": "Deployment", "metadata": {"name": "relay"}}
-    text = screen(
+    text = status_page(
         Snapshot(relay(PULLS, TAG), (child,), (POD,), (EVENT,), ("cannot list pods: forbidden",))
     )
     lines = text.splitlines()
     assert lines[0] == "relay in namespace shop: not Ready for 3h"
-    assert "  wrong      ImagePullFailed: Pod relay-x cannot pull its image." in lines
+    assert "  problem    ImagePullFailed: Pod relay-x cannot pull its image." in lines
     assert "  url        https://relay.example.com" in lines
-    assert f"  runs       {DIGEST}" in lines
+    assert f"  running    {DIGEST}" in lines
     gpu = "ExternalName; gpu.example; port 5; Service gpu-server; "
     addresses = "192.0.2.1, 192.0.2.2, 192.0.2.3 and 1 more; unchanged for 5m"
     assert f"  gpu        {gpu}{addresses}" in lines
@@ -137,17 +137,17 @@ def test_one_screen_says_what_runs_where_since_when_and_what_is_wrong() -> None:
     assert "  cannot list pods: forbidden" in lines
 
 
-def test_a_ready_relay_has_nothing_wrong() -> None:
-    text = screen(Snapshot(relay(READY)))
+def test_a_ready_relay_has_no_problem() -> None:
+    text = status_page(Snapshot(relay(READY)))
     assert text.startswith("relay in namespace shop: Ready for 3h\n")
-    assert "wrong" not in text
+    assert "problem" not in text
     assert "!" not in text
 
 
 def test_text_is_plain_without_a_terminal_and_coloured_on_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    lines = status.screen(details(Snapshot(relay(READY))), NOW)
+    lines = status.page(details(Snapshot(relay(READY))), NOW)
     assert "\x1b" not in written(lines)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -161,11 +161,11 @@ def test_a_status_of_an_older_spec_is_not_ready() -> None:
     assert (found["ready"], found["reason"]) == (False, "NotObserved")
 
 
-def test_a_relay_without_a_status_is_told_as_it_is() -> None:
+def test_a_relay_without_a_status_is_not_observed() -> None:
     bare = relay()
     del bare["status"]
-    text = screen(Snapshot(bare))
-    assert "NotObserved: The operator has not looked" in text
+    text = status_page(Snapshot(bare))
+    assert "NotObserved: The operator has not observed" in text
 
 
 @pytest.mark.parametrize(
@@ -178,18 +178,18 @@ def test_a_relay_without_a_status_is_told_as_it_is() -> None:
         ("Paused", "False", True),
     ],
 )
-def test_a_condition_is_good_when_it_tells_of_no_trouble(kind: str, value: str, good: bool) -> None:
+def test_a_condition_is_good_when_it_is_healthy(kind: str, value: str, good: bool) -> None:
     assert is_good(condition(kind, value, "X", "")) is good
 
 
-def test_monitoring_that_cannot_be_set_up_is_trouble() -> None:
+def test_monitoring_that_cannot_be_set_up_is_a_problem() -> None:
     assert is_good(condition("MonitoringReady", "True", "MonitoringConfigured", ""))
     assert not is_good(condition("MonitoringReady", "False", "MonitoringCRDsNotFound", ""))
 
 
-def test_the_table_has_a_line_a_relay_and_no_trailing_space() -> None:
+def test_the_table_has_a_line_for_each_relay_and_no_trailing_space() -> None:
     relays = [summary(relay(READY)), summary(relay(PULLS))]
-    lines = written(status.table(relays, NOW, everywhere=True)).splitlines()
+    lines = written(status.table(relays, NOW, all_namespaces=True)).splitlines()
     assert lines[0].split() == [
         *("NAMESPACE", "NAME", "READY", "REASON", "SINCE", "URL", "IMAGE", "AGE")
     ]
@@ -198,44 +198,44 @@ def test_the_table_has_a_line_a_relay_and_no_trailing_space() -> None:
     assert all(line == line.rstrip() for line in lines)
 
 
-def test_explain_says_whose_turn_it_is_and_what_to_run() -> None:
+def test_explain_names_who_has_to_act_and_the_commands_to_run() -> None:
     found = explain.explanation(relay(PULLS, TAG))
     text = written(explain.text(found))
     assert text.startswith("relay in namespace shop is not Ready\n  ImagePullFailed: Pod relay-x")
-    assert "The operator waits, and goes on by itself" in text
+    assert "the operator continues when the cause is gone" in text
     assert "Next step\n  Check spec.image, pullSecrets" in text
     assert "kubectl -n shop describe pods -l app.kubernetes.io/instance=relay" in text
     assert "ImagePinned is False, MutableTag: Set spec.image.digest." in text
 
 
-def test_explain_says_when_only_the_user_can_go_on() -> None:
+def test_explain_asks_for_action_when_the_relay_is_stalled() -> None:
     taken = condition(
         "Ready", "False", "ResourceNameConflict", "Service gpu-server belongs to another."
     )
     found = explain.explanation(relay(taken, STALLED))
-    assert found["turn"] == "you"
-    assert "It is your turn" in written(explain.text(found))
+    assert found["waitingFor"] == "user"
+    assert "Your action is required" in written(explain.text(found))
 
 
-def test_explain_of_a_newer_spec_is_the_operators_turn_whatever_the_old_status_says() -> None:
+def test_explain_of_a_newer_spec_ignores_the_old_status() -> None:
     found = explain.explanation(relay(PULLS, STALLED, observed=1))
-    assert (found["reason"], found["turn"]) == ("NotObserved", "operator")
-    assert "your turn" not in written(explain.text(found))
+    assert (found["reason"], found["waitingFor"]) == ("NotObserved", "operator")
+    assert "action is required" not in written(explain.text(found))
 
 
-def test_explain_of_a_ready_relay_gives_nothing_to_do() -> None:
+def test_explain_of_a_ready_relay_has_no_next_step() -> None:
     found = explain.explanation(relay(READY, TAG))
-    assert (found["ready"], found["next"], found["turn"]) == (True, [], "nobody")
+    assert (found["ready"], found["next"], found["waitingFor"]) == (True, [], "none")
     assert [one["type"] for one in found["also"]] == ["ImagePinned"]
 
 
 @pytest.mark.parametrize("reason", list(Reason))
-def test_every_reason_has_the_words_of_the_page_of_conditions(reason: str) -> None:
+def test_every_reason_has_a_meaning_and_a_step(reason: str) -> None:
     assert meaning(reason)
     assert step(reason)
 
 
-def test_the_words_are_those_of_the_page() -> None:
+def test_meanings_and_steps_are_those_of_conditions_md() -> None:
     script = Path(__file__).parents[3] / "docs" / "generate_reasons.py"
     done = subprocess.run([sys.executable, script, "--check"], check=False)
     assert done.returncode == 0, "conditions.md has changed: run make docs"
@@ -249,17 +249,17 @@ def test_every_reason_has_commands_that_name_the_relay(reason: str) -> None:
     assert any("relay" in one for one in found)
 
 
-def test_diff_is_unified_and_leaves_out_what_only_the_server_writes() -> None:
+def test_diff_is_unified_and_omits_fields_that_only_the_server_writes() -> None:
     live: Object = {
         "kind": "Service",
         "metadata": {"name": "relay", "uid": "1", "resourceVersion": "1", "managedFields": []},
         "spec": {"port": 80},
         "status": {"loadBalancer": {}},
     }
-    wanted = {**live, "metadata": {"name": "relay", "uid": "2"}, "spec": {"port": 81}}
-    change = diff.change("Service", "relay", live, wanted)
+    result = {**live, "metadata": {"name": "relay", "uid": "2"}, "spec": {"port": 81}}
+    change = diff.change("Service", "relay", live, result)
     assert change.action == "change"
-    assert "--- live/Service/relay\n+++ wanted/Service/relay\n" in change.diff
+    assert "--- live/Service/relay\n+++ desired/Service/relay\n" in change.diff
     assert "-  port: 80\n+  port: 81\n" in change.diff
     assert "uid" not in change.diff
     assert "status" not in change.diff
@@ -271,10 +271,10 @@ def test_diff_says_why_a_child_cannot_be_written() -> None:
     text = written(diff.text([blocked, diff.Change("Service", "relay", "none")]))
     assert text == "Service/gpu-server is blocked: the name belongs to Helm x\n"
     none = written(diff.text([diff.Change("Service", "relay", "none")]))
-    assert none == "No difference in 1 child.\n"
+    assert none == "No difference in 1 child resource.\n"
 
 
-def test_pin_takes_the_digest_of_the_running_pods_only() -> None:
+def test_pin_uses_the_digest_of_running_pods_only() -> None:
     assert pin.running_digest([POD], "repo:v1") == DIGEST
     with pytest.raises(CliError, match="no pod runs repo:v2"):
         pin.running_digest([POD], "repo:v2")
@@ -286,13 +286,13 @@ def test_pin_refuses_to_choose_between_two_images() -> None:
         pin.running_digest([POD, json.loads(text)], "repo:v1")
 
 
-def test_probe_tells_each_step_and_the_error_of_the_last() -> None:
+def test_probe_prints_each_step_and_the_error_of_the_last() -> None:
     steps = [
         {"name": "make keys", "milliseconds": 12.3, "error": ""},
         {"name": "register", "milliseconds": 1.0, "error": "401"},
     ]
-    ended = probe.Ended(1, json.dumps({"passed": False, "steps": steps}), "")
-    result = {"name": "relay", "namespace": "shop", "way": "inside pod p", **probe.read(ended)}
+    ended = probe.ProcessResult(1, json.dumps({"passed": False, "steps": steps}), "")
+    result = {"name": "relay", "namespace": "shop", "route": "inside pod p", **probe.read(ended)}
     assert written(probe.text(result)).splitlines() == [
         "probe of relay in shop, inside pod p",
         "  make keys   12.3 ms   ok",
@@ -301,9 +301,9 @@ def test_probe_tells_each_step_and_the_error_of_the_last() -> None:
     ]
 
 
-def test_probe_that_said_nothing_readable_is_one_line() -> None:
+def test_unreadable_output_of_a_probe_is_one_line() -> None:
     with pytest.raises(CliError, match="did not run: executable file not found"):
-        probe.read(probe.Ended(1, "", "OCI runtime\nexecutable file not found"))
+        probe.read(probe.ProcessResult(1, "", "OCI runtime\nexecutable file not found"))
 
 
 @pytest.mark.parametrize(
@@ -313,26 +313,30 @@ def test_probe_that_said_nothing_readable_is_one_line() -> None:
         (NotFound(404, "", "the server could not find it"), Exit.NOT_FOUND, "install the CRD"),
         (Forbidden(403, "", "cannot get"), Exit.FORBIDDEN, "forbidden: cannot get"),
         (Forbidden(401, "", ""), Exit.FORBIDDEN, "log in again"),
-        (Unavailable(0, "Config", "kubeconfig: bad"), Exit.NO_CLUSTER, "kubeconfig: bad"),
-        (Unavailable(0, "Timeout", "GET /x"), Exit.NO_CLUSTER, "does not answer: GET /x"),
-        (Unavailable(503, "ServiceUnavailable", ""), Exit.NO_CLUSTER, "503 ServiceUnavailable"),
-        (Invalid(422, "Invalid", "spec.x: bad"), Exit.REFUSED, "refused: spec.x: bad"),
-        (Conflict(409, "Conflict", "changed"), Exit.REFUSED, "refused: changed"),
+        (Unavailable(0, "Config", "kubeconfig: bad"), Exit.UNREACHABLE, "kubeconfig: bad"),
+        (Unavailable(0, "Timeout", "GET /x"), Exit.UNREACHABLE, "does not answer: GET /x"),
+        (Unavailable(503, "ServiceUnavailable", ""), Exit.UNREACHABLE, "503 ServiceUnavailable"),
+        (
+            Invalid(422, "Invalid", "spec.x: bad"),
+            Exit.REJECTED,
+            "rejected the request: spec.x: bad",
+        ),
+        (Conflict(409, "Conflict", "changed"), Exit.REJECTED, "rejected the request: changed"),
     ],
 )
-def test_each_error_has_a_code_and_words(error: KubeError, code: Exit, text: str) -> None:
-    found = explain_error(error)
+def test_each_error_has_an_exit_code_and_a_message(error: KubeError, code: Exit, text: str) -> None:
+    found = as_cli_error(error)
     assert found.code is code
     assert text in str(found)
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 children"), (1, "1 child"), (2, "2 children")])
-def test_a_number_of_things_has_the_right_word(number: int, text: str) -> None:
+def test_counts_have_singular_and_plural(number: int, text: str) -> None:
     assert counted(number, "child", "children") == text
     assert counted(number, "byte") == f"{number} byte{'' if number == 1 else 's'}"
 
 
-def test_columns_are_aligned_by_what_a_terminal_shows() -> None:
+def test_columns_are_aligned_by_display_width() -> None:
     lines = written(aligned([["名前", "x"], ["abcdef", "y"], ["a", ""]]))
     assert lines == "  名前     x\n  abcdef   y\n  a\n"
 
@@ -352,12 +356,12 @@ def test_ages_are_short(since: str, text: str) -> None:
     assert age(since, NOW) == text
 
 
-def test_nothing_from_the_cluster_steers_the_terminal() -> None:
-    assert clean("a\x1b[2Jb\nc\r\x07\u202ed") == "a [2Jb c   d"
+def test_control_characters_from_the_cluster_are_removed() -> None:
+    assert printable("a\x1b[2Jb\nc\r\x07\u202ed") == "a [2Jb c   d"
     assert plain("a\x1bb").plain == "a b"
 
 
-def test_import_says_what_became_of_each_value_and_what_is_left_last() -> None:
+def test_import_lists_each_value_and_those_to_handle_last() -> None:
     source = Source(Chart.TOKENPLACE, {"service": {"port": 81}, "environment": "lab"})
     lines = written(import_values.text(source, convert(source))).splitlines()
     assert lines[0] == "values of chart tokenplace"
@@ -370,7 +374,7 @@ def test_import_says_what_became_of_each_value_and_what_is_left_last() -> None:
         "not",
         "not",
     ]
-    assert lines[-1] == "to put right: spec.image: set digest (preferred) or tag"
+    assert lines[-1] == "to fix: spec.image: set digest (preferred) or tag"
 
 
 @pytest.mark.parametrize(
@@ -391,12 +395,12 @@ def test_import_reads_what_helm_prints(text: str, values: Object, tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("- planted\n", "holds no values"),
-        ("- a\n---\nplanted: b\n", "holds no values"),
-        ("a: [planted\nb: c", "is no YAML: .* in line 2"),
+        ("- planted\n", "contains no values"),
+        ("- a\n---\nplanted: b\n", "contains no values"),
+        ("a: [planted\nb: c", "is not valid YAML: .* in line 2"),
     ],
 )
-def test_import_names_a_file_that_it_cannot_read_but_not_its_text(
+def test_import_names_an_invalid_file_but_quotes_none_of_it(
     text: str, error: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "values.yaml"

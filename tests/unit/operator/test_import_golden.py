@@ -1,6 +1,6 @@
-"""Each tests/unit/imports/NAME.values.yaml becomes exactly what NAME.import.yaml says.
+"""Each imports/NAME.values.yaml is converted to exactly NAME.import.yaml.
 
-After an intended change run this file with UPDATE_GOLDEN=1 in the environment, then read the diff.
+After an intended change run this file with UPDATE_GOLDEN=1, then review the diff.
 """
 
 import os
@@ -11,15 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tokenplace_operator.cli.documents import to_yaml
-from tokenplace_operator.cli.import_chart import (
-    Chart,
-    Import,
-    Source,
-    ValuesError,
-    convert,
-    detected,
-)
+from tokenplace_operator.cli.import_chart.charts import Chart, Source, detect_chart
+from tokenplace_operator.cli.import_chart.convert import Conversion, convert
+from tokenplace_operator.cli.import_chart.value_mapping import ValuesError
+from tokenplace_operator.cli.yaml_io import to_yaml
 
 GOLDEN = Path(__file__).parent / "imports"
 CASES = sorted(path.name.removesuffix(".values.yaml") for path in GOLDEN.glob("*.values.yaml"))
@@ -34,22 +29,22 @@ ASK = "add --chart"
 Object = dict[str, Any]
 
 
-def imported(given: Object, chart: Chart | None = None, **options: str) -> Import:
-    return convert(Source(detected(given, chart), given), **options)
+def imported(given: Object, chart: Chart | None = None, **options: str) -> Conversion:
+    return convert(Source(detect_chart(given, chart), given), **options)
 
 
 def entries(given: Object, chart: Chart | None = None) -> dict[str, tuple[str, str]]:
-    found = imported(given, chart).entries
-    return {one.value: (str(one.outcome), one.field) for one in found}
+    entries = imported(given, chart).entries
+    return {entry.value: (str(entry.outcome), entry.field) for entry in entries}
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_relay_and_entries_are_those_of_the_golden_file(case: str) -> None:
+def test_relay_and_entries_match_the_golden_file(case: str) -> None:
     given = yaml.safe_load((GOLDEN / f"{case}.values.yaml").read_text())
     chart = CHARTS.get(case, Chart.TOKENPLACE_RELAY)
     done = imported(given, chart, **OPTIONS.get(case, {}))
     found = {
-        "whole": done.is_whole,
+        "complete": done.is_complete,
         "problems": list(done.problems),
         "entries": [
             {**asdict(one), "outcome": str(one.outcome)}
@@ -64,27 +59,27 @@ def test_relay_and_entries_are_those_of_the_golden_file(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_no_secret_of_the_values_is_in_the_answer(case: str) -> None:
+def test_no_secret_of_the_values_is_in_the_output(case: str) -> None:
     assert "planted" not in (GOLDEN / f"{case}.import.yaml").read_text()
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_value_has_an_entry(case: str) -> None:
-    """A value, or one above or below it, is named; those that say the default need not be."""
+    """Each value, or one above or below it, has an entry, unless it equals the default."""
     given = yaml.safe_load((GOLDEN / f"{case}.values.yaml").read_text())
     named = {one.value for one in imported(given, CHARTS.get(case, Chart.TOKENPLACE_RELAY)).entries}
     top = {value.partition(".")[0] for value in named}
     assert {name for name, value in given.items() if value} - top <= {"upstream"}
 
 
-def test_the_chart_is_told_by_values_that_only_one_has() -> None:
-    assert detected({"deployEnv": "lab"}, None) is Chart.TOKENPLACE
-    assert detected({"upstream": {}}, None) is Chart.TOKENPLACE_RELAY
-    assert detected({"replicaCount": 1}, None) is Chart.TOKENPLACE
+def test_the_chart_is_detected_by_values_that_only_one_has() -> None:
+    assert detect_chart({"deployEnv": "lab"}, None) is Chart.TOKENPLACE
+    assert detect_chart({"upstream": {}}, None) is Chart.TOKENPLACE_RELAY
+    assert detect_chart({"replicaCount": 1}, None) is Chart.TOKENPLACE
     both = {"upstream": {}, "deployEnv": "lab"}
     with pytest.raises(ValuesError, match=ASK):
-        detected(both, None)
-    assert detected(both, Chart.TOKENPLACE) is Chart.TOKENPLACE
+        detect_chart(both, None)
+    assert detect_chart(both, Chart.TOKENPLACE) is Chart.TOKENPLACE
 
 
 @pytest.mark.parametrize(
@@ -100,7 +95,7 @@ def test_the_chart_is_told_by_values_that_only_one_has() -> None:
         (Chart.TOKENPLACE, "r" * 62, {}, "r" * 62),
     ],
 )
-def test_the_relay_has_the_name_of_the_objects_of_the_release(
+def test_the_relay_gets_the_name_of_the_release_objects(
     chart: Chart, release: str, given: Object, name: str
 ) -> None:
     assert imported(given, chart, release=release).relay["metadata"]["name"] == name
@@ -123,22 +118,22 @@ def test_the_relay_has_the_name_of_the_objects_of_the_release(
                     },
                 }
             },
-            "ingress.annotations: names an issuer and a cluster-issuer",
+            "ingress.annotations: has both issuer and cluster-issuer",
         ),
     ],
 )
-def test_values_that_no_chart_could_render_are_refused(given: Object, error: str) -> None:
+def test_values_that_no_chart_could_render_are_rejected(given: Object, error: str) -> None:
     with pytest.raises(ValuesError, match=error):
         imported(given, Chart.TOKENPLACE)
 
 
-def test_null_takes_a_default_away_as_in_helm() -> None:
+def test_null_removes_a_default_as_in_helm() -> None:
     given = {"ingress": {"hosts": [{"host": "a.example"}], "annotations": None, "tls": None}}
     relay = imported(given, Chart.TOKENPLACE_RELAY).relay
     assert relay["spec"]["ingress"]["tls"] == {"enabled": False}
 
 
-def test_what_repeats_the_default_needs_no_entry() -> None:
+def test_a_value_equal_to_the_default_has_no_entry() -> None:
     assert entries({"replicaCount": 1, "service": {"port": 80}}, Chart.TOKENPLACE).keys() == {
         "image.tag",
         "networkPolicy",

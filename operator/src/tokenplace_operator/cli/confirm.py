@@ -1,4 +1,4 @@
-"""The question that comes before a change."""
+"""Confirmation before a change."""
 
 import signal
 import sys
@@ -6,21 +6,21 @@ import sys
 import typer
 
 from tokenplace_operator.cli.exit_codes import CliError, Exit
-from tokenplace_operator.cli.output import clean
+from tokenplace_operator.cli.output import printable
 
 
 def confirm(question: str) -> None:
-    """Ask on the terminal; CliError when there is none, or the answer is no."""
+    """Ask on the terminal; CliError when there is no terminal, or the answer is no."""
     if not sys.stdin.isatty():
-        raise CliError(Exit.USAGE, "this is no terminal to ask on; add --yes or --dry-run")
-    # asyncio's handler would only note the first Ctrl-C, and leave the question open.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise CliError(Exit.USAGE, "standard input is not a terminal; add --yes or --dry-run")
+    # asyncio's handler only records the first Ctrl-C, so the question would stay open.
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        agreed = typer.confirm(clean(question), err=True)
+        confirmed = typer.confirm(printable(question), err=True)
     except typer.Abort:
-        agreed = False
+        confirmed = False
         typer.echo(err=True)
     finally:
-        signal.signal(signal.SIGINT, before)
-    if not agreed:
+        signal.signal(signal.SIGINT, previous)
+    if not confirmed:
         raise CliError(Exit.NO, "nothing was changed")

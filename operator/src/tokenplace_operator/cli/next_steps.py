@@ -1,4 +1,4 @@
-"""What a reason means and where to look next: the words of docs/conditions.md, and commands."""
+"""Meaning and next step of each condition reason, from docs/conditions.md, and commands to run."""
 
 import json
 from collections.abc import Callable
@@ -8,29 +8,28 @@ from importlib.resources import files
 from tokenplace_operator.api.conditions import Reason
 
 Steps = Callable[[str, str], list[str]]
-"""From namespace and name of a relay to commands."""
+"""Builds commands from the namespace and the name of a relay."""
 
 
 @cache
-def _words() -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = json.loads(
-        files("tokenplace_operator.cli").joinpath("reasons.json").read_text()
-    )
-    return found
+def _reasons() -> dict[str, dict[str, str]]:
+    text = files("tokenplace_operator.cli").joinpath("reasons.json").read_text()
+    reasons: dict[str, dict[str, str]] = json.loads(text)
+    return reasons
 
 
 def meaning(reason: str) -> str:
-    """What a reason means; empty for one that this version does not know."""
-    return _words().get(reason, {}).get("meaning", "")
+    """What a reason means; empty for an unknown reason, of a newer operator."""
+    return _reasons().get(reason, {}).get("meaning", "")
 
 
 def step(reason: str) -> str:
-    """What to do about a reason; empty for one that this version does not know."""
-    return _words().get(reason, {}).get("step", "")
+    """What to do about a reason; empty for an unknown reason."""
+    return _reasons().get(reason, {}).get("step", "")
 
 
 def commands(reason: str, namespace: str, name: str) -> list[str]:
-    """The commands for a reason; those that always help for one that has none of its own."""
+    """Commands to run for a reason; general commands when the reason has none of its own."""
     return _STEPS.get(reason, _relay)(namespace, name)
 
 

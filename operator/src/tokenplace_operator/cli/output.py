@@ -1,4 +1,4 @@
-"""What all verbs print: aligned columns, ages, JSON; colour on a terminal only."""
+"""Output of all commands: aligned columns, ages, JSON; colour on a terminal only."""
 
 import json
 import sys
@@ -12,8 +12,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-NOBODY_READS = 141
-"""Exit code when the pipe was closed: what a shell calls the end by SIGPIPE."""
+BROKEN_PIPE_CODE = 141
+"""Exit code when the reader closed the pipe: 128 + SIGPIPE, as shells report it."""
 
 GOOD, BAD, DIM, BOLD = "green", "red", "dim", "bold"
 
@@ -30,43 +30,43 @@ class Format(StrEnum):
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Rich would end the program with code 1, which means no."""
-        raise typer.Exit(NOBODY_READS)
+        # Rich would exit with code 1, which scripts read as the answer no.
+        raise typer.Exit(BROKEN_PIPE_CODE)
 
 
-def show(lines: Iterable[Line], *, aside: bool = False) -> None:
-    """Print lines as they are: never wrapped, coloured only on a terminal (and not by NO_COLOR).
+def show(lines: Iterable[Line], *, stderr: bool = False) -> None:
+    """Print lines without wrapping; coloured only on a terminal and unless NO_COLOR is set.
 
-    aside: on standard error, beside an answer that a program may read.
+    stderr: print on standard error, so that standard output holds only the answer.
     """
-    file = sys.stderr if aside else sys.stdout
+    file = sys.stderr if stderr else sys.stdout
     console = _Console(file=file, highlight=False, markup=False, emoji=False)
     for line in lines:
         console.print(line, soft_wrap=True)
 
 
 def show_json(content: object) -> None:
-    """Print JSON for programs."""
+    """Print a JSON document on standard output."""
     write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def write(text: str) -> None:
-    """Print a text that goes to a program or into a file."""
+    """Write text to standard output as it is; typer.Exit when the reader closed the pipe."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        raise typer.Exit(NOBODY_READS) from None
+        raise typer.Exit(BROKEN_PIPE_CODE) from None
 
 
-def clean(text: str) -> str:
-    """One line without control characters: what the cluster says must not steer a terminal."""
-    return "".join(one if one.isprintable() else " " for one in text)
+def printable(text: str) -> str:
+    """One line without control characters, so that text from a cluster cannot drive a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def plain(text: str, style: str = "") -> Line:
-    """A piece of a line."""
-    return Text(clean(text), style=style)
+    """A part of a line, in a rich style."""
+    return Text(printable(text), style=style)
 
 
 def heading(text: str) -> list[Line]:
@@ -75,39 +75,39 @@ def heading(text: str) -> list[Line]:
 
 
 def aligned(rows: Sequence[Sequence[Cell]], indent: int = 2, gap: int = 3) -> list[Line]:
-    """Rows with their columns one below the other; nothing after the last column."""
-    cells = [[one if isinstance(one, Text) else plain(one) for one in row] for row in rows]
-    widths = [max(cell_len(one.plain) for one in column) for column in zip(*cells, strict=True)]
+    """Lines with aligned columns and no trailing spaces; indent and gap in characters."""
+    cells = [[cell if isinstance(cell, Text) else plain(cell) for cell in row] for row in rows]
+    widths = [max(cell_len(cell.plain) for cell in column) for column in zip(*cells, strict=True)]
     lines = []
     for row in cells:
         line = Text(" " * indent)
         for position, cell in enumerate(row):
             line.append_text(cell)
-            if any(one.plain for one in row[position + 1 :]):
+            if any(later.plain for later in row[position + 1 :]):
                 line.append(" " * (widths[position] - cell_len(cell.plain) + gap))
         lines.append(line)
     return lines
 
 
 def age(since: str, now: datetime) -> str:
-    """How long ago a time of the API was: `45s`, `12m`, `5h`, `3d`; empty when there is none."""
+    """Time since an RFC 3339 timestamp, as `45s`, `12m`, `5h` or `3d`; empty without one."""
     if not since:
         return ""
-    moment = datetime.fromisoformat(since)
-    seconds = max(0, int((now - moment).total_seconds()))
+    seconds = max(0, int((now - datetime.fromisoformat(since)).total_seconds()))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        # From two units up, as kubectl does: 90s, 2m, 119m, 2h.
         if seconds >= 2 * size:
             return f"{seconds // size}{unit}"
     return f"{seconds}s"
 
 
 def utc_now() -> datetime:
-    """The time of day."""
+    """The current time in UTC."""
     return datetime.now(UTC)
 
 
 def pick(obj: Any, *path: str, default: Any = "") -> Any:  # noqa: ANN401 (JSON of any shape)
-    """What is at a path of nested dicts, or the default."""
+    """The value at a path of nested dicts, or the default."""
     for name in path:
         if not isinstance(obj, dict) or name not in obj:
             return default

@@ -1,60 +1,47 @@
-"""TokenplaceRelays from files, and objects as YAML."""
+"""TokenplaceRelays in YAML files: reading, defaults of metadata, and validation."""
 
 import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tokenplace_operator.api.kinds import RELAY, Object, is_label
 from tokenplace_operator.api.spec.reader import SpecError
 from tokenplace_operator.api.spec.relay import Relay, parse
 from tokenplace_operator.cli.exit_codes import CliError, Exit
-from tokenplace_operator.cli.names import RULE
-from tokenplace_operator.cli.schema import refuse_wrong_shapes
-from tokenplace_operator.cli.yaml_text import documents
+from tokenplace_operator.cli.options import NAME_RULE
+from tokenplace_operator.cli.schema import check_schema
+from tokenplace_operator.cli.yaml_io import load_documents
 
 MAX_BYTES = 4 * 2**20
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes shared parts in full each time, as a reader wants them."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002 (PyYAML's signature)
-        return True
-
-
-def to_yaml(*objects: object) -> str:
-    """One document an object, in the order of their fields."""
-    return yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
+"""Largest file that is read."""
 
 
 def read_relays(path: str, namespace: str) -> list[Object]:
-    """All TokenplaceRelays of a file, or of standard input for `-`; other kinds are left out.
+    """All TokenplaceRelays in a file, or in standard input for `-`; ignores other kinds.
 
-    A relay without a namespace gets `namespace`. Fields that are null are left out, as the API
-    server does. CliError says what is wrong with the file.
+    A relay without a namespace gets `namespace`. Null fields are removed, as the API server does.
+    Raises CliError when the file cannot be read or holds no TokenplaceRelay.
     """
-    name = "standard input" if path == "-" else path
+    file = "standard input" if path == "-" else path
     try:
-        found = documents(read_text(path))
+        parsed = load_documents(read_text(path))
     except ValueError as error:
-        raise CliError(Exit.USAGE, f"{name} is no YAML: {error}") from None
-    objects = [item for one in found for item in _items(one, name)]
-    relays = [one for one in objects if one.get("kind") == RELAY.kind]
+        raise CliError(Exit.USAGE, f"{file} is not valid YAML: {error}") from None
+    objects = [item for document in parsed for item in _items(document, file)]
+    relays = [item for item in objects if item.get("kind") == RELAY.kind]
     if not relays:
-        raise CliError(Exit.USAGE, f"{name} holds no {RELAY.kind}")
-    return [_placed(_without_nulls(one), namespace, name) for one in relays]
+        raise CliError(Exit.USAGE, f"{file} contains no {RELAY.kind}")
+    return [_with_namespace(_without_nulls(relay), namespace, file) for relay in relays]
 
 
 def _items(document: object, file: str) -> list[Object]:
-    """The objects of a document: those of a List, or itself."""
+    """The objects in a document: the items of a List, or the document itself."""
     if not isinstance(document, dict):
         return []
     if not str(document.get("kind")).endswith("List"):
         return [document]
     items = document.get("items") or []
-    if not isinstance(items, list) or not all(isinstance(one, dict) for one in items):
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise CliError(
             Exit.USAGE, f"{file}: items of a {document['kind']}: must be a list of objects"
         )
@@ -63,22 +50,23 @@ def _items(document: object, file: str) -> list[Object]:
 
 def _without_nulls(value: Any) -> Any:  # noqa: ANN401 (JSON of any shape)
     if isinstance(value, dict):
-        return {key: _without_nulls(one) for key, one in value.items() if one is not None}
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
     if isinstance(value, list):
-        return [_without_nulls(one) for one in value]
+        return [_without_nulls(inner) for inner in value]
     return value
 
 
 def read_relay(path: str, namespace: str, command: str) -> Object:
-    """The one relay of a file, for a command that takes no more; CliError when there are."""
+    """The only relay in a file; CliError, which names the command, when there are several."""
     relays = read_relays(path, namespace)
     if len(relays) != 1:
-        raise CliError(Exit.USAGE, f"{path} holds {len(relays)} relays, and {command} takes one")
+        text = f"{path} contains {len(relays)} TokenplaceRelays; {command} takes one"
+        raise CliError(Exit.USAGE, text)
     return relays[0]
 
 
 def read_text(path: str) -> str:
-    """What a file holds, or standard input for `-`; CliError says why it cannot be read."""
+    """The content of a file, or standard input for `-`; CliError when it cannot be read."""
     try:
         if path == "-":
             content = sys.stdin.buffer.read(MAX_BYTES + 1)
@@ -94,24 +82,24 @@ def read_text(path: str) -> str:
 
 
 def parse_file(obj: Object) -> Relay:
-    """Parse a relay that a person wrote; CliError names fields and rules."""
-    who = obj["metadata"]["name"]
+    """Validate and parse a relay from a file; CliError with the fields and rules it breaks."""
+    name = obj["metadata"]["name"]
     try:
-        refuse_wrong_shapes(obj)
+        check_schema(obj)
         return parse(obj)
     except SpecError as error:
-        raise CliError(Exit.USAGE, f"{who}: {error}") from None
+        raise CliError(Exit.USAGE, f"{name}: {error}") from None
 
 
-def _placed(relay: Object, namespace: str, file: str) -> Object:
+def _with_namespace(relay: Object, namespace: str, file: str) -> Object:
+    """The relay with its namespace filled in; CliError when its identity is invalid."""
     if relay.get("apiVersion") != RELAY.api_version:
-        text = f"{file}: apiVersion is {relay.get('apiVersion')}, not {RELAY.api_version}"
+        text = f"{file}: apiVersion is {relay.get('apiVersion')}, must be {RELAY.api_version}"
         raise CliError(Exit.USAGE, text)
     metadata = relay.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
         raise CliError(Exit.USAGE, f"{file}: a {RELAY.kind} without metadata.name")
-    given = metadata.get("namespace", namespace)
-    if not isinstance(given, str) or not is_label(given):
-        text = f"{file}: metadata.namespace: must be {RULE}"
-        raise CliError(Exit.USAGE, text)
-    return {**relay, "metadata": {"namespace": given, **metadata}}
+    namespace = metadata.get("namespace", namespace)
+    if not isinstance(namespace, str) or not is_label(namespace):
+        raise CliError(Exit.USAGE, f"{file}: metadata.namespace: must be {NAME_RULE}")
+    return {**relay, "metadata": {"namespace": namespace, **metadata}}

@@ -1,6 +1,7 @@
-"""The shapes of a TokenplaceRelay, checked without a cluster: types, bounds, names of fields.
+"""Validation of a TokenplaceRelay by the schema of its CRD, without a cluster.
 
-Rules between fields are those of `api.parse`; the rest only the API server knows.
+Checks types, bounds, patterns and unknown fields. `api.parse` checks rules between fields; the
+CRD's remaining rules are checked by the API server only.
 """
 
 import json
@@ -13,8 +14,8 @@ from typing import Any
 from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.api.spec.reader import SpecError
 
-MAX_TOLD = 8
-"""Problems of one file that are told at once: it stays a line that can be read."""
+MAX_PROBLEMS = 8
+"""Problems of one file that are listed, so that the message stays readable."""
 
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "object": ((dict,), "an object"),
@@ -35,7 +36,7 @@ _METADATA = {
                 {
                     "pattern": r"^[a-z]([-a-z0-9]*[a-z0-9])?\Z",
                     "matches": True,
-                    "message": "must be lower-case letters, digits and -, a letter first",
+                    "message": "must be lower-case letters, digits and -, and start with a letter",
                 }
             ],
         },
@@ -45,14 +46,14 @@ _METADATA = {
 }
 
 
-def refuse_wrong_shapes(relay: Object) -> None:
-    """SpecError when a field is unknown, has a wrong type, or is beyond its bounds."""
+def check_schema(relay: Object) -> None:
+    """SpecError when a field is unknown, has the wrong type, or is out of bounds."""
     metadata = relay["metadata"]
-    known = {name: metadata[name] for name in _METADATA["properties"] if name in metadata}
-    problems = [*_problems(known, _METADATA, "metadata")]
+    checked = {name: metadata[name] for name in _METADATA["properties"] if name in metadata}
+    problems = [*_problems(checked, _METADATA, "metadata")]
     problems += _problems(relay.get("spec", {}), _spec(), "spec")
-    if len(problems) > MAX_TOLD:
-        problems[MAX_TOLD:] = [f"and {len(problems) - MAX_TOLD} more"]
+    if len(problems) > MAX_PROBLEMS:
+        problems[MAX_PROBLEMS:] = [f"and {len(problems) - MAX_PROBLEMS} more"]
     if problems:
         raise SpecError(tuple(problems))
 
@@ -60,22 +61,23 @@ def refuse_wrong_shapes(relay: Object) -> None:
 @cache
 def _spec() -> Object:
     text = files("tokenplace_operator.cli").joinpath("schema.json").read_text()
-    found: Object = json.loads(text)
-    return found
+    schema: Object = json.loads(text)
+    return schema
 
 
 def _problems(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[str]:  # noqa: ANN401
-    kinds, words = _TYPES[schema["type"]]
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        quote = ", in quotes" if kinds == (str,) and isinstance(value, int | float) else ""
-        yield f"{path}: must be {words}{quote}"
+    types, description = _TYPES[schema["type"]]
+    # In Python, True is an int; in JSON it is not an integer.
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        quote = ", in quotes" if types == (str,) and isinstance(value, int | float) else ""
+        yield f"{path}: must be {description}{quote}"
         return
     if isinstance(value, dict):
         yield from _in_object(value, schema, path)
     elif isinstance(value, list):
         yield from _bounds(len(value), schema, path, ("minItems", "maxItems"), " items")
-        for position, one in enumerate(value):
-            yield from _problems(one, schema["items"], f"{path}[{position}]")
+        for index, item in enumerate(value):
+            yield from _problems(item, schema["items"], f"{path}[{index}]")
     elif isinstance(value, str):
         yield from _in_text(value, schema, path)
     elif isinstance(value, int) and not isinstance(value, bool):
@@ -88,24 +90,25 @@ def _in_object(value: Object, schema: Mapping[str, Any], path: str) -> Iterator[
         if name not in value:
             yield f"{path}.{name}: required"
     yield from _bounds(len(value), schema, path, ("", "maxProperties"), " entries")
-    for name, one in value.items():
-        inner = fields.get(name, schema.get("values"))
-        if inner is None:
-            yield f"{path}.{name}: there is no such field"
+    for name, field in value.items():
+        field_schema = fields.get(name, schema.get("values"))
+        if field_schema is None:
+            yield f"{path}.{name}: unknown field"
         else:
-            yield from _problems(
-                one, inner, f"{path}.{name}" if name in fields else f"{path}[{name}]"
-            )
+            field_path = f"{path}.{name}" if name in fields else f"{path}[{name}]"
+            yield from _problems(field, field_schema, field_path)
 
 
 def _in_text(value: str, schema: Mapping[str, Any], path: str) -> Iterator[str]:
     if value not in schema.get("enum", [value]):
         yield f"{path}: must be one of {', '.join(schema['enum'])}"
         return
-    before = [*_bounds(len(value), schema, path, ("minLength", "maxLength"), " characters")]
-    yield from before
-    # A pattern may take its time over a text that is too long anyway.
-    if before:
+    length_problems = [
+        *_bounds(len(value), schema, path, ("minLength", "maxLength"), " characters")
+    ]
+    yield from length_problems
+    # A pattern can take very long on a text without a bound.
+    if length_problems:
         return
     if "pattern" in schema and not re.search(schema["pattern"], value):
         yield f"{path}: must match {schema['pattern'].replace(chr(92) + 'Z', '$')}"

@@ -1,4 +1,4 @@
-"""One relay with all that belongs to it, as the cluster tells it to the person who asks."""
+"""A relay with its children, pods and Events, read with the rights of the user."""
 
 import asyncio
 import re
@@ -21,15 +21,15 @@ from tokenplace_operator.cache.store import controller_of
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.kube.errors import Forbidden, NotFound
 
-_HASH = re.compile("[bcdfghjklmnpqrstvwxz2456789]{1,10}")
-"""Letters and digits of k8s.io/apimachinery/pkg/util/rand, SafeEncodeString."""
+_TEMPLATE_HASH = re.compile("[bcdfghjklmnpqrstvwxz2456789]{1,10}")
+"""A pod-template-hash: SafeEncodeString of k8s.io/apimachinery/pkg/util/rand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was read.
+    """A relay and the objects that belong to it, as of one moment.
 
-    gaps: what the person may not read, one sentence each.
+    unreadable: for each list that the user may not read, the API server's message.
     apis: the optional kinds that the cluster serves.
     """
 
@@ -37,58 +37,59 @@ class Snapshot:
     children: tuple[Object, ...] = ()
     pods: tuple[Object, ...] = ()
     events: tuple[Object, ...] = ()
-    gaps: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
     apis: frozenset[Kind] = frozenset()
 
 
-async def observe(kube: Kube, namespace: str, name: str) -> Snapshot:
-    """Read a relay and its surroundings; KubeError only when the relay itself is out of reach."""
+async def read_snapshot(kube: Kube, namespace: str, name: str) -> Snapshot:
+    """Read a relay and all that belongs to it; KubeError only when the relay cannot be read."""
     relay = await kube.get(RELAY, namespace, name)
-    gaps: list[str] = []
+    unreadable: list[str] = []
     selector = f"{MANAGED_BY_SELECTOR},app.kubernetes.io/instance={name}"
     kinds = (*CHILD_KINDS, *OPTIONAL_CHILD_KINDS)
     pods, events, *lists = await asyncio.gather(
-        _allowed(kube.list(POD, namespace, pod_selector(name)), gaps),
-        _allowed(kube.list(EVENT, namespace), gaps),
-        *(_allowed(kube.list(kind, namespace, selector), gaps) for kind in kinds),
+        _items(kube.list(POD, namespace, pod_selector(name)), unreadable),
+        _items(kube.list(EVENT, namespace), unreadable),
+        *(_items(kube.list(kind, namespace, selector), unreadable) for kind in kinds),
     )
-    children = [one for found in lists for one in found or () if _is_child(one, relay)]
-    about = [one for one in events or () if _is_about(one, [relay, *children, *(pods or ())], name)]
-    about.sort(key=last_seen)
-    served = {kind for kind, found in zip(kinds, lists, strict=True) if found is not None}
+    children = [child for items in lists for child in items or () if _is_child(child, relay)]
+    objects = [relay, *children, *(pods or ())]
+    related = [event for event in events or () if _is_about(event, objects, name)]
+    related.sort(key=last_seen)
+    served = {kind for kind, items in zip(kinds, lists, strict=True) if items is not None}
     return Snapshot(
         relay,
         tuple(children),
         tuple(pods or ()),
-        tuple(about),
-        gaps=tuple(sorted(set(gaps))),
+        tuple(related),
+        unreadable=tuple(sorted(set(unreadable))),
         apis=frozenset(served.intersection(OPTIONAL_CHILD_KINDS)),
     )
 
 
 def pod_selector(name: str) -> str:
-    """Selects the pods of a relay."""
+    """The label selector of a relay's pods."""
     return f"app.kubernetes.io/name={RELAY_APP},app.kubernetes.io/instance={name}"
 
 
 def last_seen(event: Object) -> str:
-    """When an Event happened last; the fields differ between its makers."""
+    """RFC 3339 time of an Event's last occurrence; components use different fields for it."""
     for field in ("lastTimestamp", "eventTime", "firstTimestamp"):
         if event.get(field):
             return str(event[field])
     return str(event["metadata"].get("creationTimestamp", ""))
 
 
-async def _allowed(
-    reading: Awaitable[tuple[list[Object], str]], gaps: list[str]
+async def _items(
+    request: Awaitable[tuple[list[Object], str]], unreadable: list[str]
 ) -> list[Object] | None:
-    """What a list holds; None when the kind does not exist, nothing when it may not be read."""
+    """The items of a list request; None when the kind does not exist, none when forbidden."""
     try:
-        items, _ = await reading
+        items, _ = await request
     except NotFound:
         return None
     except Forbidden as error:
-        gaps.append(error.message)
+        unreadable.append(error.message)
         return []
     return items
 
@@ -99,11 +100,11 @@ def _is_child(obj: Object, relay: Object) -> bool:
 
 
 def _is_about(event: Object, objects: list[Object], name: str) -> bool:
-    about = event.get("involvedObject", {})
-    if about.get("uid") in {one["metadata"]["uid"] for one in objects}:
+    subject = event.get("involvedObject", {})
+    if subject.get("uid") in {obj["metadata"]["uid"] for obj in objects}:
         return True
-    if about.get("kind") != REPLICA_SET.kind:
+    if subject.get("kind") != REPLICA_SET.kind:
         return False
-    # Of the Deployment, some gone already: its name and the hash of a pod template.
-    owner, _, template = str(about.get("name")).rpartition("-")
-    return owner == name and _HASH.fullmatch(template) is not None
+    # ReplicaSets are not read, and old ones may be deleted: match the Deployment's name and hash.
+    owner, _, template_hash = str(subject.get("name")).rpartition("-")
+    return owner == name and _TEMPLATE_HASH.fullmatch(template_hash) is not None

@@ -1,4 +1,4 @@
-"""`kubectl tokenplace adopt`: from a Helm release of upstream's charts to the operator."""
+"""`kubectl tokenplace adopt`: hand the objects of a Helm release over to the operator."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -9,81 +9,66 @@ from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.api.spec.relay import Relay
 from tokenplace_operator.cli.commands.render import UNKNOWN_UID
 from tokenplace_operator.cli.confirm import confirm
-from tokenplace_operator.cli.connection import (
-    Cluster,
-    Context,
-    Kubeconfig,
-    Namespace,
-    Output,
-    Where,
-    connected,
-)
-from tokenplace_operator.cli.documents import parse_file, read_relay
-from tokenplace_operator.cli.exit_codes import Exit, finish
-from tokenplace_operator.cli.handover.plan import HandoverPlan, plan
-from tokenplace_operator.cli.handover.release import ReleaseObjects, look
+from tokenplace_operator.cli.connection import Cluster, connected
+from tokenplace_operator.cli.exit_codes import Exit
+from tokenplace_operator.cli.handover.plan import HandoverPlan, plan_handover
+from tokenplace_operator.cli.handover.release import Release, read_release
 from tokenplace_operator.cli.handover.run import Runner
+from tokenplace_operator.cli.options import Target, Yes, cluster_command
 from tokenplace_operator.cli.output import BAD, GOOD, Format, Line, plain, show, show_json
+from tokenplace_operator.cli.relay_files import parse_file, read_relay
 
 
-def adopt(
+@cluster_command
+async def adopt(
+    target: Target,
+    output: Format,
     *,
     filename: Annotated[
         str,
-        typer.Option("--filename", "-f", help="A file with one TokenplaceRelay; - is stdin."),
+        typer.Option(
+            "--filename", "-f", help="A file with one TokenplaceRelay; - is standard input."
+        ),
     ],
     release: Annotated[
         str,
-        typer.Option(help="Name of the Helm release.", show_default="by its objects"),
+        typer.Option(help="Name of the Helm release.", show_default="read from its objects"),
     ] = "",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan only.")] = False,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds for each wait.")] = 180,
-    drain: Annotated[
-        float, typer.Option(min=0, help="Seconds for old pods to end what they began.")
+    yes: Yes = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan; change nothing.")
+    ] = False,
+    timeout_seconds: Annotated[
+        float, typer.Option("--timeout", min=1, help="Seconds for each wait.")
+    ] = 180,
+    drain_seconds: Annotated[
+        float,
+        typer.Option("--drain", min=0, help="Seconds for old pods to finish their requests."),
     ] = 30,
-    namespace: Namespace = "",
-    output: Output = Format.TEXT,
-    context: Context = "",
-    kubeconfig: Kubeconfig = "",
-) -> None:
-    """Hand the objects of a Helm release over to the operator while they serve.
-
-    Exit code 1: something forbids it, a wait took too long, or it was not wanted.
-    """
-    where = Where(context, namespace, kubeconfig)
-    limits = (timeout, drain)
-    finish(_adopt(where, filename, release, output, limits, sure=yes, dry_run=dry_run))
-
-
-async def _adopt(
-    where: Where,
-    filename: str,
-    release: str,
-    output: Format,
-    limits: tuple[float, float],
-    *,
-    sure: bool,
-    dry_run: bool,
 ) -> Exit:
-    async with connected(where) as cluster:
+    """Hand the objects of a Helm release over to the operator while they keep serving.
+
+    Exit code 1: a problem prevents it, a wait timed out, or you declined.
+    """
+    async with connected(target) as cluster:
         obj, relay = _read(filename, cluster)
-        found = await look(cluster.kube, relay, release)
-        todo = plan(relay, found)
+        live = await read_release(cluster.kube, relay, release)
+        plan = plan_handover(relay, live)
         if output is Format.TEXT:
-            show(text(relay, found, todo))
+            show(text(relay, live, plan))
         done: list[str] = []
-        if not (todo.problems or todo.is_empty or dry_run):
-            if not sure:
-                confirm(f"Hand all this over to {relay.name}?")
-            timeout, drain = limits
-            await Runner(cluster.kube, todo, _teller(done, output), timeout, drain).carry_out(
-                obj, relay
+        if not (plan.problems or plan.is_empty or dry_run):
+            if not yes:
+                confirm(f"Hand these objects over to {relay.name}?")
+            runner = Runner(
+                cluster.kube, plan, _reporter(done, output), timeout_seconds, drain_seconds
             )
+            await runner.hand_over(obj, relay)
         if output is Format.JSON:
-            show_json({"release": found.release, "problems": list(todo.problems),
-                       "steps": [] if todo.is_empty else todo.steps, "done": done})  # fmt: skip
-    return Exit.NO if todo.problems else Exit.YES
+            steps = [] if plan.is_empty else plan.steps
+            problems = list(plan.problems)
+            show_json({"release": live.name, "problems": problems, "steps": steps, "done": done})
+    return Exit.NO if plan.problems else Exit.OK
 
 
 def _read(filename: str, cluster: Cluster) -> tuple[Object, Relay]:
@@ -91,25 +76,27 @@ def _read(filename: str, cluster: Cluster) -> tuple[Object, Relay]:
     return obj, parse_file({**obj, "metadata": {"uid": UNKNOWN_UID, **obj["metadata"]}})
 
 
-def _teller(done: list[str], output: Format) -> Callable[[str], None]:
-    def tell(what: str) -> None:
-        done.append(what)
+def _reporter(done: list[str], output: Format) -> Callable[[str], None]:
+    """Returns a function that records a finished step, and prints it in text mode."""
+
+    def report(step: str) -> None:
+        done.append(step)
         if output is Format.TEXT:
-            show([plain(f"  done: {what}", GOOD)])
+            show([plain(f"  done: {step}", GOOD)])
 
-    return tell
+    return report
 
 
-def text(relay: Relay, found: ReleaseObjects, todo: HandoverPlan) -> list[Line]:
-    """The plan, or why there is none."""
-    who = f"{relay.name} in namespace {relay.namespace}"
-    if todo.is_empty:
-        return [plain(f"{who}: nothing of upstream's charts has its names")]
-    release = f"Helm release {found.release}" if found.release else "what runs there"
-    lines = [plain(f"{who}, from {release}:")]
-    lines += [plain(f"  {number}. {step}") for number, step in enumerate(todo.steps, 1)]
-    lines += [plain(f"forbidden: {problem}", BAD) for problem in todo.problems]
-    if found.release and not todo.problems:
-        hint = f"kubectl -n {relay.namespace} delete secret -l owner=helm,name={found.release}"
-        lines.append(plain(f"then let Helm forget the release, never uninstall it: {hint}"))
+def text(relay: Relay, live: Release, plan: HandoverPlan) -> list[Line]:
+    """The steps of a plan, or the problems that prevent it."""
+    target = f"{relay.name} in namespace {relay.namespace}"
+    if plan.is_empty:
+        return [plain(f"{target}: no object of upstream's charts uses its names")]
+    source = f"Helm release {live.name}" if live.name else "the objects with its names"
+    lines = [plain(f"{target}, from {source}:")]
+    lines += [plain(f"  {number}. {step}") for number, step in enumerate(plan.steps, 1)]
+    lines += [plain(f"problem: {problem}", BAD) for problem in plan.problems]
+    if live.name and not plan.problems:
+        command = f"kubectl -n {relay.namespace} delete secret -l owner=helm,name={live.name}"
+        lines.append(plain(f"afterwards remove Helm's record, never helm uninstall: {command}"))
     return lines

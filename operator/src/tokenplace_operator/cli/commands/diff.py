@@ -1,4 +1,4 @@
-"""`kubectl tokenplace diff`: what the operator would change, by a dry run on the server."""
+"""`kubectl tokenplace diff`: what the operator would change, by a server-side dry run."""
 
 import difflib
 import re
@@ -12,19 +12,9 @@ from tokenplace_operator.api.kinds import NETWORK_POLICY, Object, identity
 from tokenplace_operator.api.spec.relay import Relay, parse
 from tokenplace_operator.children.plan import plan
 from tokenplace_operator.cli.commands.render import UNKNOWN_UID
-from tokenplace_operator.cli.connection import (
-    Cluster,
-    Context,
-    Kubeconfig,
-    Namespace,
-    Output,
-    Where,
-    connected,
-)
-from tokenplace_operator.cli.documents import parse_file, read_relay, to_yaml
-from tokenplace_operator.cli.exit_codes import Exit, finish
-from tokenplace_operator.cli.names import optional_relay_name
-from tokenplace_operator.cli.observe import Snapshot, observe
+from tokenplace_operator.cli.connection import Cluster, connected
+from tokenplace_operator.cli.exit_codes import Exit
+from tokenplace_operator.cli.options import Target, cluster_command, optional_relay_name
 from tokenplace_operator.cli.output import (
     BAD,
     BOLD,
@@ -36,14 +26,17 @@ from tokenplace_operator.cli.output import (
     show,
     show_json,
 )
+from tokenplace_operator.cli.relay_files import parse_file, read_relay
+from tokenplace_operator.cli.snapshot import Snapshot, read_snapshot
+from tokenplace_operator.cli.yaml_io import to_yaml
 from tokenplace_operator.desired.build import build
 from tokenplace_operator.desired.network_policy import NODE_LOCAL_DNS
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.kube.errors import Forbidden, Invalid, NotFound
 from tokenplace_operator.observe.facts import Facts
 
-_LACKS_RIGHT = re.compile(r'User "[^"]*" cannot [a-z]+ resource')
-_SERVERS_OWN = (
+_RBAC_DENIED = re.compile(r'User "[^"]*" cannot [a-z]+ resource')
+_SERVER_FIELDS = (
     "managedFields",
     "resourceVersion",
     "uid",
@@ -54,10 +47,10 @@ _SERVERS_OWN = (
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What would become of one child.
+    """What the operator would do with one child resource.
 
-    action: none, create, change, delete, blocked, waiting, refused or forbidden; note says why
-    for the last four. diff: unified, of YAML.
+    action: none, create, change, delete, blocked, waiting, rejected or forbidden.
+    note: the reason, for the last four. diff: a unified diff of YAML.
     """
 
     kind: str
@@ -67,12 +60,15 @@ class Change:
     diff: str = ""
 
 
-def diff(
+@cluster_command
+async def diff(
+    target: Target,
+    output: Format,
     *,
     name: Annotated[
         str,
         typer.Argument(
-            help="A TokenplaceRelay of the cluster.",
+            help="Name of a TokenplaceRelay in the cluster.",
             show_default=False,
             callback=optional_relay_name,
         ),
@@ -82,23 +78,15 @@ def diff(
         typer.Option(
             "--filename",
             "-f",
-            help="Compare with the relay in this file instead (- is standard input).",
+            help="Use the relay in this file instead; - is standard input.",
             show_default=False,
         ),
     ] = "",
-    namespace: Namespace = "",
-    output: Output = Format.TEXT,
-    context: Context = "",
-    kubeconfig: Kubeconfig = "",
-) -> None:
+) -> Exit:
     """Show what the operator would change. Exit code 0: nothing, 1: something, above: an error."""
     if bool(name) == bool(filename):
         raise typer.BadParameter("give either the name of a relay or -f FILE")
-    finish(_diff(Where(context, namespace, kubeconfig), name, filename, output))
-
-
-async def _diff(where: Where, name: str, filename: str, output: Format) -> Exit:
-    async with connected(where) as cluster:
+    async with connected(target) as cluster:
         changes = await _changes(cluster, name, filename)
     different = any(one.action != "none" for one in changes)
     if output is Format.JSON:
@@ -107,108 +95,111 @@ async def _diff(where: Where, name: str, filename: str, output: Format) -> Exit:
         show(text(changes))
     if any(one.action == "forbidden" for one in changes):
         return Exit.FORBIDDEN
-    return Exit.NO if different else Exit.YES
+    return Exit.NO if different else Exit.OK
 
 
 async def _changes(cluster: Cluster, name: str, filename: str) -> list[Change]:
     kube = cluster.kube
     if not filename:
-        live = await observe(kube, cluster.namespace, name)
-        return await compare(kube, parse(live.relay), live)
-    given = read_relay(filename, cluster.namespace, "diff")
-    metadata = given["metadata"]
+        snapshot = await read_snapshot(kube, cluster.namespace, name)
+        return await compare(kube, parse(snapshot.relay), snapshot)
+    obj = read_relay(filename, cluster.namespace, "diff")
+    metadata = obj["metadata"]
     try:
-        known = await observe(kube, metadata["namespace"], metadata["name"])
+        snapshot = await read_snapshot(kube, metadata["namespace"], metadata["name"])
     except NotFound as error:
         if not error.knows_kind:
             raise
-        known = Snapshot({**given, "metadata": {**metadata, "uid": UNKNOWN_UID}})
-    uid = known.relay["metadata"]["uid"]
-    relay = parse_file({**given, "metadata": {**metadata, "uid": uid}})
-    return await compare(kube, relay, known)
+        snapshot = Snapshot({**obj, "metadata": {**metadata, "uid": UNKNOWN_UID}})
+    uid = snapshot.relay["metadata"]["uid"]
+    relay = parse_file({**obj, "metadata": {**metadata, "uid": uid}})
+    return await compare(kube, relay, snapshot)
 
 
-async def compare(kube: Kube, relay: Relay, known: Snapshot) -> list[Change]:
-    """Plan as the operator does, and let the server say what each apply would make."""
-    wanted = build(relay, facts_of(known))
+async def compare(kube: Kube, relay: Relay, snapshot: Snapshot) -> list[Change]:
+    """Plan the changes as the operator does, and dry-run each apply on the API server."""
+    desired = build(relay, facts_of(snapshot))
     live = {}
-    for one in wanted:
-        kind, key = identity(one)
+    for child in desired:
+        kind, key = identity(child)
         try:
             live[kind, key] = await kube.get(kind, *key)
         except NotFound:
             continue
-    todo = plan(wanted, live, known.children, relay.uid)
+    todo = plan(desired, live, snapshot.children, relay.uid)
     blocked = {(one.kind, one.name): one.by for one in todo.blocked}
-    waiting = {identity(one) for one in todo.waiting}
+    waiting = {identity(child) for child in todo.waiting}
     changes = []
-    for one in wanted:
-        where = identity(one)
-        names = (one["kind"], one["metadata"]["name"])
+    for child in desired:
+        key = identity(child)
+        names = (child["kind"], child["metadata"]["name"])
         if names in blocked:
             changes.append(Change(*names, "blocked", f"the name belongs to {blocked[names]}"))
-        elif where in waiting:
-            changes.append(Change(*names, "waiting", "an earlier one is still being deleted"))
+        elif key in waiting:
+            note = "a child resource that comes before it is still being deleted"
+            changes.append(Change(*names, "waiting", note))
         else:
-            changes.append(await _try(kube, one, live.get(where)))
-    changes += [change(one["kind"], one["metadata"]["name"], one, None) for one in todo.prune]
+            changes.append(await _dry_run(kube, child, live.get(key)))
+    changes += [
+        change(child["kind"], child["metadata"]["name"], child, None) for child in todo.prune
+    ]
     return changes
 
 
-async def _try(kube: Kube, wanted: Object, live: Object | None) -> Change:
-    names = (wanted["kind"], wanted["metadata"]["name"])
+async def _dry_run(kube: Kube, desired: Object, live: Object | None) -> Change:
+    names = (desired["kind"], desired["metadata"]["name"])
     try:
-        # Forced, as the operator does after it has reported a conflict.
-        result = await kube.apply(wanted, force=True, dry_run=True)
-    except Invalid as refusal:
-        return Change(*names, "refused", refusal.message)
-    except Forbidden as refusal:
-        if refusal.code == 401:
+        # Forced, because the operator takes fields back after it has reported the conflict.
+        result = await kube.apply(desired, force=True, dry_run=True)
+    except Invalid as error:
+        return Change(*names, "rejected", error.message)
+    except Forbidden as error:
+        if error.code == 401:
             raise
-        # A quota and an admission policy say 403 as well; only who asks lacks a right.
-        action = "forbidden" if _LACKS_RIGHT.search(refusal.message) else "refused"
-        return Change(*names, action, refusal.message)
+        # Quotas and admission policies answer 403 too; those reject the operator's write as well.
+        action = "forbidden" if _RBAC_DENIED.search(error.message) else "rejected"
+        return Change(*names, action, error.message)
     return change(*names, live, result)
 
 
-def facts_of(known: Snapshot) -> Facts:
-    """What the operator knew when it wrote last: from its status, and from what it wrote."""
-    gpu = pick(known.relay, "status", "gpu", default={})
+def facts_of(snapshot: Snapshot) -> Facts:
+    """The facts of the operator's last reconcile, from the relay's status and live children."""
+    gpu = pick(snapshot.relay, "status", "gpu", default={})
     return Facts(
         gpu_addresses=tuple(gpu.get("addresses", ())),
         gpu_retiring=tuple(gpu.get("retiring", ())),
-        apis=known.apis,
-        nameservers=_nameservers(known),
+        apis=snapshot.apis,
+        nameservers=_nameservers(snapshot),
     )
 
 
-def _nameservers(known: Snapshot) -> tuple[str, ...]:
-    """Those that the live policy lets through: only the operator's pod can look them up."""
-    policies = [one for one in known.children if one["kind"] == NETWORK_POLICY.kind]
+def _nameservers(snapshot: Snapshot) -> tuple[str, ...]:
+    """The nameservers in the live NetworkPolicy; only the operator's pod can look them up."""
+    policies = [child for child in snapshot.children if child["kind"] == NETWORK_POLICY.kind]
     rules = pick(policies[0], "spec", "egress", default=[]) if policies else []
-    # The first rule is the one for DNS.
+    # The builder puts the rule for DNS first.
     blocks = [pick(peer, "ipBlock", "cidr") for peer in rules[0].get("to", [])] if rules else []
-    return tuple(one.partition("/")[0] for one in blocks if one not in {"", NODE_LOCAL_DNS})
+    return tuple(block.partition("/")[0] for block in blocks if block not in {"", NODE_LOCAL_DNS})
 
 
 def change(kind: str, name: str, live: Object | None, result: Object | None) -> Change:
-    """The change from a live object to what the server would make of it; None: not there."""
-    before, after = (_readable(one) if one is not None else "" for one in (live, result))
+    """The change from a live object to the result of a dry run; None: the object is absent."""
+    before, after = (_comparable(obj) if obj is not None else "" for obj in (live, result))
     if before == after:
         return Change(kind, name, "none")
     lines = difflib.unified_diff(
         before.splitlines(keepends=True),
         after.splitlines(keepends=True),
         f"live/{kind}/{name}",
-        f"wanted/{kind}/{name}",
+        f"desired/{kind}/{name}",
     )
     action = "create" if live is None else "delete" if result is None else "change"
     return Change(kind, name, action, diff="".join(lines))
 
 
-def _readable(obj: Object) -> str:
-    """The object without what only the server writes, with sorted keys, as YAML."""
-    metadata = {key: v for key, v in obj["metadata"].items() if key not in _SERVERS_OWN}
+def _comparable(obj: Object) -> str:
+    """YAML of an object with sorted keys, without fields that only the API server writes."""
+    metadata = {key: v for key, v in obj["metadata"].items() if key not in _SERVER_FIELDS}
     kept = {key: value for key, value in obj.items() if key != "status"}
     return to_yaml(_sorted({**kept, "metadata": metadata}))
 
@@ -217,19 +208,19 @@ def _sorted(value: Any) -> Any:  # noqa: ANN401 (JSON of any shape)
     if isinstance(value, dict):
         return {key: _sorted(value[key]) for key in sorted(value)}
     if isinstance(value, list):
-        return [_sorted(one) for one in value]
+        return [_sorted(item) for item in value]
     return value
 
 
 def text(changes: list[Change]) -> list[Line]:
-    """Unified diffs one after the other; what cannot be applied with its reason."""
+    """The unified diffs, and why a child resource cannot be applied."""
     lines = []
     for one in changes:
         if one.note:
             lines.append(plain(f"{one.kind}/{one.name} is {one.action}: {one.note}", BAD))
         lines += [_coloured(line) for line in one.diff.splitlines()]
     if not lines:
-        lines.append(plain(f"No difference in {counted(len(changes), 'child', 'children')}."))
+        lines.append(plain(f"No difference in {counted(len(changes), 'child resource')}."))
     return lines
 
 

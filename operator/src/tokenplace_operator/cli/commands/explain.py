@@ -1,19 +1,12 @@
-"""`kubectl tokenplace explain`: why a relay is not Ready, and the next step, in plain words."""
+"""`kubectl tokenplace explain`: why a relay is not Ready, and what to do about it."""
 
 from tokenplace_operator.api.conditions import Type, is_true
 from tokenplace_operator.api.kinds import RELAY, Object
-from tokenplace_operator.cli.connection import (
-    Context,
-    Kubeconfig,
-    Name,
-    Namespace,
-    Output,
-    Where,
-    connected,
-)
+from tokenplace_operator.cli.connection import connected
 from tokenplace_operator.cli.details import is_good, summary
-from tokenplace_operator.cli.exit_codes import Exit, finish
+from tokenplace_operator.cli.exit_codes import Exit
 from tokenplace_operator.cli.next_steps import commands, meaning, step
+from tokenplace_operator.cli.options import RelayName, Target, cluster_command
 from tokenplace_operator.cli.output import (
     BAD,
     BOLD,
@@ -26,40 +19,38 @@ from tokenplace_operator.cli.output import (
     show_json,
 )
 
-_SUMMARIES = {Type.READY, Type.RECONCILING, Type.STALLED}
+_SUMMARY_TYPES = {Type.READY, Type.RECONCILING, Type.STALLED}
+_WAITING_FOR = {
+    "user": "Your action is required: the operator cannot continue on its own.",
+    "operator": "The operator has not observed the current spec. Check that it runs.",
+    "cluster": "No change of yours is required: the operator continues when the cause is gone.",
+}
 
 
-def explain(
-    *,
-    name: Name,
-    namespace: Namespace = "",
-    output: Output = Format.TEXT,
-    context: Context = "",
-    kubeconfig: Kubeconfig = "",
-) -> None:
-    """Say why a relay is not Ready, and what to do next. Exit code 1: not Ready."""
-    finish(_explain(Where(context, namespace, kubeconfig), name, output))
-
-
-async def _explain(where: Where, name: str, output: Format) -> Exit:
-    async with connected(where) as cluster:
+@cluster_command
+async def explain(target: Target, output: Format, *, name: RelayName) -> Exit:
+    """Explain why a relay is not Ready and what to do next. Exit code 1: not Ready."""
+    async with connected(target) as cluster:
         relay = await cluster.kube.get(RELAY, cluster.namespace, name)
-    found = explanation(relay)
+    explained = explanation(relay)
     if output is Format.JSON:
-        show_json(found)
+        show_json(explained)
     else:
-        show(text(found))
-    return Exit.YES if found["ready"] else Exit.NO
+        show(text(explained))
+    return Exit.OK if explained["ready"] else Exit.NO
 
 
 def explanation(relay: Object) -> Object:
-    """The verdict, whose turn it is, what to run next, and what else is worth knowing."""
+    """Why a relay is not Ready, who has to act, which commands to run, and other problems.
+
+    waitingFor: user, operator, cluster, or none for a Ready relay.
+    """
     head = summary(relay)
     conditions = relay.get("status", {}).get("conditions", [])
-    others = [one for one in conditions if one["type"] not in _SUMMARIES and not is_good(one)]
+    problems = [one for one in conditions if one["type"] not in _SUMMARY_TYPES and not is_good(one)]
     return {
         **{key: head[key] for key in ("namespace", "name", "ready", "reason", "message")},
-        "turn": _turn(head, conditions),
+        "waitingFor": _waiting_for(head, conditions),
         "meaning": meaning(head["reason"]),
         "step": "" if head["ready"] else step(head["reason"]),
         "next": [] if head["ready"] else commands(head["reason"], head["namespace"], head["name"]),
@@ -68,46 +59,39 @@ def explanation(relay: Object) -> Object:
                 **{key: one.get(key, "") for key in ("type", "status", "reason", "message")},
                 "step": step(one.get("reason", "")),
             }
-            for one in others
+            for one in problems
             if head["ready"] or one.get("reason") != head["reason"]
         ],
     }
 
 
-def text(found: Object) -> list[Line]:
-    """The explanation as a person reads it."""
-    ready = found["ready"]
-    title = plain(f"{found['name']} in namespace {found['namespace']} is ", BOLD)
+def text(explained: Object) -> list[Line]:
+    """An explanation for people."""
+    ready = explained["ready"]
+    title = plain(f"{explained['name']} in namespace {explained['namespace']} is ", BOLD)
     title.append_text(plain("Ready" if ready else "not Ready", GOOD if ready else BAD))
-    lines = [title, plain(f"  {found['reason']}: {found['message']}")]
+    lines = [title, plain(f"  {explained['reason']}: {explained['message']}")]
     if not ready:
-        told = (found["meaning"], _TURNS[found["turn"]])
-        lines += [plain(f"  {one}") for one in told if one]
-    if found["step"]:
-        lines += [*heading("Next step"), plain(f"  {found['step']}")]
-    if found["next"]:
-        lines += [*heading("Look further with"), *(plain(f"  {one}") for one in found["next"])]
-    if found["also"]:
-        lines += heading("Also")
-    for one in found["also"]:
+        details = (explained["meaning"], _WAITING_FOR[explained["waitingFor"]])
+        lines += [plain(f"  {detail}") for detail in details if detail]
+    if explained["step"]:
+        lines += [*heading("Next step"), plain(f"  {explained['step']}")]
+    if explained["next"]:
+        commands_to_run = [plain(f"  {command}") for command in explained["next"]]
+        lines += [*heading("Commands to run"), *commands_to_run]
+    if explained["also"]:
+        lines += heading("Other conditions")
+    for one in explained["also"]:
         lines.append(
             plain(f"  {one['type']} is {one['status']}, {one['reason']}: {one['message']}")
         )
     return lines
 
 
-_TURNS = {
-    "you": "It is your turn: nothing changes until you change something.",
-    "operator": "It is the operator's turn: it has not looked at the newest spec.",
-    "cluster": "The operator waits, and goes on by itself as soon as the cause is gone.",
-}
-
-
-def _turn(head: Object, conditions: list[Object]) -> str:
+def _waiting_for(head: Object, conditions: list[Object]) -> str:
     if head["ready"]:
-        return "nobody"
-    # Conditions of an older spec do not say whose turn it is with the new one.
+        return "none"
+    # Conditions of an older generation do not describe the current spec.
     if head["reason"] == "NotObserved":
         return "operator"
-    stalled = is_true(conditions, Type.STALLED)
-    return "you" if stalled else "cluster"
+    return "user" if is_true(conditions, Type.STALLED) else "cluster"

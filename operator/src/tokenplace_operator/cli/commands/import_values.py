@@ -1,4 +1,4 @@
-"""`kubectl tokenplace import`: a TokenplaceRelay from the values of upstream's charts."""
+"""`kubectl tokenplace import`: a TokenplaceRelay from Helm values of upstream's charts."""
 
 import re
 from dataclasses import asdict
@@ -7,21 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from tokenplace_operator.api.kinds import Object
-from tokenplace_operator.cli import names
-from tokenplace_operator.cli.connection import Output
-from tokenplace_operator.cli.documents import read_text, to_yaml
-from tokenplace_operator.cli.exit_codes import CliError, Exit, finish
-from tokenplace_operator.cli.import_chart import (
-    Chart,
-    Import,
-    Outcome,
-    Source,
-    ValuesError,
-    convert,
-    detected,
-)
-from tokenplace_operator.cli.import_chart.ledger import overlaid
+from tokenplace_operator.cli.exit_codes import CliError, Exit, run_and_exit
+from tokenplace_operator.cli.import_chart.charts import Chart, Source, detect_chart
+from tokenplace_operator.cli.import_chart.convert import Conversion, convert
 from tokenplace_operator.cli.import_chart.pods import DIGEST
+from tokenplace_operator.cli.import_chart.value_mapping import Outcome, ValuesError, overlaid
+from tokenplace_operator.cli.options import Output, namespace_name
 from tokenplace_operator.cli.output import (
     BAD,
     GOOD,
@@ -34,11 +25,12 @@ from tokenplace_operator.cli.output import (
     show_json,
     write,
 )
-from tokenplace_operator.cli.yaml_text import documents
+from tokenplace_operator.cli.relay_files import read_text
+from tokenplace_operator.cli.yaml_io import load_documents, to_yaml
 
-_STYLES = {Outcome.CARRIED: GOOD, Outcome.CHANGED: "yellow", Outcome.LEFT: BAD}
+_STYLES = {Outcome.CARRIED: GOOD, Outcome.CHANGED: "yellow", Outcome.NOT_CARRIED: BAD}
 _HEADER = re.compile(r"\A(USER-SUPPLIED|COMPUTED) VALUES:\n")
-"""What `helm get values` writes above the values for people."""
+"""The heading that `helm get values` prints without --output."""
 
 
 def import_values(
@@ -48,13 +40,13 @@ def import_values(
         typer.Option(
             "--filename",
             "-f",
-            help="A file of values, as for helm; - is standard input; repeatable.",
+            help="A file of Helm values; - is standard input; repeatable.",
             show_default=False,
         ),
     ] = None,
     chart: Annotated[
         Chart | None,
-        typer.Option(help="The chart the values are for.", show_default="by the values"),
+        typer.Option(help="The chart of the values.", show_default="detected"),
     ] = None,
     release: Annotated[
         str,
@@ -62,90 +54,87 @@ def import_values(
     ] = "",
     name: Annotated[
         str,
-        typer.Option(help="Name of the relay.", show_default="that of the release's Service"),
+        typer.Option(help="Name of the relay.", show_default="the name of the release's Service"),
     ] = "",
     digest: Annotated[
-        str, typer.Option(help="Digest of the image to run.", show_default=False)
+        str, typer.Option(help="Digest of the image to run, sha256:...", show_default=False)
     ] = "",
     namespace: Annotated[
         str,
         typer.Option(
             "--namespace",
             "-n",
-            help="Written into the relay.",
+            help="Namespace of the relay.",
             show_default=False,
-            callback=names.namespace,
+            callback=namespace_name,
         ),
     ] = "",
     output: Output = Format.TEXT,
 ) -> None:
-    """Print a TokenplaceRelay for Helm values of upstream's charts, as YAML. Asks no cluster.
+    """Convert Helm values of upstream's charts to a TokenplaceRelay, without a cluster.
 
-    What became of each value goes to standard error. Exit code 1: something is left to you.
+    Prints the relay as YAML, and the outcome of each value on standard error.
+    Exit code 1: a value was not carried over, or the relay is not valid yet.
     """
     if digest and not DIGEST.fullmatch(digest):
-        raise typer.BadParameter("--digest is sha256: and 64 lower-case hex digits")
-    finish(
-        _import(
-            filename or ["-"], chart, output, {"release": release, "name": name,
-            "namespace": namespace, "digest": digest},
-        )
-    )  # fmt: skip
+        raise typer.BadParameter("--digest must be sha256: and 64 lower-case hex digits")
+    options = {"release": release, "name": name, "namespace": namespace, "digest": digest}
+    run_and_exit(_import(filename or ["-"], chart, output, options))
 
 
 async def _import(
     files: list[str], chart: Chart | None, output: Format, options: dict[str, str]
 ) -> Exit:
     given: Object = {}
-    for one in files:
-        given = overlaid(given, read_values(one))
+    for file in files:
+        given = overlaid(given, read_values(file))
     try:
-        source = Source(detected(given, chart), given)
-        done = convert(source, **options)
+        source = Source(detect_chart(given, chart), given)
+        conversion = convert(source, **options)
     except ValuesError as error:
         raise CliError(Exit.USAGE, str(error)) from None
     if output is Format.JSON:
-        show_json(_for_programs(source, done))
+        show_json(_as_data(source, conversion))
     else:
-        write(to_yaml(done.relay))
-        show(text(source, done), aside=True)
-    return Exit.YES if done.is_whole else Exit.NO
+        write(to_yaml(conversion.relay))
+        show(text(source, conversion), stderr=True)
+    return Exit.OK if conversion.is_complete else Exit.NO
 
 
 def read_values(path: str) -> Object:
-    """The values in a file, or in what `helm get values` prints; CliError when it has none."""
+    """The values in a file or in the output of `helm get values`; CliError when it has none."""
     name = "standard input" if path == "-" else path
     try:
-        found = documents(_HEADER.sub("", read_text(path)))
+        parsed = load_documents(_HEADER.sub("", read_text(path)))
     except ValueError as error:
-        raise CliError(Exit.USAGE, f"{name} is no YAML: {error}") from None
-    if found in ([], [None]):
+        raise CliError(Exit.USAGE, f"{name} is not valid YAML: {error}") from None
+    if parsed in ([], [None]):
         return {}
-    if len(found) > 1 or not isinstance(found[0], dict):
-        raise CliError(Exit.USAGE, f"{name} holds no values: it must be a map")
-    return found[0]
+    if len(parsed) > 1 or not isinstance(parsed[0], dict):
+        raise CliError(Exit.USAGE, f"{name} contains no values: it must be a map")
+    return parsed[0]
 
 
-def text(source: Source, done: Import) -> list[Line]:
-    """One line a value, what is left to do last; then what the relay still lacks."""
+def text(source: Source, conversion: Conversion) -> list[Line]:
+    """One line for each value, those to handle last, then the problems of the relay."""
     order = list(Outcome)
-    entries = sorted(done.entries, key=lambda one: order.index(one.outcome))
+    entries = sorted(conversion.entries, key=lambda entry: order.index(entry.outcome))
     rows: list[list[Cell]] = [
-        [plain(one.outcome, _STYLES[one.outcome]), one.value, one.field or "-", one.note]
-        for one in entries
+        [plain(entry.outcome, _STYLES[entry.outcome]), entry.value, entry.field or "-", entry.note]
+        for entry in entries
     ]
     lines = [plain(f"values of chart {source.chart}")]
     if rows:
         lines += aligned([["", "VALUE", "FIELD", "NOTE"], *rows])
-    lines += [plain(f"to put right: {problem}", BAD) for problem in done.problems]
+    lines += [plain(f"to fix: {problem}", BAD) for problem in conversion.problems]
     return lines
 
 
-def _for_programs(source: Source, done: Import) -> dict[str, Any]:
+def _as_data(source: Source, conversion: Conversion) -> dict[str, Any]:
     return {
         "chart": source.chart,
-        "whole": done.is_whole,
-        "relay": done.relay,
-        "entries": [asdict(one) for one in done.entries],
-        "problems": list(done.problems),
+        "complete": conversion.is_complete,
+        "relay": conversion.relay,
+        "entries": [asdict(entry) for entry in conversion.entries],
+        "problems": list(conversion.problems),
     }

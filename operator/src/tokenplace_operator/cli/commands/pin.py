@@ -1,4 +1,4 @@
-"""`kubectl tokenplace pin`: from a tag, which can be moved, to the digest that runs."""
+"""`kubectl tokenplace pin`: replace a movable tag by the digest that the pods run."""
 
 from dataclasses import asdict, dataclass
 from typing import Annotated
@@ -8,27 +8,22 @@ import typer
 from tokenplace_operator.api.kinds import POD, RELAY, Object
 from tokenplace_operator.api.spec.relay import Relay, parse
 from tokenplace_operator.cli.confirm import confirm
-from tokenplace_operator.cli.connection import (
-    MANAGER,
-    Context,
-    Kubeconfig,
-    Name,
-    Namespace,
-    Output,
-    Where,
-    connected,
-)
-from tokenplace_operator.cli.exit_codes import CliError, Exit, finish
-from tokenplace_operator.cli.observe import pod_selector
+from tokenplace_operator.cli.connection import MANAGER, connected
+from tokenplace_operator.cli.exit_codes import CliError, Exit
+from tokenplace_operator.cli.options import RelayName, Target, Yes, cluster_command
 from tokenplace_operator.cli.output import Format, plain, show, show_json
+from tokenplace_operator.cli.snapshot import pod_selector
 from tokenplace_operator.kube.client import Kube
 
 CONTAINER = "relay"
 
 
 @dataclass(frozen=True, slots=True)
-class Pin:
-    """What is or was done. done: pinned, already pinned, or would be pinned."""
+class PinResult:
+    """Outcome of the command. done: pinned, already pinned, or would be pinned.
+
+    before: the image reference that was set; digest: the one to run from now on.
+    """
 
     namespace: str
     name: str
@@ -37,65 +32,55 @@ class Pin:
     done: str
 
 
-def pin(
+@cluster_command
+async def pin(
+    target: Target,
+    output: Format,
     *,
-    name: Name,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    name: RelayName,
+    yes: Yes = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Let the server check the change, and keep nothing.")
+        bool, typer.Option("--dry-run", help="Let the API server check the change; save nothing.")
     ] = False,
-    namespace: Namespace = "",
-    output: Output = Format.TEXT,
-    context: Context = "",
-    kubeconfig: Kubeconfig = "",
-) -> None:
-    """Set spec.image.digest to the digest that runs now. Exit code 1: none runs, or not wanted."""
-    where = Where(context, namespace, kubeconfig)
-    finish(_pin(where, name, output, sure=yes, dry_run=dry_run))
-
-
-async def _pin(where: Where, name: str, output: Format, *, sure: bool, dry_run: bool) -> Exit:
-    async with connected(where) as cluster:
+) -> Exit:
+    """Set spec.image.digest to the digest that runs. Exit code 1: no pod runs, or you declined."""
+    async with connected(target) as cluster:
         obj = await cluster.kube.get(RELAY, cluster.namespace, name)
         relay = parse(obj)
         if relay.image.digest:
-            _tell(
-                Pin(*_key(relay), relay.image.reference, relay.image.digest, "already pinned"),
-                output,
-            )
-            return Exit.YES
+            _show_result(relay, relay.image.digest, "already pinned", output)
+            return Exit.OK
         pods, _ = await cluster.kube.list(POD, cluster.namespace, pod_selector(name))
         digest = running_digest(pods, relay.image.reference)
-        if not (sure or dry_run):
+        if not (yes or dry_run):
             confirm(f"{relay.image.reference} runs as {digest}. Pin {relay.name} to it?")
         await _patch(cluster.kube, obj, digest, dry_run=dry_run)
-    done = "would be pinned" if dry_run else "pinned"
-    _tell(Pin(*_key(relay), relay.image.reference, digest, done), output)
-    return Exit.YES
+    _show_result(relay, digest, "would be pinned" if dry_run else "pinned", output)
+    return Exit.OK
 
 
 def running_digest(pods: list[Object], reference: str) -> str:
-    """The one digest that running containers of this image report; CliError for none or several."""
-    digests = {
+    """The one digest of all running containers of an image; CliError for none or several."""
+    image_ids = {
         str(container.get("imageID", "")).rpartition("@")[2]
         for pod in pods
-        if _asked_for(pod) == reference
+        if _image_of(pod) == reference
         for container in pod.get("status", {}).get("containerStatuses", [])
         if container.get("name") == CONTAINER and "running" in container.get("state", {})
     }
-    found = sorted(one for one in digests if one.startswith("sha256:"))
-    if not found:
-        raise CliError(Exit.NO, f"no pod runs {reference} yet, so its digest is not known")
-    if len(found) > 1:
-        text = f"pods run different images of {reference}: {', '.join(found)}; wait for the rollout"
-        raise CliError(Exit.NO, text)
-    return found[0]
+    digests = sorted(one for one in image_ids if one.startswith("sha256:"))
+    if not digests:
+        raise CliError(Exit.NO, f"no pod runs {reference} yet, so its digest is unknown")
+    if len(digests) > 1:
+        text = f"pods run several images of {reference}: {', '.join(digests)}"
+        raise CliError(Exit.NO, f"{text}; wait for the rollout, then run this again")
+    return digests[0]
 
 
 async def _patch(kube: Kube, obj: Object, digest: str, *, dry_run: bool) -> None:
     metadata = obj["metadata"]
     patch = {
-        # Refused with a conflict when somebody has changed the relay since it was read.
+        # The API server answers 409 Conflict when the relay has changed since it was read.
         "metadata": {"resourceVersion": metadata["resourceVersion"]},
         "spec": {"image": {"digest": digest}},
     }
@@ -104,18 +89,15 @@ async def _patch(kube: Kube, obj: Object, digest: str, *, dry_run: bool) -> None
     )
 
 
-def _asked_for(pod: Object) -> str:
+def _image_of(pod: Object) -> str:
     containers = pod.get("spec", {}).get("containers", [])
     return next((str(one["image"]) for one in containers if one["name"] == CONTAINER), "")
 
 
-def _key(relay: Relay) -> tuple[str, str]:
-    return relay.namespace, relay.name
-
-
-def _tell(pin: Pin, output: Format) -> None:
+def _show_result(relay: Relay, digest: str, done: str, output: Format) -> None:
+    result = PinResult(relay.namespace, relay.name, relay.image.reference, digest, done)
     if output is Format.JSON:
-        show_json(asdict(pin))
+        show_json(asdict(result))
         return
-    tail = f" to {pin.digest}" if pin.done != "already pinned" else ""
-    show([plain(f"{pin.name} in namespace {pin.namespace}: {pin.before} {pin.done}{tail}")])
+    suffix = f" to {digest}" if done != "already pinned" else ""
+    show([plain(f"{result.name} in namespace {result.namespace}: {result.before} {done}{suffix}")])

@@ -1,7 +1,7 @@
-"""`kubectl tokenplace probe`: one encrypted round trip through the Service, from here.
+"""`kubectl tokenplace probe`: one encrypted round trip through a relay.
 
-The round trip is the relay's own program, `tokenplace-relay probe`: the two programs share no
-code. Where it is installed it runs here, through a forwarded port. Else it runs in the relay pod.
+Runs `tokenplace-relay probe`, because operator and relay share no code: on this machine through a
+forwarded port when that program is installed, otherwise inside the relay pod.
 """
 
 import asyncio
@@ -19,18 +19,9 @@ import typer
 from tokenplace_operator.api.conditions import is_true
 from tokenplace_operator.api.kinds import POD, RELAY, Object
 from tokenplace_operator.api.spec.relay import Relay, parse
-from tokenplace_operator.cli.connection import (
-    Context,
-    Kubeconfig,
-    Name,
-    Namespace,
-    Output,
-    Where,
-    connected,
-    kubectl,
-)
-from tokenplace_operator.cli.exit_codes import CliError, Exit, finish
-from tokenplace_operator.cli.observe import pod_selector
+from tokenplace_operator.cli.connection import connected, kubectl_path
+from tokenplace_operator.cli.exit_codes import CliError, Exit
+from tokenplace_operator.cli.options import RelayName, Target, cluster_command
 from tokenplace_operator.cli.output import (
     BAD,
     GOOD,
@@ -41,18 +32,20 @@ from tokenplace_operator.cli.output import (
     show,
     show_json,
 )
+from tokenplace_operator.cli.snapshot import pod_selector
 from tokenplace_operator.kube.client import Kube
 
 PROGRAM = "tokenplace-relay"
 FORWARD_SECONDS = 20.0
+"""Time for kubectl port-forward to open a port."""
 MARGIN_SECONDS = 15.0
-"""What the program may take beyond its own time: its start, and kubectl's."""
+"""Time beyond --timeout for the start of the probe and of kubectl."""
 
 _FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
 
 
 class Via(StrEnum):
-    """Where the round trip begins."""
+    """Values of --via: where the probe runs."""
 
     AUTO = "auto"
     SERVICE = "service"
@@ -60,86 +53,87 @@ class Via(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """A program that ended."""
+class ProcessResult:
+    """Exit code, standard output and standard error of a finished process."""
 
     code: int
     output: str
     errors: str
 
 
-def probe(
+@cluster_command
+async def probe(
+    target: Target,
+    output: Format,
     *,
-    name: Name,
+    name: RelayName,
     via: Annotated[
         Via,
         typer.Option(
-            help=f"service: from here, through a forwarded port, with {PROGRAM} from the PATH. "
-            "pod: inside the relay pod. auto: service where it can be."
+            help=f"service: from this machine through a forwarded port; needs {PROGRAM} on the "
+            "PATH. pod: inside the relay pod. auto: service where possible."
         ),
     ] = Via.AUTO,
-    timeout: Annotated[float, typer.Option(min=1, max=600, help="Seconds to wait.")] = 30.0,
-    namespace: Namespace = "",
-    output: Output = Format.TEXT,
-    context: Context = "",
-    kubeconfig: Kubeconfig = "",
-) -> None:
-    """Send one encrypted request through a relay. Exit code 1: it did not come back right."""
-    finish(_probe(Where(context, namespace, kubeconfig), name, via, timeout, output))
-
-
-async def _probe(where: Where, name: str, via: Via, seconds: float, output: Format) -> Exit:
+    timeout_seconds: Annotated[
+        float, typer.Option("--timeout", min=1, max=600, help="Seconds to wait.")
+    ] = 30.0,
+) -> Exit:
+    """Send one encrypted request through a relay. Exit code 1: the probe failed."""
     local = shutil.which(PROGRAM)
     if via is Via.SERVICE and local is None:
         raise CliError(Exit.USAGE, f"{PROGRAM} is not on the PATH; install it, or use --via pod")
-    async with connected(where) as cluster:
+    async with connected(target) as cluster:
         relay = parse(await cluster.kube.get(RELAY, cluster.namespace, name))
-        command = [kubectl(), *where.flags, f"--namespace={relay.namespace}"]
-        pod = await _a_ready_pod(cluster.kube, relay)
+        kubectl = [kubectl_path(), *target.kubectl_flags, f"--namespace={relay.namespace}"]
+        pod = await _ready_pod(cluster.kube, relay)
         if local is None or via is Via.POD:
-            found = await _in_pod(command, pod, relay, seconds)
-            way = f"inside pod {pod}"
+            process = await _probe_in_pod(kubectl, pod, relay, timeout_seconds)
+            route = f"inside pod {pod}"
         else:
-            found = await _from_here(command, local, relay, seconds)
-            way = f"through Service {relay.name}"
-    result = {"namespace": relay.namespace, "name": relay.name, "way": way, **read(found)}
+            process = await _probe_service(kubectl, local, relay, timeout_seconds)
+            route = f"through Service {relay.name}"
+    result = {"namespace": relay.namespace, "name": relay.name, "route": route, **read(process)}
     if output is Format.JSON:
         show_json(result)
     else:
         show(text(result))
-    return Exit.YES if result["passed"] else Exit.NO
+    return Exit.OK if result["passed"] else Exit.NO
 
 
-async def _from_here(command: list[str], program: str, relay: Relay, seconds: float) -> Ended:
-    async with _forwarded([*command, "port-forward"], relay) as port:
+async def _probe_service(
+    kubectl: list[str], program: str, relay: Relay, seconds: float
+) -> ProcessResult:
+    async with _forwarded_port([*kubectl, "port-forward"], relay) as port:
         url = f"http://127.0.0.1:{port}"
         return await _run([program, *_arguments(url, seconds)], seconds + MARGIN_SECONDS)
 
 
-async def _in_pod(command: list[str], pod: str, relay: Relay, seconds: float) -> Ended:
-    # Not by the Service's name: the NetworkPolicy keeps a relay from calling itself that way.
+async def _probe_in_pod(
+    kubectl: list[str], pod: str, relay: Relay, seconds: float
+) -> ProcessResult:
+    # The NetworkPolicy does not let a relay connect to its own Service.
     url = f"http://127.0.0.1:{relay.port}"
     inside = ["exec", pod, "--container=relay", "--", PROGRAM, *_arguments(url, seconds)]
-    return await _run([*command, *inside], seconds + MARGIN_SECONDS)
+    return await _run([*kubectl, *inside], seconds + MARGIN_SECONDS)
 
 
 def _arguments(url: str, seconds: float) -> list[str]:
     return ["probe", url, "--json", f"--timeout={seconds:g}"]
 
 
-def read(ended: Ended) -> dict[str, Any]:
-    """What the probe's program said; CliError when it said nothing that can be read."""
+def read(process: ProcessResult) -> dict[str, Any]:
+    """The verdict and the steps that the probe printed; CliError when it printed no JSON."""
     try:
-        found = json.loads(ended.output)
-        return {"passed": ended.code == 0 and found["passed"], "steps": found["steps"]}
+        printed = json.loads(process.output)
+        return {"passed": process.code == 0 and printed["passed"], "steps": printed["steps"]}
     except (ValueError, KeyError, TypeError):
-        last = (ended.errors.strip() or ended.output.strip() or "no output").splitlines()[-1]
-        raise CliError(Exit.NO, f"the probe did not run: {last}") from None
+        printed = process.errors.strip() or process.output.strip() or "no output"
+        raise CliError(Exit.NO, f"the probe did not run: {printed.splitlines()[-1]}") from None
 
 
 def text(result: dict[str, Any]) -> list[Line]:
-    """One line a step."""
-    lines = [plain(f"probe of {result['name']} in {result['namespace']}, {result['way']}")]
+    """One line for each step."""
+    lines = [plain(f"probe of {result['name']} in {result['namespace']}, {result['route']}")]
     rows = []
     for step in result["steps"]:
         verdict = plain("FAILED", BAD) if step["error"] else plain("ok", GOOD)
@@ -149,12 +143,12 @@ def text(result: dict[str, Any]) -> list[Line]:
     return [*lines, plain("passed" if passed else "failed", GOOD if passed else BAD)]
 
 
-async def _a_ready_pod(kube: Kube, relay: Relay) -> str:
+async def _ready_pod(kube: Kube, relay: Relay) -> str:
     pods, _ = await kube.list(POD, relay.namespace, pod_selector(relay.name))
     for pod in pods:
         if _is_ready(pod):
             return str(pod["metadata"]["name"])
-    text = f"no pod of {relay.name} is ready; see kubectl tokenplace explain {relay.name}"
+    text = f"no pod of {relay.name} is ready; run kubectl tokenplace explain {relay.name}"
     raise CliError(Exit.NO, text)
 
 
@@ -165,21 +159,21 @@ def _is_ready(pod: Object) -> bool:
 
 
 @asynccontextmanager
-async def _forwarded(command: list[str], relay: Relay) -> AsyncIterator[int]:
-    """A free port of this machine that leads to the Service while the block runs."""
+async def _forwarded_port(command: list[str], relay: Relay) -> AsyncIterator[int]:
+    """A local port that is forwarded to the Service while the block runs."""
     target = ["--address=127.0.0.1", f"service/{relay.name}", f":{relay.service.port}"]
     process = await asyncio.create_subprocess_exec(
         *command, *target, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
-        yield await _port(process)
+        yield await _read_port(process)
     finally:
         if process.returncode is None:
             process.terminate()
         await process.wait()
 
 
-async def _port(process: asyncio.subprocess.Process) -> int:
+async def _read_port(process: asyncio.subprocess.Process) -> int:
     assert process.stdout is not None
     assert process.stderr is not None
     try:
@@ -188,14 +182,14 @@ async def _port(process: asyncio.subprocess.Process) -> int:
                 match = _FORWARDING.match(line.decode())
                 if match:
                     return int(match[1])
-            said = (await process.stderr.read()).decode(errors="replace").strip()
+            errors = (await process.stderr.read()).decode(errors="replace").strip()
     except TimeoutError:
-        said = f"no port was forwarded within {FORWARD_SECONDS:g} s"
-    last = said.splitlines()[-1] if said else "kubectl port-forward ended at once"
-    raise CliError(Exit.NO, f"the Service cannot be reached: {last.removeprefix('error: ')}")
+        errors = f"no port was forwarded within {FORWARD_SECONDS:g} s"
+    last = errors.splitlines()[-1] if errors else "kubectl port-forward exited at once"
+    raise CliError(Exit.NO, f"cannot reach the Service: {last.removeprefix('error: ')}")
 
 
-async def _run(command: list[str], seconds: float) -> Ended:
+async def _run(command: list[str], seconds: float) -> ProcessResult:
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -203,11 +197,11 @@ async def _run(command: list[str], seconds: float) -> Ended:
         async with asyncio.timeout(seconds):
             output, errors = await process.communicate()
     except TimeoutError:
-        raise CliError(Exit.NO, f"the probe did not end within {seconds:g} s") from None
+        raise CliError(Exit.NO, f"the probe did not finish within {seconds:g} s") from None
     finally:
-        # Ctrl-C too: what goes on in a pod would hold its request open.
+        # Also on Ctrl-C: a probe that keeps running in the pod would keep its request open.
         if process.returncode is None:
             process.kill()
             await process.wait()
     assert process.returncode is not None
-    return Ended(process.returncode, output.decode(), errors.decode(errors="replace"))
+    return ProcessResult(process.returncode, output.decode(), errors.decode(errors="replace"))

@@ -1,4 +1,4 @@
-"""`kubectl tokenplace report`: one file for whoever is asked for help, with no secret in it."""
+"""`kubectl tokenplace report`: a redacted support bundle of one relay."""
 
 import io
 import json
@@ -17,23 +17,14 @@ from tokenplace_operator import __version__
 from tokenplace_operator.api.conditions import counted
 from tokenplace_operator.api.kinds import POD, Object
 from tokenplace_operator.api.names import OPERATOR
-from tokenplace_operator.cli import names
-from tokenplace_operator.cli.connection import (
-    Cluster,
-    Context,
-    Kubeconfig,
-    Name,
-    Namespace,
-    Output,
-    Where,
-    connected,
-)
+from tokenplace_operator.cli.connection import Cluster, connected
 from tokenplace_operator.cli.details import details
-from tokenplace_operator.cli.documents import to_yaml
-from tokenplace_operator.cli.exit_codes import CliError, Exit, finish
-from tokenplace_operator.cli.observe import Snapshot, observe
+from tokenplace_operator.cli.exit_codes import CliError, Exit
+from tokenplace_operator.cli.options import RelayName, Target, cluster_command, namespace_name
 from tokenplace_operator.cli.output import Format, aligned, plain, show, show_json, utc_now
 from tokenplace_operator.cli.redact import Redactor
+from tokenplace_operator.cli.snapshot import Snapshot, read_snapshot
+from tokenplace_operator.cli.yaml_io import to_yaml
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.kube.errors import KubeError
 
@@ -41,52 +32,47 @@ OPERATOR_SELECTOR = f"app.kubernetes.io/name={OPERATOR}"
 LOG_LINES = 2000
 MAX_PODS = 10
 
-README = """Made by kubectl tokenplace report {version}.
-Taken out: values of environment variables and annotations, fields named like secrets, and
-whatever looks like a credential in texts and logs. Secrets were not read. Look before you share.
+README = """Written by kubectl tokenplace report {version}.
+Redacted: values of environment variables and annotations, fields with names like secrets, and
+text in objects and logs that looks like a credential. No Secret was read. Review before you share.
 """
 
 
 @dataclass(slots=True)
 class Bundle:
-    """Files by name, and what could not be read."""
+    """Content of the bundle by file name, and a message for whatever could not be read."""
 
     files: dict[str, str] = field(default_factory=dict)
-    gaps: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What one container wrote."""
+    """Log of one container."""
 
     name: str
     text: str
 
 
-def report(
+@cluster_command
+async def report(
+    target: Target,
+    output: Format,
     *,
-    name: Name,
+    name: RelayName,
     file: Annotated[
         Path | None,
-        typer.Option(help="Where to write it. Default: a name with the time.", show_default=False),
+        typer.Option(
+            help="File to write. Default: tokenplace-NAMESPACE-NAME-TIME.tar.gz.",
+            show_default=False,
+        ),
     ] = None,
     operator_namespace: Annotated[
-        str, typer.Option(help="Where the operator runs.", callback=names.namespace)
+        str, typer.Option(help="Namespace of the operator.", callback=namespace_name)
     ] = "tokenplace-system",
-    namespace: Namespace = "",
-    output: Output = Format.TEXT,
-    context: Context = "",
-    kubeconfig: Kubeconfig = "",
-) -> None:
-    """Write a redacted bundle: the relay, its children, pods, events, and the logs."""
-    where = Where(context, namespace, kubeconfig)
-    finish(_report(where, name, file, operator_namespace, output))
-
-
-async def _report(
-    where: Where, name: str, file: Path | None, operator_namespace: str, output: Format
 ) -> Exit:
-    async with connected(where) as cluster:
+    """Write a redacted bundle: relay, child resources, pods, Events and logs."""
+    async with connected(target) as cluster:
         bundle = await _collect(cluster, name, operator_namespace)
         now = utc_now()
         path = file or Path(f"tokenplace-{cluster.namespace}-{name}-{now:%Y%m%d-%H%M%S}.tar.gz")
@@ -94,70 +80,74 @@ async def _report(
         write(path, bundle.files, now)
     except OSError as error:
         raise CliError(Exit.USAGE, f"cannot write {path}: {error.strerror}") from None
-    sizes = {one: len(content.encode()) for one, content in bundle.files.items()}
+    _show_contents(path, bundle, output)
+    return Exit.OK
+
+
+def _show_contents(path: Path, bundle: Bundle, output: Format) -> None:
+    sizes = {name: len(content.encode()) for name, content in bundle.files.items()}
     if output is Format.JSON:
-        show_json({"file": str(path), "contents": sizes, "notRead": bundle.gaps})
-    else:
-        show(
-            [
-                plain(f"{path} holds"),
-                *aligned([[one, counted(n, "byte")] for one, n in sizes.items()]),
-            ]
-        )
-        show(plain(f"not read: {one}") for one in bundle.gaps)
-    return Exit.YES
+        content = {"file": str(path), "contents": sizes, "unreadable": bundle.unreadable}
+        show_json(content)
+        return
+    rows = [[name, counted(size, "byte")] for name, size in sizes.items()]
+    show([plain(f"{path} contains"), *aligned(rows)])
+    show(plain(f"not readable: {message}") for message in bundle.unreadable)
 
 
 async def _collect(cluster: Cluster, name: str, operator_namespace: str) -> Bundle:
     kube = cluster.kube
-    snapshot = await observe(kube, cluster.namespace, name)
-    gaps = list(snapshot.gaps)
-    operators: list[Object] = []
+    snapshot = await read_snapshot(kube, cluster.namespace, name)
+    unreadable = list(snapshot.unreadable)
+    operator_pods: list[Object] = []
     try:
-        operators, _ = await kube.list(POD, operator_namespace, OPERATOR_SELECTOR)
+        operator_pods, _ = await kube.list(POD, operator_namespace, OPERATOR_SELECTOR)
     except KubeError as error:
-        gaps.append(error.message)
+        unreadable.append(error.message)
     logs = [
-        *await _logs(kube, snapshot.pods, "relay", gaps),
-        *await _logs(kube, operators, "operator", gaps),
+        *await _logs(kube, snapshot.pods, "relay", unreadable),
+        *await _logs(kube, operator_pods, "operator", unreadable),
     ]
-    return Bundle(redacted(snapshot, operators, logs), gaps)
+    return Bundle(redacted(snapshot, operator_pods, logs), unreadable)
 
 
 def redacted(
-    snapshot: Snapshot, operators: Iterable[Object], logs: Iterable[Log]
+    snapshot: Snapshot, operator_pods: Iterable[Object], logs: Iterable[Log]
 ) -> dict[str, str]:
-    """The files of a bundle, in which no secret is left."""
+    """The files of a bundle by name, with all secrets redacted."""
     redactor = Redactor()
-    operators = list(operators)
-    redactor.learn([snapshot.relay, *snapshot.children, *snapshot.pods, *operators])
+    operator_pods = list(operator_pods)
+    redactor.learn([snapshot.relay, *snapshot.children, *snapshot.pods, *operator_pods])
     files = {"README.txt": README.format(version=__version__)}
-    summary = redactor.shown(details(snapshot))
-    files["status.json"] = json.dumps(summary, indent=2) + "\n"
-    files["relay.yaml"] = to_yaml(redactor.shown(snapshot.relay))
-    groups = {"children": snapshot.children, "pods": snapshot.pods, "operator": operators}
-    for folder, objects in groups.items():
-        for one in objects:
-            file = f"{folder}/{one['kind'].lower()}-{one['metadata']['name']}.yaml"
-            files[file] = to_yaml(redactor.shown(one))
-    files["events.yaml"] = to_yaml(*(redactor.shown(one) for one in snapshot.events))
-    files |= {f"logs/{one.name}.log": redactor.text(one.text) for one in logs}
+    status = redactor.redact(details(snapshot))
+    files["status.json"] = json.dumps(status, indent=2) + "\n"
+    files["relay.yaml"] = to_yaml(redactor.redact(snapshot.relay))
+    folders = {"children": snapshot.children, "pods": snapshot.pods, "operator": operator_pods}
+    for folder, objects in folders.items():
+        for obj in objects:
+            file = f"{folder}/{obj['kind'].lower()}-{obj['metadata']['name']}.yaml"
+            files[file] = to_yaml(redactor.redact(obj))
+    files["events.yaml"] = to_yaml(*(redactor.redact(event) for event in snapshot.events))
+    files |= {f"logs/{log.name}.log": redactor.redact_text(log.text) for log in logs}
     return files
 
 
 def write(path: Path, files: dict[str, str], now: datetime) -> None:
-    """Write a tar.gz whose only folder is named like the file; others may not read it."""
-    if path.exists() and not path.is_file():  # A pipe or a device has nothing to be replaced.
+    """Write a tar.gz that only the user may read; OSError when it cannot be written.
+
+    The archive holds one folder, named like the file; now: the files' modification time.
+    """
+    if path.exists() and not path.is_file():  # A pipe or a device cannot be replaced.
         path.write_bytes(_packed(path, files, now))
         return
-    # A new file, for one that is there may be open to others, or have been opened by them.
-    handle, made = tempfile.mkstemp(dir=path.parent, prefix=".tokenplace-report-")
+    # Other users may be able to read an existing file, or have it open, so it is replaced.
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tokenplace-report-")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(_packed(path, files, now))
-        Path(made).replace(path)
+        Path(temporary).replace(path)
     except BaseException:
-        Path(made).unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
         raise
 
 
@@ -173,9 +163,11 @@ def _packed(path: Path, files: dict[str, str], now: datetime) -> bytes:
     return packed.getvalue()
 
 
-async def _logs(kube: Kube, pods: Iterable[Object], container: str, gaps: list[str]) -> list[Log]:
-    """The logs of pods; of a container that was restarted, also those before."""
-    found = []
+async def _logs(
+    kube: Kube, pods: Iterable[Object], container: str, unreadable: list[str]
+) -> list[Log]:
+    """The logs of pods, with the log before the last restart of a restarted container."""
+    logs = []
     for pod in list(pods)[:MAX_PODS]:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         for previous in (False, True) if _restarted(pod) else (False,):
@@ -184,10 +176,10 @@ async def _logs(kube: Kube, pods: Iterable[Object], container: str, gaps: list[s
                     namespace, name, container, lines=LOG_LINES, previous=previous
                 )
             except KubeError as error:
-                gaps.append(f"log of {name}: {error.message}")
+                unreadable.append(f"log of {name}: {error.message}")
                 continue
-            found.append(Log(f"{container}-{name}{'.previous' if previous else ''}", text))
-    return found
+            logs.append(Log(f"{container}-{name}{'.previous' if previous else ''}", text))
+    return logs
 
 
 def _restarted(pod: Object) -> bool:

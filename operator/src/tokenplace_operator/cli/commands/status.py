@@ -1,4 +1,4 @@
-"""`kubectl tokenplace status`: what runs, where, since when, and what is wrong."""
+"""`kubectl tokenplace status`: state of one relay, or a table of relays."""
 
 from datetime import datetime
 from typing import Annotated
@@ -7,18 +7,10 @@ import typer
 
 from tokenplace_operator.api.conditions import counted
 from tokenplace_operator.api.kinds import RELAY, Object
-from tokenplace_operator.cli.connection import (
-    Context,
-    Kubeconfig,
-    Namespace,
-    Output,
-    Where,
-    connected,
-)
+from tokenplace_operator.cli.connection import connected
 from tokenplace_operator.cli.details import details, summary
-from tokenplace_operator.cli.exit_codes import Exit, finish
-from tokenplace_operator.cli.names import optional_relay_name
-from tokenplace_operator.cli.observe import observe
+from tokenplace_operator.cli.exit_codes import Exit
+from tokenplace_operator.cli.options import Target, cluster_command, optional_relay_name
 from tokenplace_operator.cli.output import (
     BAD,
     BOLD,
@@ -36,63 +28,65 @@ from tokenplace_operator.cli.output import (
     show_json,
     utc_now,
 )
+from tokenplace_operator.cli.snapshot import read_snapshot
 
 
-def status(
+@cluster_command
+async def status(
+    target: Target,
+    output: Format,
     *,
     name: Annotated[
         str,
         typer.Argument(
-            help="A TokenplaceRelay; without it a table of all.",
+            help="Name of a TokenplaceRelay; without it, a table of all relays.",
             show_default=False,
             callback=optional_relay_name,
         ),
     ] = "",
-    everywhere: Annotated[
+    all_namespaces: Annotated[
         bool, typer.Option("--all-namespaces", "-A", help="A table of all namespaces.")
     ] = False,
-    namespace: Namespace = "",
-    output: Output = Format.TEXT,
-    context: Context = "",
-    kubeconfig: Kubeconfig = "",
-) -> None:
-    """Show what runs, where, since when, and what is wrong. Exit code 1: not Ready."""
-    if name and everywhere:
-        raise typer.BadParameter("-A shows all relays; leave the name out")
-    where = Where(context, namespace, kubeconfig)
-    finish(_one(where, name, output) if name else _table(where, output, everywhere=everywhere))
+) -> Exit:
+    """Show the state of a relay, or of all relays. Exit code 1: not Ready."""
+    if name and all_namespaces:
+        raise typer.BadParameter("-A shows all relays; leave out the name")
+    if name:
+        return await _show_relay(target, name, output)
+    return await _show_table(target, output, all_namespaces=all_namespaces)
 
 
-async def _one(where: Where, name: str, output: Format) -> Exit:
-    async with connected(where) as cluster:
-        snapshot = await observe(cluster.kube, cluster.namespace, name)
-    found = details(snapshot)
+async def _show_relay(target: Target, name: str, output: Format) -> Exit:
+    async with connected(target) as cluster:
+        snapshot = await read_snapshot(cluster.kube, cluster.namespace, name)
+    data = details(snapshot)
     if output is Format.JSON:
-        show_json(found)
+        show_json(data)
     else:
-        show(screen(found, utc_now()))
-    return Exit.YES if found["ready"] else Exit.NO
+        show(page(data, utc_now()))
+    return Exit.OK if data["ready"] else Exit.NO
 
 
-async def _table(where: Where, output: Format, *, everywhere: bool) -> Exit:
-    async with connected(where) as cluster:
-        relays, _ = await cluster.kube.list(RELAY, None if everywhere else cluster.namespace)
-    found = [summary(one) for one in relays]
+async def _show_table(target: Target, output: Format, *, all_namespaces: bool) -> Exit:
+    async with connected(target) as cluster:
+        namespace = None if all_namespaces else cluster.namespace
+        relays, _ = await cluster.kube.list(RELAY, namespace)
+    summaries = [summary(relay) for relay in relays]
     if output is Format.JSON:
-        show_json({"relays": found})
-    elif found:
-        show(table(found, utc_now(), everywhere=everywhere))
+        show_json({"relays": summaries})
+    elif summaries:
+        show(table(summaries, utc_now(), all_namespaces=all_namespaces))
     else:
-        place = "in any namespace" if everywhere else f"in namespace {cluster.namespace}"
+        place = "in any namespace" if all_namespaces else f"in namespace {cluster.namespace}"
         show([plain(f"No TokenplaceRelay {place}.")])
-    return Exit.YES if all(one["ready"] for one in found) else Exit.NO
+    return Exit.OK if all(relay["ready"] for relay in summaries) else Exit.NO
 
 
-def table(relays: list[Object], now: datetime, *, everywhere: bool) -> list[Line]:
-    """One line a relay."""
+def table(relays: list[Object], now: datetime, *, all_namespaces: bool) -> list[Line]:
+    """One line for each relay."""
     titles = ("NAME", "READY", "REASON", "SINCE", "URL", "IMAGE", "AGE")
     rows: list[list[Cell]] = [list(titles), *(_row(one, now) for one in relays)]
-    if everywhere:
+    if all_namespaces:
         names = ["NAMESPACE", *(one["namespace"] for one in relays)]
         rows = [[name, *row] for name, row in zip(names, rows, strict=True)]
     return aligned(rows, indent=0)
@@ -110,37 +104,37 @@ def _row(one: Object, now: datetime) -> list[Cell]:
     ]
 
 
-def screen(found: Object, now: datetime) -> list[Line]:
-    """One relay on one screen."""
-    lines = [_title(found, now), *aligned(_facts(found, now))]
-    lines += _section("Conditions", _condition_rows(found["conditions"], now))
-    lines += _section("Children", [[one["kind"], one["name"]] for one in found["children"]])
-    lines += _section("Pods", _pod_rows(found["pods"], now))
-    lines += _section("Last events", _event_rows(found["events"], now))
-    lines += _section("Not read", [[one] for one in found["notRead"]])
+def page(relay: Object, now: datetime) -> list[Line]:
+    """All that is known about one relay."""
+    lines = [_title(relay, now), *aligned(_facts(relay, now))]
+    lines += _section("Conditions", _condition_rows(relay["conditions"], now))
+    lines += _section("Children", [[one["kind"], one["name"]] for one in relay["children"]])
+    lines += _section("Pods", _pod_rows(relay["pods"], now))
+    lines += _section("Last events", _event_rows(relay["events"], now))
+    lines += _section("Not readable", [[message] for message in relay["unreadable"]])
     return lines
 
 
-def _title(found: Object, now: datetime) -> Line:
-    line = plain(f"{found['name']} in namespace {found['namespace']}: ", BOLD)
-    verdict = "Ready" if found["ready"] else "not Ready"
-    line.append_text(plain(verdict, GOOD if found["ready"] else BAD))
-    if found["since"]:
-        line.append_text(plain(f" for {age(found['since'], now)}"))
+def _title(relay: Object, now: datetime) -> Line:
+    line = plain(f"{relay['name']} in namespace {relay['namespace']}: ", BOLD)
+    ready = relay["ready"]
+    line.append_text(plain("Ready" if ready else "not Ready", GOOD if ready else BAD))
+    if relay["since"]:
+        line.append_text(plain(f" for {age(relay['since'], now)}"))
     return line
 
 
-def _facts(found: Object, now: datetime) -> list[list[Cell]]:
-    image, gpu, replicas = found["image"], found["gpu"], found["replicas"]
+def _facts(relay: Object, now: datetime) -> list[list[Cell]]:
+    image, gpu, replicas = relay["image"], relay["gpu"], relay["replicas"]
     rows: list[list[Cell]] = []
-    if not found["ready"]:
-        rows.append([plain("wrong"), plain(f"{found['reason']}: {found['message']}", BAD)])
-    rows += [["url", found["url"]], ["image", image.get("desired", "")]]
+    if not relay["ready"]:
+        rows.append([plain("problem"), plain(f"{relay['reason']}: {relay['message']}", BAD)])
+    rows += [["url", relay["url"]], ["image", image.get("desired", "")]]
     if image.get("running"):
-        rows.append(["runs", image["running"]])
+        rows.append(["running", image["running"]])
     rows.append(["gpu", _gpu_text(gpu, now)])
-    rows.append(["replicas", f"{replicas['ready']} of {replicas['wanted']} ready"])
-    rows.append(["age", age(found["created"], now)])
+    rows.append(["replicas", f"{replicas['ready']} of {replicas['desired']} ready"])
+    rows.append(["age", age(relay["created"], now)])
     return rows
 
 
@@ -195,7 +189,7 @@ def _event_rows(events: list[Object], now: datetime) -> list[list[Cell]]:
 def _gpu_text(gpu: Object, now: datetime) -> str:
     mode = gpu.get("mode", "")
     if mode == "None":
-        return "none: compute nodes poll from outside"
+        return "none; compute nodes poll the relay"
     parts = [mode, gpu.get("host", ""), f"port {gpu.get('port', '')}"]
     parts.append(f"Service {gpu['service']}" if gpu.get("service") else "")
     addresses = gpu.get("addresses", [])

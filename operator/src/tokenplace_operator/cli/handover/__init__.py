@@ -1,1 +1,1 @@
-"""Handing the objects of a Helm release over to the operator, while they serve."""
+"""Handover of the objects of a Helm release to the operator while they keep serving."""

@@ -1,4 +1,4 @@
-"""What a handover does and what forbids it, decided before anything is touched."""
+"""Plan of a handover: its steps and the problems that prevent it, before any change."""
 
 from dataclasses import dataclass
 
@@ -12,185 +12,126 @@ from tokenplace_operator.api.kinds import (
 )
 from tokenplace_operator.api.spec.relay import Relay
 from tokenplace_operator.cache.store import controller_of
+from tokenplace_operator.cli.handover.problems import find_problems
+from tokenplace_operator.cli.handover.release import TEMPLATE_HASH_LABEL as HASH
 from tokenplace_operator.cli.handover.release import (
-    HASH,
-    ReleaseObjects,
-    is_upstreams,
-    release_of,
-    would_be_the_relays,
+    Release,
+    selects_new_pods,
 )
-from tokenplace_operator.desired.ingress import ingress
-from tokenplace_operator.status.rollout import is_settled
 
 
 @dataclass(frozen=True, slots=True)
 class HandoverPlan:
-    """The objects of a handover, in the order in which it comes to them.
+    """The objects of a handover, by what happens to them; fields are in the order of the steps.
 
-    scalers: would set the number of the new pods as well.
-    pinned: the Service, when its selector would take the new pods too; pin: the hash of the old.
-    let_go: deleted, while what they own lives on. aside: old pods that the relay's own selector
-    would take. give: get the relay as their owner.
-    old: what runs the old pods, or they themselves. leftovers: nobody needs them afterwards.
+    autoscalers: deleted first, because they would scale the new pods too.
+    service: the Service to pin to the old pods, when its selector also selects new pods.
+    template_hash: the pod-template-hash of the old pods, which pins the Service.
+    orphaning: deleted while their ReplicaSets and pods stay.
+    relabeled: old pods that the relay's Deployment would select; their name label is changed.
+    adopted: get the relay as their owner, those that carry traffic last.
+    retired: old ReplicaSets or pods, deleted after the drain. old_pods: names of the old pods.
+    unused: deleted at the end.
     """
 
     problems: tuple[str, ...] = ()
-    scalers: tuple[Object, ...] = ()
-    pinned: Object | None = None
-    pin: str = ""
-    let_go: tuple[Object, ...] = ()
-    aside: tuple[Object, ...] = ()
-    give: tuple[Object, ...] = ()
-    old: tuple[Object, ...] = ()
+    autoscalers: tuple[Object, ...] = ()
+    service: Object | None = None
+    template_hash: str = ""
+    orphaning: tuple[Object, ...] = ()
+    relabeled: tuple[Object, ...] = ()
+    adopted: tuple[Object, ...] = ()
+    retired: tuple[Object, ...] = ()
     old_pods: frozenset[str] = frozenset()
-    leftovers: tuple[Object, ...] = ()
+    unused: tuple[Object, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing of a release is left to hand over."""
-        return not (self.give or self.let_go or self.old or self.scalers or self.leftovers)
+        groups = (self.adopted, self.orphaning, self.retired, self.autoscalers, self.unused)
+        return not any(groups)
 
     @property
     def steps(self) -> list[str]:
-        """What will be done, for people."""
-        pods = f"{len(self.old_pods)} old pods" if len(self.old_pods) != 1 else "the old pod"
-        found = [f"delete {named(one)}, which would scale the new pods" for one in self.scalers]
-        if self.pinned is not None:
-            found.append(f"pin {named(self.pinned)} to {pods}, for the new ones look alike")
-        found += [f"delete {named(one)}, but not what it owns: it serves on" for one in self.let_go]
-        found += [f"rename the label of {named(one)}, for the same reason" for one in self.aside]
-        found.append("apply the relay, and wait until its new pods are ready")
-        found += [f"give {named(one)} to the operator" for one in self.give]
-        found.append("wait until the Service leads to the new pods only, and the relay is Ready")
-        found += [f"delete {named(one)}, after a time to drain" for one in self.old]
-        found += [f"delete {named(one)}, which nobody needs any more" for one in self.leftovers]
-        return found
+        """The steps, one sentence each."""
+        pods = f"the {len(self.old_pods)} old pods" if len(self.old_pods) != 1 else "the old pod"
+        steps = [f"delete {named(obj)}, which would scale the new pods" for obj in self.autoscalers]
+        if self.service is not None:
+            steps.append(f"pin {named(self.service)} to {pods}; its selector matches new pods too")
+        steps += [f"delete {named(obj)}, but keep its pods running" for obj in self.orphaning]
+        steps += [
+            f"change a label of {named(obj)}, so that the new Deployment does not select it"
+            for obj in self.relabeled
+        ]
+        steps.append("apply the relay, and wait until its new pods are ready")
+        steps += [f"hand {named(obj)} over to the operator" for obj in self.adopted]
+        steps.append("wait until the Service routes to new pods only and the relay is Ready")
+        steps += [f"delete {named(obj)}, after the drain" for obj in self.retired]
+        steps += [f"delete {named(obj)}, which is no longer used" for obj in self.unused]
+        return steps
 
 
 def named(obj: Object) -> str:
-    """An object as people name it."""
+    """Kind and name of an object."""
     return f"{obj['kind']} {obj['metadata']['name']}"
 
 
-def plan(relay: Relay, found: ReleaseObjects) -> HandoverPlan:
-    """The handover of what was found to a relay."""
-    deployment = found.one(DEPLOYMENT, relay.name)
-    service = found.one(SERVICE, relay.name)
-    alike = [one for one in found.replica_sets if _takes_new_pods(relay, one)]
-    bare = [one for one in found.pods if controller_of(one) is None]
-    names = {one["metadata"]["name"] for one in found.pods}
-    pin = _hash_of(found)
-    pinned = service if service is not None and pin and _leads_to_new_pods(relay, service) else None
-    staying = [one for one in found.replica_sets if one not in alike]
-    controlled = [one for one in found.pods if _belongs_to(one, alike)]
+def plan_handover(relay: Relay, live: Release) -> HandoverPlan:
+    """Plan the handover of a release's live objects to a relay."""
+    deployment = live.conflicting_object(DEPLOYMENT, relay.name)
+    service = live.conflicting_object(SERVICE, relay.name)
+    template_hash = _shared_template_hash(live)
+    taken_over = [one for one in live.replica_sets if _would_be_taken_over(relay, one)]
+    staying = [one for one in live.replica_sets if one not in taken_over]
+    bare_pods = [pod for pod in live.pods if controller_of(pod) is None]
+    pods_of_taken_over = [pod for pod in live.pods if _is_controlled_by(pod, taken_over)]
+    pins = service is not None and bool(template_hash) and _selects_new_pods(relay, service)
     return HandoverPlan(
-        problems=tuple(_problems(relay, found)),
-        scalers=tuple(one for one in found.others if of(one) == AUTOSCALER),
-        pinned=pinned,
-        pin=pin,
-        let_go=(*([deployment] if deployment is not None else []), *alike),
-        aside=tuple(one for one in found.pods if _looks_new(relay, one)),
-        give=tuple(_in_order(relay, [one for one in found.taken if one is not deployment])),
-        old=(*staying, *controlled, *bare),
-        old_pods=frozenset(names),
-        leftovers=tuple(one for one in found.others if of(one) not in {AUTOSCALER, INGRESS}),
+        problems=tuple(find_problems(relay, live, template_hash)),
+        autoscalers=tuple(obj for obj in live.others if of(obj) == AUTOSCALER),
+        service=service if pins else None,
+        template_hash=template_hash,
+        orphaning=(*([deployment] if deployment is not None else []), *taken_over),
+        relabeled=tuple(pod for pod in live.pods if _has_relay_labels(relay, pod)),
+        adopted=tuple(_traffic_last(relay, [o for o in live.conflicting if o is not deployment])),
+        retired=(*staying, *pods_of_taken_over, *bare_pods),
+        old_pods=frozenset(pod["metadata"]["name"] for pod in live.pods),
+        unused=tuple(obj for obj in live.others if of(obj) not in {AUTOSCALER, INGRESS}),
     )
 
 
-def _takes_new_pods(relay: Relay, replica_set: Object) -> bool:
-    """Its new Deployment would take such a set over, and end it before the new pods serve."""
-    return would_be_the_relays(relay, replica_set["spec"]["selector"]["matchLabels"])
+def _would_be_taken_over(relay: Relay, replica_set: Object) -> bool:
+    """Whether the new Deployment would own a ReplicaSet, and scale it down too early."""
+    return selects_new_pods(relay, replica_set["spec"]["selector"]["matchLabels"])
 
 
-def _looks_new(relay: Relay, pod: Object) -> bool:
-    found: Object = pod["metadata"]["labels"]
-    return relay.selector.items() <= found.items()
+def _has_relay_labels(relay: Relay, pod: Object) -> bool:
+    pod_labels: Object = pod["metadata"]["labels"]
+    return relay.selector.items() <= pod_labels.items()
 
 
-def _leads_to_new_pods(relay: Relay, service: Object) -> bool:
-    return would_be_the_relays(relay, service["spec"].get("selector", {}))
+def _selects_new_pods(relay: Relay, service: Object) -> bool:
+    return selects_new_pods(relay, service["spec"].get("selector", {}))
 
 
-def _belongs_to(pod: Object, sets: list[Object]) -> bool:
+def _is_controlled_by(pod: Object, replica_sets: list[Object]) -> bool:
     owner = controller_of(pod)
-    return owner is not None and owner["uid"] in {one["metadata"]["uid"] for one in sets}
+    return owner is not None and owner["uid"] in {one["metadata"]["uid"] for one in replica_sets}
 
 
-def _hash_of(found: ReleaseObjects) -> str:
-    """The hash that the old pods have in common, empty when they are of several rollouts."""
-    staying = [pod["metadata"] for pod in found.pods if "deletionTimestamp" not in pod["metadata"]]
-    hashes = {str(one["labels"].get(HASH, "")) for one in staying}
+def _shared_template_hash(live: Release) -> str:
+    """The pod-template-hash of all old pods; empty when they are of several rollouts."""
+    active = [pod["metadata"] for pod in live.pods if "deletionTimestamp" not in pod["metadata"]]
+    hashes = {str(metadata["labels"].get(HASH, "")) for metadata in active}
     return hashes.pop() if len(hashes) == 1 else ""
 
 
-def _in_order(relay: Relay, given: list[Object]) -> list[Object]:
-    """What leads traffic comes last, the Service before the Ingress that names it."""
+def _traffic_last(relay: Relay, objects: list[Object]) -> list[Object]:
+    """The objects with the relay's Service near the end and the Ingress last."""
 
     def rank(obj: Object) -> int:
         if of(obj) == SERVICE and obj["metadata"]["name"] == relay.name:
             return 1
         return 2 if of(obj) == INGRESS else 0
 
-    return sorted(given, key=rank)
-
-
-def _problems(relay: Relay, found: ReleaseObjects) -> list[str]:
-    problems = []
-    if relay.paused:
-        problems.append("spec.paused is true: the operator would make no pods")
-    if relay.replicas == 0:
-        problems.append("spec.replicas is 0: no new pod would take over")
-    for one in found.taken:
-        if not is_upstreams(one):
-            text = "is not of upstream's charts: delete or rename it, or choose another name"
-            problems.append(f"{named(one)} {text}")
-    releases = sorted({release_of(one) for one in found.taken if is_upstreams(one)})
-    if len(releases) > 1:
-        problems.append(f"the names belong to several Helm releases: {', '.join(releases)}")
-    deployment = found.one(DEPLOYMENT, relay.name)
-    if deployment is not None and not _serves(deployment):
-        problems.append(f"{named(deployment)} is not settled: wait until its pods are ready")
-    service = found.one(SERVICE, relay.name)
-    if service is not None and _leads_to_new_pods(relay, service) and not _hash_of(found):
-        problems.append(f"{named(service)} leads to pods of several rollouts, or to none")
-    return problems + _service_problems(relay, found) + _ingress_problems(relay, found)
-
-
-def _serves(deployment: Object) -> bool:
-    return is_settled(deployment, int(deployment["spec"].get("replicas", 1)))
-
-
-def _service_problems(relay: Relay, found: ReleaseObjects) -> list[str]:
-    """What would refuse requests that come in today."""
-    live = found.one(SERVICE, relay.name)
-    if live is None:
-        return []
-    problems = []
-    ports = {one["port"] for one in live["spec"].get("ports", [])}
-    if ports - {relay.service.port}:
-        served = ", ".join(str(port) for port in sorted(ports))
-        problems.append(f"spec.service.port: {named(live)} serves port {served}")
-    if live["spec"].get("type", "ClusterIP") != relay.service.type:
-        problems.append(f"spec.service.type: {named(live)} is a {live['spec']['type']}")
-    return problems
-
-
-def _ingress_problems(relay: Relay, found: ReleaseObjects) -> list[str]:
-    wanted = set(relay.ingress.effective_hosts)
-    section = (ingress(relay) or [{"spec": {}}])[0]["spec"]
-    problems = []
-    lives = [one for one in (*found.taken, *found.others) if of(one) == INGRESS]
-    for live in lives:
-        hosts = {str(rule.get("host", "")) for rule in live["spec"].get("rules", [])}
-        if hosts - wanted:
-            missing = ", ".join(sorted(hosts - wanted))
-            problems.append(f"spec.ingress.hosts: {named(live)} serves {missing}")
-        if hosts and live["spec"].get("ingressClassName") != section.get("ingressClassName"):
-            problems.append(f"spec.ingress.className: {named(live)} has another class")
-        if _secrets(live["spec"]) != _secrets(section):
-            problems.append(f"spec.ingress.tls: {named(live)} has the certificate of other Secrets")
-    return problems
-
-
-def _secrets(spec: Object) -> set[str]:
-    return {str(one.get("secretName")) for one in spec.get("tls", [])}
+    return sorted(objects, key=rank)

@@ -1,4 +1,4 @@
-"""What runs of upstream's charts, as the cluster tells it to the person who asks."""
+"""Objects of a Helm release of upstream's charts, read with the rights of the user."""
 
 import re
 from dataclasses import dataclass
@@ -22,88 +22,93 @@ from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.kube.errors import NotFound
 from tokenplace_operator.observe.facts import Facts
 
-NAME = "app.kubernetes.io/name"
-INSTANCE = "app.kubernetes.io/instance"
-RELEASE = "meta.helm.sh/release-name"
+NAME_LABEL = "app.kubernetes.io/name"
+INSTANCE_LABEL = "app.kubernetes.io/instance"
+TEMPLATE_HASH_LABEL = "pod-template-hash"
+RELEASE_ANNOTATION = "meta.helm.sh/release-name"
 _CHART = re.compile(r"tokenplace(-relay)?-[0-9]")
-HASH = "pod-template-hash"
 
 
 @dataclass(frozen=True, slots=True)
-class ReleaseObjects:
-    """What was read.
+class Release:
+    """The live objects that a handover concerns.
 
-    relay_uid: empty while there is no relay of that name.
-    taken: what has the names of the relay's children and is not its own, in their order.
+    relay_uid: empty while no relay of that name exists.
+    name: of the Helm release; empty when no object names one.
+    conflicting: objects with the names of the relay's children that the relay does not own, in
+        the order of its children.
     others: objects of the same release under other names.
-    replica_sets, pods: those of the old Deployment, and those that it left behind.
+    replica_sets, pods: of the old Deployment, and orphans of an interrupted handover.
     """
 
     relay_uid: str = ""
-    release: str = ""
-    taken: tuple[Object, ...] = ()
+    name: str = ""
+    conflicting: tuple[Object, ...] = ()
     others: tuple[Object, ...] = ()
     replica_sets: tuple[Object, ...] = ()
     pods: tuple[Object, ...] = ()
 
-    def one(self, kind: Kind, name: str) -> Object | None:
-        """The object of a kind and name among those that are taken."""
-        return next(
-            (one for one in self.taken if of(one) == kind and one["metadata"]["name"] == name), None
-        )
+    def conflicting_object(self, kind: Kind, name: str) -> Object | None:
+        """The conflicting object of a kind and name, or None."""
+        for obj in self.conflicting:
+            if of(obj) == kind and obj["metadata"]["name"] == name:
+                return obj
+        return None
 
 
-async def look(kube: Kube, relay: Relay, release: str = "") -> ReleaseObjects:
-    """Read all that has to do with a handover. release: when the objects themselves do not say."""
-    uid = await _uid(kube, relay)
+async def read_release(kube: Kube, relay: Relay, name: str = "") -> Release:
+    """Read all objects that a handover concerns; KubeError when one cannot be read.
+
+    name: of the Helm release, for objects that do not name it.
+    """
+    uid = await _relay_uid(kube, relay)
     apis = frozenset([kind for kind in OPTIONAL_CHILD_KINDS if await kube.serves(kind)])
-    wanted = [identity(one) for one in build(relay, Facts(apis=apis))]
-    live = [one for where in wanted if (one := await _get(kube, *where)) is not None]
-    taken = [one for one in live if not _is_controlled_by(one, uid)]
-    release = release or next(iter(filter(None, map(release_of, [*taken, *live]))), "")
-    if not release:
-        return ReleaseObjects(uid, taken=tuple(taken))
-    selector = f"{INSTANCE}={release}"
-    others = []
+    children = [identity(child) for child in build(relay, Facts(apis=apis))]
+    live = [obj for child in children if (obj := await _get(kube, *child)) is not None]
+    conflicting = [obj for obj in live if not _is_controlled_by(obj, uid)]
+    name = name or next(iter(filter(None, map(release_name, [*conflicting, *live]))), "")
+    if not name:
+        return Release(uid, conflicting=tuple(conflicting))
+    selector = f"{INSTANCE_LABEL}={name}"
+    others: list[Object] = []
     for kind in (*CHILD_KINDS, *sorted(apis, key=lambda kind: kind.kind)):
-        listed, _ = await kube.list(kind, relay.namespace, selector)
-        # A controller copies the labels of a Service to its slices: they are not Helm's.
-        alone = [one for one in listed if is_upstreams(one) and controller_of(one) is None]
-        others += [one for one in alone if identity(one) not in wanted]
+        items, _ = await kube.list(kind, relay.namespace, selector)
+        others += [obj for obj in items if _is_made_by_helm(obj) and identity(obj) not in children]
     replica_sets, _ = await kube.list(REPLICA_SET, relay.namespace, selector)
     pods, _ = await kube.list(POD, relay.namespace, selector)
-    deployments = {one["metadata"]["uid"] for one in taken if one["kind"] == "Deployment"}
-    old_sets = [one for one in replica_sets if _is_left(one) or _owner(one) in deployments]
-    sets = {one["metadata"]["uid"] for one in old_sets}
-    old_pods = [one for one in pods if _is_left(one) or _owner(one) in sets]
-    return ReleaseObjects(
-        uid, release, tuple(taken), tuple(others), tuple(old_sets), tuple(old_pods)
-    )
+    deployments = {obj["metadata"]["uid"] for obj in conflicting if obj["kind"] == "Deployment"}
+    old_sets = [obj for obj in replica_sets if _is_orphan(obj) or _owner_uid(obj) in deployments]
+    set_uids = {obj["metadata"]["uid"] for obj in old_sets}
+    old_pods = [pod for pod in pods if _is_orphan(pod) or _owner_uid(pod) in set_uids]
+    return Release(uid, name, tuple(conflicting), tuple(others), tuple(old_sets), tuple(old_pods))
 
 
-def is_upstreams(obj: Object) -> bool:
-    """Whether Helm made it from one of upstream's charts."""
-    found = obj["metadata"].get("labels", {})
-    by_helm = found.get("app.kubernetes.io/managed-by") == "Helm"
-    return by_helm and _CHART.match(found.get("helm.sh/chart", "")) is not None
+def is_of_upstream_chart(obj: Object) -> bool:
+    """Whether the labels of an object name Helm and one of upstream's charts."""
+    object_labels = obj["metadata"].get("labels", {})
+    managed_by_helm = object_labels.get("app.kubernetes.io/managed-by") == "Helm"
+    return managed_by_helm and _CHART.match(object_labels.get("helm.sh/chart", "")) is not None
 
 
-def release_of(obj: Object) -> str:
-    """The Helm release that an object is or was of, empty for none."""
+def release_name(obj: Object) -> str:
+    """The Helm release that an object belongs or belonged to; empty for none."""
     metadata = obj["metadata"]
-    named = metadata.get("annotations", {}).get(RELEASE)
-    return str(named or (metadata["labels"].get(INSTANCE, "") if is_upstreams(obj) else ""))
+    name = metadata.get("annotations", {}).get(RELEASE_ANNOTATION)
+    if not name and is_of_upstream_chart(obj):
+        name = metadata["labels"].get(INSTANCE_LABEL)
+    return str(name or "")
 
 
-def would_be_the_relays(relay: Relay, selector: Object) -> bool:
-    """Whether a selector of the old release takes the relay's new pods as well."""
+def selects_new_pods(relay: Relay, selector: Object) -> bool:
+    """Whether a selector of the old release also selects the relay's new pods."""
     new = {**relay.pod_template.labels, **labels(relay)}
-    return {name: value for name, value in selector.items() if name != HASH}.items() <= new.items()
+    without_hash = {key: v for key, v in selector.items() if key != TEMPLATE_HASH_LABEL}
+    return without_hash.items() <= new.items()
 
 
-async def _uid(kube: Kube, relay: Relay) -> str:
-    found = await _get(kube, RELAY, (relay.namespace, relay.name))
-    return "" if found is None else str(found["metadata"]["uid"])
+async def _relay_uid(kube: Kube, relay: Relay) -> str:
+    live = await _get(kube, RELAY, (relay.namespace, relay.name))
+    return "" if live is None else str(live["metadata"]["uid"])
 
 
 async def _get(kube: Kube, kind: Kind, key: tuple[str, str]) -> Object | None:
@@ -115,18 +120,23 @@ async def _get(kube: Kube, kind: Kind, key: tuple[str, str]) -> Object | None:
         return None
 
 
-def _is_left(obj: Object) -> bool:
-    """A relay's pods, or their set, that nothing controls: left by a Deployment that was let go."""
+def _is_made_by_helm(obj: Object) -> bool:
+    # A controller copies the labels of a Service to its EndpointSlices; Helm did not make those.
+    return is_of_upstream_chart(obj) and controller_of(obj) is None
+
+
+def _is_orphan(obj: Object) -> bool:
+    """Whether it is a relay pod or ReplicaSet without a controller, after an orphaning delete."""
     template = obj if obj["kind"] == "Pod" else obj["spec"]["template"]
-    runs = {one["name"] for one in template["spec"]["containers"]}
-    made = HASH in obj["metadata"].get("labels", {})
-    return controller_of(obj) is None and made and "relay" in runs
+    containers = {container["name"] for container in template["spec"]["containers"]}
+    of_deployment = TEMPLATE_HASH_LABEL in obj["metadata"].get("labels", {})
+    return controller_of(obj) is None and of_deployment and "relay" in containers
 
 
 def _is_controlled_by(obj: Object, uid: str) -> bool:
-    return bool(uid) and _owner(obj) == uid
+    return bool(uid) and _owner_uid(obj) == uid
 
 
-def _owner(obj: Object) -> str:
+def _owner_uid(obj: Object) -> str:
     owner = controller_of(obj)
     return "" if owner is None else str(owner["uid"])

@@ -1,4 +1,4 @@
-"""Carries a handover out, step after step; each step waits for what it changed."""
+"""Execution of a handover: each step waits until its change has taken effect."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ from tokenplace_operator.cache.store import controller_of
 from tokenplace_operator.cli.connection import MANAGER
 from tokenplace_operator.cli.exit_codes import CliError, Exit
 from tokenplace_operator.cli.handover.plan import HandoverPlan, named
-from tokenplace_operator.cli.handover.release import HASH, NAME
+from tokenplace_operator.cli.handover.release import NAME_LABEL, TEMPLATE_HASH_LABEL
 from tokenplace_operator.cli.output import pick
 from tokenplace_operator.desired.child import owner_reference
 from tokenplace_operator.kube.client import Kube
@@ -29,82 +29,99 @@ from tokenplace_operator.kube.errors import NotFound
 from tokenplace_operator.status.rollout import is_settled
 
 POLL_SECONDS = 0.5
+"""Time between two checks of a condition that a step waits for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """timeout and drain in seconds; tell hears of each thing that was done."""
+    """Executes a plan.
+
+    report: called with each finished step. timeout_seconds: for each wait.
+    drain_seconds: time for the old pods to finish their requests.
+    """
 
     kube: Kube
     plan: HandoverPlan
-    tell: Callable[[str], None]
-    timeout: float
-    drain: float
+    report: Callable[[str], None]
+    timeout_seconds: float
+    drain_seconds: float
 
-    async def carry_out(self, obj: Object, relay: Relay) -> None:
-        """Hand everything over to the relay `obj`; CliError when a wait takes too long."""
-        await self._free_the_names()
+    async def hand_over(self, obj: Object, relay: Relay) -> None:
+        """Hand all objects over to the relay `obj`.
+
+        CliError when a wait times out; KubeError when the API server rejects a change. Old pods
+        are deleted only after the new ones serve, so a second run can continue at any step.
+        """
+        await self._free_names()
         applied = await self.kube.apply(obj, manager=MANAGER)
-        relay = _known(relay, applied)
-        self.tell(f"applied {relay.name}")
+        relay = replace(relay, uid=applied["metadata"]["uid"])
+        self.report(f"applied {relay.name}")
         await self._wait("the new pods are ready", partial(self._has_new_pods, relay))
-        for one in self.plan.give:
-            await self._give(one, relay)
+        for child in self.plan.adopted:
+            await self._adopt(child, relay)
         await self._wait(
-            "the Service leads to the new pods only", partial(self._is_switched, relay)
+            "the Service routes to the new pods only", partial(self._routes_to_new_pods, relay)
         )
         await self._wait("the relay is Ready", partial(self._is_ready, relay))
-        if self.plan.old:
-            self.tell(f"draining for {self.drain:g} s")
-            await asyncio.sleep(self.drain)
-        for one in (*self.plan.old, *self.plan.leftovers):
-            await self._delete(one)
+        if self.plan.retired:
+            self.report(f"draining for {self.drain_seconds:g} s")
+            await asyncio.sleep(self.drain_seconds)
+        for old in (*self.plan.retired, *self.plan.unused):
+            await self._delete(old)
 
-    async def _free_the_names(self) -> None:
-        """The old pods serve on throughout."""
-        for one in self.plan.scalers:
-            await self._delete(one)
-        pinned = self.plan.pinned
-        if pinned is not None:
-            patch = {"spec": {"selector": {NAME: None, HASH: self.plan.pin}}}
-            await self.kube.patch(SERVICE, *key_of(pinned), patch, manager=MANAGER)
-            self.tell(f"pinned {named(pinned)}")
-        for one in self.plan.let_go:
-            uid = one["metadata"]["uid"]
-            await self.kube.delete(of(one), *key_of(one), uid=uid, orphan=True)
-            await self._wait(f"{named(one)} is gone", partial(self._is_gone, one))
-        for one in self.plan.aside:
-            metadata = one["metadata"]
-            labels = {NAME: f"{metadata['labels'][NAME]}-old"}
-            changed = {"metadata": {"uid": metadata["uid"], "labels": labels}}
-            await self.kube.patch(of(one), *key_of(one), changed, manager=MANAGER)
-            self.tell(f"renamed the label of {named(one)}")
+    async def _free_names(self) -> None:
+        """Delete what has the names of the relay's children, while the old pods keep serving."""
+        for autoscaler in self.plan.autoscalers:
+            await self._delete(autoscaler)
+        service = self.plan.service
+        if service is not None:
+            # The hash selects the old pods only. Without the name label the selector still matches
+            # them after their label has been changed.
+            selector = {NAME_LABEL: None, TEMPLATE_HASH_LABEL: self.plan.template_hash}
+            patch = {"spec": {"selector": selector}}
+            await self.kube.patch(SERVICE, *key_of(service), patch, manager=MANAGER)
+            self.report(f"pinned {named(service)}")
+        for owner in self.plan.orphaning:
+            uid = owner["metadata"]["uid"]
+            await self.kube.delete(of(owner), *key_of(owner), uid=uid, orphan=True)
+            await self._wait(f"{named(owner)} is gone", partial(self._is_gone, owner))
+        for pod in self.plan.relabeled:
+            await self._relabel(pod)
 
-    async def _give(self, obj: Object, relay: Relay) -> None:
-        """Make the relay its owner, and let the operator see it: it watches by this label."""
+    async def _relabel(self, pod: Object) -> None:
+        metadata = pod["metadata"]
+        labels = {NAME_LABEL: f"{metadata['labels'][NAME_LABEL]}-old"}
+        patch = {"metadata": {"uid": metadata["uid"], "labels": labels}}
+        await self.kube.patch(of(pod), *key_of(pod), patch, manager=MANAGER)
+        self.report(f"changed a label of {named(pod)}")
+
+    async def _adopt(self, obj: Object, relay: Relay) -> None:
         owners = [*obj["metadata"].get("ownerReferences", []), owner_reference(relay)]
         patch = {
             "metadata": {
                 "uid": obj["metadata"]["uid"],
                 "ownerReferences": owners,
+                # The operator watches only objects with this label.
                 "labels": {"app.kubernetes.io/managed-by": OPERATOR},
             }
         }
         await self.kube.patch(of(obj), *key_of(obj), patch, manager=MANAGER)
-        self.tell(f"gave {named(obj)} to the operator")
+        self.report(f"handed {named(obj)} over to the operator")
 
     async def _delete(self, obj: Object) -> None:
+        # With the uid, an object that was recreated under the same name is not deleted.
         await self.kube.delete(of(obj), *key_of(obj), uid=obj["metadata"]["uid"])
-        self.tell(f"deleted {named(obj)}")
+        self.report(f"deleted {named(obj)}")
 
     async def _wait(self, what: str, check: Callable[[], Awaitable[bool]]) -> None:
-        end = time.monotonic() + self.timeout
+        end = time.monotonic() + self.timeout_seconds
         while not await check():
             if time.monotonic() > end:
-                text = f"not true within {self.timeout:g} s: {what}. What served before serves on"
-                raise CliError(Exit.NO, f"{text}; see explain, then run this again")
+                text = f"timed out after {self.timeout_seconds:g} s, waiting until {what}"
+                hint = "run kubectl tokenplace explain, then this command again"
+                raise CliError(Exit.NO, f"{text}. The pods that serve keep serving; {hint}")
             await asyncio.sleep(POLL_SECONDS)
-        self.tell(what)
+        self.report(what)
 
     async def _is_gone(self, obj: Object) -> bool:
         try:
@@ -119,15 +136,15 @@ class Runner:
         except NotFound:
             return False
         owner = controller_of(live)
-        is_ours = owner is not None and owner["uid"] == relay.uid
-        return is_ours and is_settled(live, relay.replicas)
+        is_owned = owner is not None and owner["uid"] == relay.uid
+        return is_owned and is_settled(live, relay.replicas)
 
-    async def _is_switched(self, relay: Relay) -> bool:
-        service = f"kubernetes.io/service-name={relay.name}"
-        slices, _ = await self.kube.list(ENDPOINT_SLICE, relay.namespace, service)
-        ends = [end for one in slices for end in one.get("endpoints") or []]
-        pods = {pick(end, "targetRef", "name") for end in ends}
-        ready = any(pick(end, "conditions", "ready") is True for end in ends)
+    async def _routes_to_new_pods(self, relay: Relay) -> bool:
+        selector = f"kubernetes.io/service-name={relay.name}"
+        slices, _ = await self.kube.list(ENDPOINT_SLICE, relay.namespace, selector)
+        endpoints = [endpoint for one in slices for endpoint in one.get("endpoints") or []]
+        pods = {pick(endpoint, "targetRef", "name") for endpoint in endpoints}
+        ready = any(pick(endpoint, "conditions", "ready") is True for endpoint in endpoints)
         return ready and not pods & self.plan.old_pods
 
     async def _is_ready(self, relay: Relay) -> bool:
@@ -137,8 +154,3 @@ class Runner:
             and one.get("observedGeneration") == live["metadata"]["generation"]
             for one in pick(live, "status", "conditions", default=[])
         )
-
-
-def _known(relay: Relay, applied: Object) -> Relay:
-    """The relay with the uid that the server gave it."""
-    return replace(relay, uid=applied["metadata"]["uid"])

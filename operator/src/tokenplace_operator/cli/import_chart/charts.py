@@ -1,20 +1,19 @@
-"""The two charts that upstream has for the relay: their defaults, and how to tell them apart.
+"""Upstream's two charts of the relay: their default values, and detection of the chart.
 
-Read from futuroptimist/token.place, as of August 2026; values that only older versions of the
-charts know are read as well.
+Source: futuroptimist/token.place as of August 2026, with values of older chart versions.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 from tokenplace_operator.api.kinds import Object
-from tokenplace_operator.cli.import_chart.ledger import ValuesError
+from tokenplace_operator.cli.import_chart.value_mapping import ValuesError
 
 MAX_NAME = 63
 
 
 class Chart(StrEnum):
-    """Values of --chart: the names in their Chart.yaml."""
+    """Values of --chart: the names in Chart.yaml."""
 
     TOKENPLACE = "tokenplace"
     """charts/tokenplace, published as oci://ghcr.io/futuroptimist/charts/tokenplace."""
@@ -24,7 +23,7 @@ class Chart(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The values of one release: its chart, and what a person wrote."""
+    """A release: its chart, and the user's values without the chart's defaults."""
 
     chart: Chart
     given: Object
@@ -173,29 +172,29 @@ DEFAULTS: dict[Chart, Object] = {
 }
 
 
-def detected(given: Object, said: Chart | None) -> Chart:
-    """The chart that these values are for; ValuesError when they are for both.
+def detect_chart(given: Object, chosen: Chart | None) -> Chart:
+    """The chosen chart, or the one that has these values; ValuesError when each has some.
 
-    Values that both charts have tell nothing: then it is the chart that upstream publishes.
+    When both charts have all the values, it is the chart that upstream publishes.
     """
-    if said is not None:
-        return said
-    only = {
+    if chosen is not None:
+        return chosen
+    distinct = {
         chart: sorted(given.keys() & (DEFAULTS[chart].keys() - DEFAULTS[other].keys()))
         for chart, other in zip(Chart, reversed(Chart), strict=True)
     }
-    old, new = only[Chart.TOKENPLACE_RELAY], only[Chart.TOKENPLACE]
+    old, new = distinct[Chart.TOKENPLACE_RELAY], distinct[Chart.TOKENPLACE]
     if old and new:
         raise ValuesError(
-            f"{new[0]} is a value of chart tokenplace and {old[0]} of tokenplace-relay; add --chart"
+            f"{new[0]} is a value of chart tokenplace, {old[0]} of tokenplace-relay; add --chart"
         )
     return Chart.TOKENPLACE_RELAY if old else Chart.TOKENPLACE
 
 
 def object_name(source: Source, release: str) -> str:
-    """The name of the release's Deployment, Service and Ingress, by the rule of both charts."""
-    chart, full = (str(source.given.get(one) or "") for one in ("nameOverride", "fullnameOverride"))
-    chart = chart or source.chart
+    """The name of the release's Deployment, Service and Ingress; both charts use one rule."""
+    chart = str(source.given.get("nameOverride") or source.chart)
+    full_name = str(source.given.get("fullnameOverride") or "")
     release = release or source.chart
-    name = full or (release if chart in release else f"{release}-{chart}")
+    name = full_name or (release if chart in release else f"{release}-{chart}")
     return name[:MAX_NAME].removesuffix("-")

@@ -1,88 +1,101 @@
-"""Values of Service and Ingress: how clients and compute nodes reach the relay."""
+"""Values of Service and Ingress."""
 
 from typing import Any
 
 from tokenplace_operator.api.kinds import Object
-from tokenplace_operator.cli.import_chart.ledger import Ledger, Path, ValuesError
+from tokenplace_operator.cli.import_chart.value_mapping import Path, ValueMapping, ValuesError
 from tokenplace_operator.cli.redact import is_secret
 
 PLACEHOLDER = "relay.example.com"
-"""The host that the older chart comes with."""
+"""The host in the default values of chart tokenplace-relay."""
 ISSUERS = {
     "cert-manager.io/cluster-issuer": "clusterIssuer",
     "cert-manager.io/issuer": "issuer",
 }
 
 
-def service(ledger: Ledger) -> None:
-    """Its name stays, and with it the address, when the relay has the name of the old Service."""
-    if ledger.says("service", "type"):
-        note = "Name who may come in: spec.networkPolicy.extraIngress"
-        ledger.carry(("service", "type"), "spec.service.type", ledger.get("service", "type"), note)
-    ledger.copy(("service", "port"), "spec.service.port")
-    if ledger.says("service", "targetPort"):
-        ledger.change(("service", "targetPort"), "", None, "It is always the port of the pods")
+def service(mapping: ValueMapping) -> None:
+    """Map type and port. With the relay named like the old Service, its address stays too."""
+    if mapping.is_set("service", "type"):
+        note = "Allow its clients in spec.networkPolicy.extraIngress"
+        mapping.carry_over(
+            ("service", "type"), "spec.service.type", mapping.get("service", "type"), note
+        )
+    mapping.copy(("service", "port"), "spec.service.port")
+    if mapping.is_set("service", "targetPort"):
+        mapping.change(("service", "targetPort"), "", None, "It is always the port of the pod")
 
 
-def ingress(ledger: Ledger) -> None:
-    """Both charts' shapes: `host` with one `tls`, or lists of both."""
-    hosts = _hosts(ledger)
-    enabled = ledger.get("ingress", "enabled") is True
+def ingress(mapping: ValueMapping) -> None:
+    """Map the Ingress: chart tokenplace has one host and one TLS Secret, the other has lists."""
+    hosts = _hosts(mapping)
+    enabled = mapping.get("ingress", "enabled") is True
     if not hosts:
-        if ledger.says("ingress", "enabled") and enabled:
-            ledger.leave(("ingress", "enabled"), "Without a host there is no Ingress")
-        elif ledger.says("ingress", "enabled"):
-            ledger.carry(("ingress", "enabled"), "", None, "Without a host there is none")
+        if mapping.is_set("ingress", "enabled") and enabled:
+            mapping.leave_out(
+                ("ingress", "enabled"), "An Ingress needs a host; set spec.ingress.hosts"
+            )
+        elif mapping.is_set("ingress", "enabled"):
+            mapping.carry_over(
+                ("ingress", "enabled"), "", None, "Without a host there is no Ingress"
+            )
         return
-    ledger.carry(("ingress", "enabled"), "spec.ingress.enabled", enabled)
-    ledger.carry(_path_of_hosts(ledger), "spec.ingress.hosts", hosts)
-    class_name = str(ledger.get("ingress", "className") or "")
-    ledger.carry(("ingress", "className"), "spec.ingress.className", class_name)
-    _tls(ledger, hosts)
-    _annotations(ledger)
+    mapping.carry_over(("ingress", "enabled"), "spec.ingress.enabled", enabled)
+    mapping.carry_over(_path_of_hosts(mapping), "spec.ingress.hosts", hosts)
+    class_name = str(mapping.get("ingress", "className") or "")
+    mapping.carry_over(("ingress", "className"), "spec.ingress.className", class_name)
+    _tls(mapping, hosts)
+    _annotations(mapping)
     if class_name not in {"", "traefik"}:
-        todo = "The policy lets Traefik's pods in; name yours in networkPolicy.ingressController"
-        ledger.leave(("ingress", "className"), todo)
+        todo = "Set spec.networkPolicy.ingressController; the default admits Traefik's pods"
+        mapping.leave_out(("ingress", "className"), todo)
 
 
-def _path_of_hosts(ledger: Ledger) -> Path:
-    return ("ingress", "hosts" if ledger.get("ingress", "hosts") else "host")
+def _path_of_hosts(mapping: ValueMapping) -> Path:
+    return ("ingress", "hosts" if mapping.get("ingress", "hosts") else "host")
 
 
-def _hosts(ledger: Ledger) -> list[str]:
-    found = [str(ledger.get("ingress", "host") or "")]
-    for one in ledger.objects("ingress", "hosts"):
-        found.append(str(one.get("host") or ""))
-        paths = one.get("paths") or [{}]
+def _hosts(mapping: ValueMapping) -> list[str]:
+    names = [str(mapping.get("ingress", "host") or "")]
+    for entry in mapping.list_at("ingress", "hosts"):
+        names.append(str(entry.get("host") or ""))
+        paths = entry.get("paths") or [{}]
         if any(path.get("path", "/") != "/" for path in paths):
-            why = "Every path of a host leads to the relay"
-            ledger.change(("ingress", "hosts", "paths"), "", None, why)
-    hosts = [one for one in found if one]
-    if hosts == [PLACEHOLDER] and not any(ledger.says("ingress", one) for one in ("host", "hosts")):
-        if ledger.get("ingress", "enabled"):
-            ledger.leave(("ingress", "hosts"), f"{PLACEHOLDER} is a placeholder; set ingress.hosts")
+            why = "All paths of a host go to the relay"
+            mapping.change(("ingress", "hosts", "paths"), "", None, why)
+    hosts = [name for name in names if name]
+    if hosts == [PLACEHOLDER] and not any(
+        mapping.is_set("ingress", name) for name in ("host", "hosts")
+    ):
+        if mapping.get("ingress", "enabled"):
+            mapping.leave_out(
+                ("ingress", "hosts"), f"{PLACEHOLDER} is a placeholder; set spec.ingress.hosts"
+            )
         return []
     return hosts
 
 
-def _tls(ledger: Ledger, hosts: list[str]) -> None:
-    tls = ledger.get("ingress", "tls")
-    issuer = _issuer(ledger)
+def _tls(mapping: ValueMapping, hosts: list[str]) -> None:
+    tls = mapping.get("ingress", "tls")
+    issuer = _issuer(mapping)
     if not _has_tls(tls):
-        ledger.carry(("ingress", "tls"), "spec.ingress.tls", {"enabled": False})
+        mapping.carry_over(("ingress", "tls"), "spec.ingress.tls", {"enabled": False})
         if issuer:
-            ledger.leave(("ingress", "annotations", next(iter(issuer))), "There is no TLS")
+            mapping.leave_out(
+                ("ingress", "annotations", next(iter(issuer))),
+                "TLS is off, so no certificate is issued",
+            )
         return
-    secret, covered = _first_secret(ledger, tls, hosts)
+    secret, covered = _first_secret(mapping, tls, hosts)
     section: Object = {"secretName": secret} if secret else {}
     for annotation, name in issuer.items():
         section[ISSUERS[annotation]] = name
         path = ("ingress", "annotations", annotation)
-        ledger.carry(path, f"spec.ingress.tls.{ISSUERS[annotation]}", name)
-    ledger.carry(("ingress", "tls"), "spec.ingress.tls", section)
+        mapping.carry_over(path, f"spec.ingress.tls.{ISSUERS[annotation]}", name)
+    mapping.carry_over(("ingress", "tls"), "spec.ingress.tls", section)
     if sorted(covered) != sorted(hosts):
-        why = "The certificate is for every host of the Ingress"
-        ledger.change(("ingress", "tls"), "spec.ingress.hosts", None, why)
+        why = "The certificate covers all hosts of the Ingress"
+        mapping.change(("ingress", "tls"), "spec.ingress.hosts", None, why)
 
 
 def _has_tls(tls: Any) -> bool:  # noqa: ANN401
@@ -91,35 +104,35 @@ def _has_tls(tls: Any) -> bool:  # noqa: ANN401
     return bool(tls)
 
 
-def _first_secret(ledger: Ledger, tls: Any, hosts: list[str]) -> tuple[str, list[str]]:  # noqa: ANN401
+def _first_secret(mapping: ValueMapping, tls: Any, hosts: list[str]) -> tuple[str, list[str]]:  # noqa: ANN401
     if isinstance(tls, dict):
         return str(tls.get("secretName") or ""), hosts
-    entries = ledger.objects("ingress", "tls")
-    secrets = [str(one.get("secretName") or "") for one in entries]
+    entries = mapping.list_at("ingress", "tls")
+    secrets = [str(entry.get("secretName") or "") for entry in entries]
     if len(set(secrets)) > 1:
-        todo = "One Secret holds the certificate of all hosts; the first one is named"
-        ledger.leave(("ingress", "tls", "secretName"), todo)
-    covered = {str(host) for one in entries for host in one.get("hosts") or []}
+        todo = "One Secret holds the certificate of all hosts; the first Secret is set"
+        mapping.leave_out(("ingress", "tls", "secretName"), todo)
+    covered = {str(host) for entry in entries for host in entry.get("hosts") or []}
     return secrets[0], sorted(covered)
 
 
-def _issuer(ledger: Ledger) -> dict[str, str]:
-    annotations = ledger.mapping("ingress", "annotations")
-    found = {name: str(annotations[name]) for name in ISSUERS if annotations.get(name)}
-    if len(found) > 1:
-        raise ValuesError("ingress.annotations: names an issuer and a cluster-issuer; keep one")
-    return found
+def _issuer(mapping: ValueMapping) -> dict[str, str]:
+    annotations = mapping.map_at("ingress", "annotations")
+    issuers = {name: str(annotations[name]) for name in ISSUERS if annotations.get(name)}
+    if len(issuers) > 1:
+        raise ValuesError("ingress.annotations: has both issuer and cluster-issuer; keep one")
+    return issuers
 
 
-def _annotations(ledger: Ledger) -> None:
-    for name, value in ledger.mapping("ingress", "annotations").items():
+def _annotations(mapping: ValueMapping) -> None:
+    for name, value in mapping.map_at("ingress", "annotations").items():
         path, field = ("ingress", "annotations", name), "spec.ingress.annotations"
         if name in ISSUERS:
             continue
         if name.startswith("token.place/"):
-            ledger.leave(path, "Keys under token.place/ are the operator's")
+            mapping.leave_out(path, "Keys under token.place/ are reserved for the operator")
         elif is_secret(name, str(value)):
-            ledger.leave(path, "It looks secret; set it by hand")
+            mapping.leave_out(path, "It looks like a secret; set it yourself")
         else:
-            both = {**ledger.spec["ingress"].get("annotations", {}), name: str(value)}
-            ledger.carry(path, field, both)
+            annotations = {**mapping.spec["ingress"].get("annotations", {}), name: str(value)}
+            mapping.carry_over(path, field, annotations)

@@ -1,4 +1,4 @@
-"""Values of the Deployment: how many pods, what they run, where, and how they end."""
+"""Values of the Deployment: image, replicas, resources, pod template and termination."""
 
 import re
 from typing import Any
@@ -7,181 +7,191 @@ from tokenplace_operator.api.compact import compact
 from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.api.spec.pods import DRAIN_MARGIN_SECONDS
 from tokenplace_operator.cli.import_chart.charts import CONTAINER_SECURITY, POD_SECURITY
-from tokenplace_operator.cli.import_chart.ledger import Ledger
+from tokenplace_operator.cli.import_chart.value_mapping import ValueMapping
 from tokenplace_operator.cli.redact import is_secret
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 SIZES = ("cpu", "memory", "ephemeral-storage")
 VOLUMES = ("configMap", "secret", "emptyDir", "persistentVolumeClaim")
-_PARTS = ("name", "instance", "component", "part-of", "managed-by")
-_OURS = {*(f"app.kubernetes.io/{one}" for one in _PARTS), "pod-template-hash"}
+_APP_LABELS = ("name", "instance", "component", "part-of", "managed-by")
+_OPERATOR_LABELS = {*(f"app.kubernetes.io/{name}" for name in _APP_LABELS), "pod-template-hash"}
 
 
-def image(ledger: Ledger, digest: str) -> None:
-    """A digest given by hand wins over those of the values."""
-    repository = str(ledger.get("image", "repository") or "")
+def image(mapping: ValueMapping, digest: str) -> None:
+    """Map the image. digest: overrides the one in the values."""
+    repository = str(mapping.get("image", "repository") or "")
     if "$" in repository:
-        ledger.leave(("image", "repository"), "It holds a placeholder; the default is used instead")
+        mapping.leave_out(("image", "repository"), "It holds a placeholder; the default applies")
     else:
-        ledger.copy(("image", "repository"), "spec.image.repository")
-    _digest(ledger, digest)
-    _tag(ledger)
-    ledger.copy(("image", "pullPolicy"), "spec.image.pullPolicy")
-    if ledger.says("imagePullSecrets"):
-        secrets = [{"name": one.get("name")} for one in ledger.objects("imagePullSecrets")]
-        ledger.carry(("imagePullSecrets",), "spec.image.pullSecrets", secrets)
+        mapping.copy(("image", "repository"), "spec.image.repository")
+    _digest(mapping, digest)
+    _tag(mapping)
+    mapping.copy(("image", "pullPolicy"), "spec.image.pullPolicy")
+    if mapping.is_set("imagePullSecrets"):
+        secrets = [{"name": item.get("name")} for item in mapping.list_at("imagePullSecrets")]
+        mapping.carry_over(("imagePullSecrets",), "spec.image.pullSecrets", secrets)
 
 
-def _digest(ledger: Ledger, by_hand: str) -> None:
+def _digest(mapping: ValueMapping, override: str) -> None:
     path, field = ("image", "digest"), "spec.image.digest"
-    written = str(ledger.get(*path) or "")
-    if by_hand:
-        ledger.change(path, field, by_hand, "Set by --digest")
-    elif DIGEST.fullmatch(written.lower()):
-        ledger.carry(path, field, written.lower())
-    elif written:
-        ledger.leave(path, "It is not sha256: and 64 hex digits; set spec.image.digest")
+    digest = str(mapping.get(*path) or "")
+    if override:
+        mapping.change(path, field, override, "Set by --digest")
+    elif DIGEST.fullmatch(digest.lower()):
+        mapping.carry_over(path, field, digest.lower())
+    elif digest:
+        mapping.leave_out(path, "Not sha256: and 64 hex digits; set spec.image.digest")
 
 
-def _tag(ledger: Ledger) -> None:
+def _tag(mapping: ValueMapping) -> None:
     path, field = ("image", "tag"), "spec.image.tag"
-    tag = str(ledger.get(*path) or "")
-    pinned = "digest" in ledger.spec.get("image", {})
+    tag = str(mapping.get(*path) or "")
+    pinned = "digest" in mapping.spec.get("image", {})
     if tag.lower().endswith("latest") or not tag:
         if not pinned:
-            ledger.leave(path, "No fixed image is named; set spec.image.digest, or use --digest")
+            mapping.leave_out(path, "Not a fixed image; set spec.image.digest, or use --digest")
         elif tag:
-            ledger.change(path, "", None, "The digest alone says what runs")
+            mapping.change(path, "", None, "The digest alone selects the image")
     elif pinned:
-        ledger.carry(path, field, tag, "The digest wins over it")
+        mapping.carry_over(path, field, tag, "The digest takes precedence")
     else:
-        ledger.carry(path, field, tag, "A tag can be moved; later: kubectl tokenplace pin")
+        mapping.carry_over(path, field, tag, "A tag can be moved; later run kubectl tokenplace pin")
 
 
-def scale(ledger: Ledger) -> None:
-    """One pod: with state in memory a second one would know other compute nodes."""
-    if ledger.says("replicaCount"):
-        count = ledger.get("replicaCount")
+def replicas(mapping: ValueMapping) -> None:
+    """Map replicas and strategy. The relay keeps its state in memory, so only one pod may run."""
+    if mapping.is_set("replicaCount"):
+        count = mapping.get("replicaCount")
         if count in {0, 1}:
-            ledger.carry(("replicaCount",), "spec.replicas", count)
+            mapping.carry_over(("replicaCount",), "spec.replicas", count)
         else:
-            ledger.leave(("replicaCount",), "One pod runs: each has a memory of its own")
-    if ledger.says("autoscaling"):
-        if ledger.get("autoscaling", "enabled"):
-            ledger.leave(("autoscaling",), "One pod runs: each has a memory of its own")
+            mapping.leave_out(("replicaCount",), "Only one pod can run: its state is in memory")
+    if mapping.is_set("autoscaling"):
+        if mapping.get("autoscaling", "enabled"):
+            mapping.leave_out(("autoscaling",), "Only one pod can run: its state is in memory")
         else:
-            ledger.carry(("autoscaling",), "", None, "It was off")
-    if ledger.says("strategy"):
+            mapping.carry_over(("autoscaling",), "", None, "It is off")
+    if mapping.is_set("strategy"):
         why = "The operator replaces the pod (Recreate)"
-        ledger.change(("strategy",), "", None, why)
+        mapping.change(("strategy",), "", None, why)
 
 
-def resources(ledger: Ledger) -> None:
-    """What the person wrote, with the chart's defaults beside it; else the operator's defaults."""
-    if not ledger.says("resources"):
-        note = "The chart's default of 300m becomes the operator's of 500m"
-        ledger.change(("resources", "limits", "cpu"), "spec.resources.limits.cpu", None, note)
+def resources(mapping: ValueMapping) -> None:
+    """Map the resources in effect when the user set any; else the operator's defaults apply."""
+    if not mapping.is_set("resources"):
+        note = "The chart's default is 300m, the operator's is 500m"
+        mapping.change(("resources", "limits", "cpu"), "spec.resources.limits.cpu", None, note)
         return
     for kind in ("requests", "limits"):
-        # Said to be empty, or the API server adds its default.
-        ledger.spec.setdefault("resources", {})[kind] = {}
-        for name, amount in ledger.mapping("resources", kind).items():
+        # An absent map would get the defaults of the CRD; an empty one does not.
+        mapping.spec.setdefault("resources", {})[kind] = {}
+        for name, amount in mapping.map_at("resources", kind).items():
+            path = ("resources", kind, name)
             if name in SIZES:
-                ledger.carry(("resources", kind, name), f"spec.resources.{kind}.{name}", amount)
+                mapping.carry_over(path, f"spec.resources.{kind}.{name}", amount)
             else:
-                ledger.leave(("resources", kind, name), "The relay needs cpu, memory and disk only")
+                mapping.leave_out(path, "Only cpu, memory and ephemeral-storage can be set")
 
 
-def hardening(ledger: Ledger) -> None:
-    """The operator sets both contexts itself, as strict as the charts' defaults."""
+def security_contexts(mapping: ValueMapping) -> None:
+    """Record the security contexts: the operator's are fixed, as strict as the charts' defaults."""
     for name, always in (
         ("podSecurityContext", POD_SECURITY),
         ("securityContext", CONTAINER_SECURITY),
     ):
-        if not ledger.says(name):
+        if not mapping.is_set(name):
             continue
-        if ledger.mapping(name).items() <= always.items():
-            ledger.carry((name,), "", None, "The operator always sets it")
+        if mapping.map_at(name).items() <= always.items():
+            mapping.carry_over((name,), "", None, "The operator sets the same")
         else:
-            ledger.leave((name,), "Hardening is fixed: uid 1000, no rights, a read-only root")
+            mapping.leave_out((name,), "Fixed: uid 1000, no capabilities, read-only root")
 
 
-def account(ledger: Ledger) -> None:
-    """The relay does not talk to the API server, so its account is its own and has no token."""
-    if ledger.get("serviceAccount", "create"):
-        ledger.carry(("serviceAccount", "create"), "", None, "The operator makes one, no token")
+def service_account(mapping: ValueMapping) -> None:
+    """Record the ServiceAccount: the operator creates one without a token for each relay."""
+    if mapping.get("serviceAccount", "create"):
+        mapping.carry_over(
+            ("serviceAccount", "create"), "", None, "The operator creates one, without a token"
+        )
     for name in ("name", "annotations"):
-        if ledger.says("serviceAccount", name):
-            ledger.leave(("serviceAccount", name), "Pods run as the relay's own ServiceAccount")
+        if mapping.is_set("serviceAccount", name):
+            mapping.leave_out(
+                ("serviceAccount", name), "Pods use the ServiceAccount that the operator creates"
+            )
 
 
-def template(ledger: Ledger) -> None:
-    """What is passed on to the pods as it stands."""
-    ledger.copy(("containerPort",), "spec.port")
-    for name, value in ledger.mapping("podLabels").items():
-        if name in _OURS or name.startswith("token.place/"):
-            ledger.leave(("podLabels", name), "The operator sets this label")
+def template(mapping: ValueMapping) -> None:
+    """Map labels, annotations, scheduling and the container's port."""
+    mapping.copy(("containerPort",), "spec.port")
+    for name, value in mapping.map_at("podLabels").items():
+        if name in _OPERATOR_LABELS or name.startswith("token.place/"):
+            mapping.leave_out(("podLabels", name), "The operator sets this label")
         else:
-            _add(ledger, ("podLabels", name), "labels", {name: str(value)})
-    for name, value in ledger.mapping("podAnnotations").items():
+            _add(mapping, ("podLabels", name), "labels", {name: str(value)})
+    for name, value in mapping.map_at("podAnnotations").items():
         if name.startswith("token.place/"):
-            ledger.leave(("podAnnotations", name), "Keys under token.place/ are the operator's")
+            mapping.leave_out(
+                ("podAnnotations", name), "Keys under token.place/ are reserved for the operator"
+            )
         elif is_secret(name, str(value)):
-            ledger.leave(("podAnnotations", name), "It looks secret; set it by hand")
+            mapping.leave_out(("podAnnotations", name), "It looks like a secret; set it yourself")
         else:
-            _add(ledger, ("podAnnotations", name), "annotations", {name: str(value)})
+            _add(mapping, ("podAnnotations", name), "annotations", {name: str(value)})
     for name in ("nodeSelector", "tolerations", "affinity"):
-        ledger.copy((name,), f"spec.podTemplate.{name}")
-    if ledger.says("topologySpreadConstraints"):
+        mapping.copy((name,), f"spec.podTemplate.{name}")
+    if mapping.is_set("topologySpreadConstraints"):
         kept = ("maxSkew", "topologyKey", "whenUnsatisfiable")
-        found = ledger.objects("topologySpreadConstraints")
-        constraints = [{name: one[name] for name in kept if name in one} for one in found]
+        constraints = [
+            {name: constraint[name] for name in kept if name in constraint}
+            for constraint in mapping.list_at("topologySpreadConstraints")
+        ]
         field = "spec.podTemplate.topologySpreadConstraints"
-        ledger.change(("topologySpreadConstraints",), field, constraints, "Of the relay's own pods")
+        why = "They select the relay's own pods"
+        mapping.change(("topologySpreadConstraints",), field, constraints, why)
 
 
-def volumes(ledger: Ledger) -> None:
-    """Volumes of the kinds that the restricted Pod Security Standard allows, and their mounts."""
+def volumes(mapping: ValueMapping) -> None:
+    """Map volumes that the Pod Security Standard "restricted" allows, and their mounts."""
     for kind, value in (("volumes", "extraVolumes"), ("volumeMounts", "extraVolumeMounts")):
-        for one in ledger.objects(value):
-            path, name = (value, str(one.get("name"))), str(one.get("name"))
-            known = {volume["name"] for volume in _template(ledger).get("volumes", [])}
-            if kind == "volumes" and not any(source in one for source in VOLUMES):
-                ledger.leave(path, f"Only these volumes are allowed: {', '.join(VOLUMES)}")
-            elif kind == "volumeMounts" and name not in known:
-                ledger.leave(path, "Its volume is not carried over")
+        for item in mapping.list_at(value):
+            path, name = (value, str(item.get("name"))), str(item.get("name"))
+            mapped = {volume["name"] for volume in _template(mapping).get("volumes", [])}
+            if kind == "volumes" and not any(source in item for source in VOLUMES):
+                mapping.leave_out(path, f"Only these volumes are allowed: {', '.join(VOLUMES)}")
+            elif kind == "volumeMounts" and name not in mapped:
+                mapping.leave_out(path, "Its volume is not carried over")
             else:
-                items = [*_template(ledger).get(kind, []), compact(one)]
-                ledger.carry(path, f"spec.podTemplate.{kind}", items)
+                items = [*_template(mapping).get(kind, []), compact(item)]
+                mapping.carry_over(path, f"spec.podTemplate.{kind}", items)
 
 
-def ending(ledger: Ledger) -> None:
-    """Probes are the operator's; the grace period follows from the drain."""
-    if ledger.says("probes"):
-        ledger.leave(("probes",), "The operator's own: dead after 30 s, unready after 2 s")
-    if not (ledger.says("preStop") or ledger.says("terminationGracePeriodSeconds")):
+def termination(mapping: ValueMapping) -> None:
+    """Record the probes, which are fixed, and map preStop and grace period to the drain."""
+    if mapping.is_set("probes"):
+        mapping.leave_out(("probes",), "Fixed: liveness fails after 30 s, readiness after 2 s")
+    if not (mapping.is_set("preStop") or mapping.is_set("terminationGracePeriodSeconds")):
         return
-    stop = ledger.mapping("preStop")
+    stop = mapping.map_at("preStop")
     delay = _seconds(stop.get("sleepSeconds")) if stop.get("enabled") else 0
-    grace = _seconds(ledger.get("terminationGracePeriodSeconds"))
+    grace = _seconds(mapping.get("terminationGracePeriodSeconds"))
     timeout = max(0, grace - delay - DRAIN_MARGIN_SECONDS)
     for path, field, value in (
         ("preStop", "spec.drain.delaySeconds", delay),
         ("terminationGracePeriodSeconds", "spec.drain.timeoutSeconds", timeout),
     ):
         why = f"Grace period = delay + timeout + {DRAIN_MARGIN_SECONDS} s"
-        ledger.change((path,), field, value, why)
+        mapping.change((path,), field, value, why)
 
 
 def _seconds(value: Any) -> int:  # noqa: ANN401
     return value if isinstance(value, int) else 0
 
 
-def _template(ledger: Ledger) -> Object:
-    found: Object = ledger.spec.get("podTemplate", {})
-    return found
+def _template(mapping: ValueMapping) -> Object:
+    template: Object = mapping.spec.get("podTemplate", {})
+    return template
 
 
-def _add(ledger: Ledger, path: tuple[str, ...], field: str, more: Object) -> None:
-    both = {**_template(ledger).get(field, {}), **more}
-    ledger.carry(path, f"spec.podTemplate.{field}", both)
+def _add(mapping: ValueMapping, path: tuple[str, ...], field: str, more: Object) -> None:
+    entries = {**_template(mapping).get(field, {}), **more}
+    mapping.carry_over(path, f"spec.podTemplate.{field}", entries)

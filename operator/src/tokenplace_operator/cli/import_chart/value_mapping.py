@@ -1,4 +1,4 @@
-"""What becomes of each Helm value: the spec that grows from them, and an entry for every one."""
+"""Mapping of Helm values to fields of a spec, with one entry for each value."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,9 +8,10 @@ from typing import Any
 from tokenplace_operator.api.kinds import Object
 
 Path = tuple[str, ...]
+"""The keys that lead to a value."""
 
-EITHER = {"env"}
-"""Values that are a map or a list."""
+MAP_OR_LIST = {"env"}
+"""Values that may be a map or a list."""
 
 
 class Outcome(StrEnum):
@@ -18,14 +19,15 @@ class Outcome(StrEnum):
 
     CARRIED = "carried over"
     CHANGED = "changed"
-    LEFT = "not carried over"
+    NOT_CARRIED = "not carried over"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One value by its dotted path, the field of the spec that says it now, and why or what to do.
+    """Outcome of one value.
 
-    Entries never hold a value that could be secret.
+    value: its dotted path. field: the field of the spec, or empty. note: the reason, or what the
+    user has to do. An entry never holds a value that could be secret.
     """
 
     outcome: Outcome
@@ -35,114 +37,116 @@ class Entry:
 
 
 class ValuesError(Exception):
-    """A value has a shape that no chart could render; the message names it and the rule."""
+    """A value has a type that no chart could render; the message names the value and the rule."""
 
 
-class Ledger:
-    """Reads the values of one release, and keeps what became of them.
+class ValueMapping:
+    """Maps the values of one release: builds the spec and records an entry for each value.
 
-    given: what a person wrote; defaults: what the chart adds, as Helm merges the two.
+    given: the user's values; defaults: those of the chart. Both are merged as Helm merges them.
+    Raises ValuesError where a section of the chart is not a map.
     """
 
     def __init__(self, given: Object, defaults: Object) -> None:
         for name, default in defaults.items():
-            if isinstance(default, dict) and name not in EITHER:
+            if isinstance(default, dict) and name not in MAP_OR_LIST:
                 _check_map(name, given.get(name))
         self._given = {name: value for name, value in given.items() if name in defaults}
         self._defaults = defaults
         self._values = merged(defaults, self._given)
         self.spec: Object = {}
         self.entries: list[Entry] = []
-        self._told: list[Path] = []
+        self._recorded: list[Path] = []
         for name in sorted(given.keys() - defaults.keys()):
-            self.leave((name,), "The chart has no such value; Helm ignores it")
+            self.leave_out((name,), "The chart has no such value, and Helm ignores it")
 
     def get(self, *path: str) -> Any:  # noqa: ANN401 (any value)
         """The value in effect; None when there is none."""
         return _at(self._values, path)
 
-    def mapping(self, *path: str) -> Object:
-        """The map in effect, empty when there is none."""
-        found = self.get(*path)
-        _check_map(dotted(path), found)
-        return found or {}
+    def map_at(self, *path: str) -> Object:
+        """The map in effect, or an empty one; ValuesError when the value is not a map."""
+        value = self.get(*path)
+        _check_map(dotted(path), value)
+        return value or {}
 
-    def objects(self, *path: str) -> list[Object]:
-        """The list of maps in effect, empty when there is none."""
-        found = self.get(*path) or []
-        if isinstance(found, list) and all(isinstance(one, dict) for one in found):
-            return found
+    def list_at(self, *path: str) -> list[Object]:
+        """The list of maps in effect, or an empty one; ValuesError for another type."""
+        value = self.get(*path) or []
+        if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+            return value
         raise ValuesError(f"{dotted(path)}: must be a list of maps")
 
-    def says(self, *path: str) -> bool:
-        """Whether the person wrote something here that differs from the chart's default."""
+    def is_set(self, *path: str) -> bool:
+        """Whether the user set a value here that differs from the chart's default."""
         if not path:
             return bool(self._given)
         parent = _at(self._given, path[:-1])
-        written = isinstance(parent, dict) and path[-1] in parent
-        return written and self.get(*path) != _at(self._defaults, path)
+        is_given = isinstance(parent, dict) and path[-1] in parent
+        return is_given and self.get(*path) != _at(self._defaults, path)
 
-    def carry(self, path: Path, field: str, value: Any, note: str = "") -> None:  # noqa: ANN401
-        """The field says the same as the value did."""
-        self._put(field, value)
-        self._tell(Outcome.CARRIED, path, field, note)
+    def carry_over(self, path: Path, field: str, value: Any, note: str = "") -> None:  # noqa: ANN401
+        """Set a field that means the same as the value; None or no field: only record it."""
+        self._set_field(field, value)
+        self._record(Outcome.CARRIED, path, field, note)
 
     def change(self, path: Path, field: str, value: Any, why: str) -> None:  # noqa: ANN401
-        """The field says something else; None: it is left to the operator."""
-        self._put(field, value)
-        self._tell(Outcome.CHANGED, path, field, why)
+        """Set a field to another value; None: the operator's default applies."""
+        self._set_field(field, value)
+        self._record(Outcome.CHANGED, path, field, why)
 
-    def leave(self, path: Path, todo: str) -> None:
-        """Nothing in the spec says it."""
-        self._tell(Outcome.LEFT, path, "", todo)
+    def leave_out(self, path: Path, todo: str) -> None:
+        """Record a value that no field can hold, and what the user has to do."""
+        self._record(Outcome.NOT_CARRIED, path, "", todo)
 
     def copy(self, path: Path, field: str) -> None:
-        """Carry over what the person wrote here, if anything."""
-        if self.says(*path):
-            self.carry(path, field, self.get(*path))
+        """Carry over a value as it is, if the user set one."""
+        if self.is_set(*path):
+            self.carry_over(path, field, self.get(*path))
 
-    def leave_the_rest(self, note: str) -> None:
-        """An entry for whatever the person wrote that has none yet: nothing goes silently."""
+    def leave_out_the_rest(self, note: str) -> None:
+        """Record each of the user's values that has no entry yet, so that none is lost silently."""
         for path in list(_leaves(self._given)):
             value = _at(self._given, path)
-            if value == _at(self._defaults, path) or self._is_told(path):
+            if value == _at(self._defaults, path) or self._is_recorded(path):
                 continue
             if value is None:
-                self._tell(Outcome.CARRIED, path, "", "The chart's default is taken away")
+                self._record(Outcome.CARRIED, path, "", "Removes the chart's default")
             else:
-                self.leave(path, note)
+                self.leave_out(path, note)
 
-    def _is_told(self, path: Path) -> bool:
-        return any(path[: len(told)] == told or told[: len(path)] == path for told in self._told)
+    def _is_recorded(self, path: Path) -> bool:
+        """Whether a value, or one above or below it, has an entry."""
+        return any(path[: len(one)] == one or one[: len(path)] == path for one in self._recorded)
 
-    def _tell(self, outcome: Outcome, path: Path, field: str, note: str) -> None:
-        self._told.append(path)
+    def _record(self, outcome: Outcome, path: Path, field: str, note: str) -> None:
+        self._recorded.append(path)
         self.entries.append(Entry(outcome, dotted(path), field, note))
 
-    def _put(self, field: str, value: Any) -> None:  # noqa: ANN401
+    def _set_field(self, field: str, value: Any) -> None:  # noqa: ANN401
         if value is None or not field.startswith("spec."):
             return
         *parents, last = field.split(".")[1:]
-        place = self.spec
+        section = self.spec
         for name in parents:
-            place = place.setdefault(name, {})
-        place[last] = value
+            section = section.setdefault(name, {})
+        section[last] = value
 
 
 def overlaid(first: Object, second: Object) -> Object:
-    """Two files of values as Helm merges them: maps key by key, anything else as a whole."""
-    both = dict(first)
+    """Two files of values merged as Helm merges them: maps key by key, other values replaced."""
+    result = dict(first)
     for name, value in second.items():
-        old = both.get(name)
+        old = result.get(name)
         if isinstance(value, dict) and isinstance(old, dict):
-            both[name] = overlaid(old, value)
+            result[name] = overlaid(old, value)
         else:
-            both[name] = value
-    return both
+            result[name] = value
+    return result
 
 
 def merged(defaults: Object, given: Object) -> Object:
-    """Values over the defaults of a chart, where null takes a default away."""
+    """Values over the defaults of a chart; null removes a default, as in Helm."""
     return {
         name: merged({}, value) if isinstance(value, dict) else value
         for name, value in overlaid(defaults, given).items()
@@ -151,8 +155,8 @@ def merged(defaults: Object, given: Object) -> Object:
 
 
 def dotted(path: Path) -> str:
-    """A path as `helm --set` writes it."""
-    return ".".join(one.replace(".", r"\.") for one in path)
+    """A path as `helm --set` takes it."""
+    return ".".join(key.replace(".", r"\.") for key in path)
 
 
 def _check_map(name: str, value: Any) -> None:  # noqa: ANN401
@@ -169,6 +173,7 @@ def _at(values: Any, path: Path) -> Any:  # noqa: ANN401
 
 
 def _leaves(values: Object, above: Path = ()) -> Iterator[Path]:
+    """Paths of all values that are not maps, and of empty maps."""
     for name, value in values.items():
         path = (*above, str(name))
         if isinstance(value, dict) and value:

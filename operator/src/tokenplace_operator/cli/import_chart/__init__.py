@@ -1,0 +1,1 @@
+"""Conversion of Helm values of upstream's charts to a TokenplaceRelay."""
