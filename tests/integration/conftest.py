@@ -16,7 +16,11 @@ from tokenplace_cluster.control_plane.control_plane import KUBECTL, ControlPlane
 from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
 from tokenplace_cluster.fixtures import Eventually
 from tokenplace_cluster.subjects import shipped
-from tokenplace_cluster.subjects.operator_process import OperatorProcess, Operators
+from tokenplace_cluster.subjects.operator_process import (
+    OperatorProcess,
+    Operators,
+    SharedOperator,
+)
 from tokenplace_cluster.subjects.relays import Relays
 
 BIN = Path(sys.executable).parent
@@ -25,35 +29,44 @@ Done = subprocess.CompletedProcess[str]
 StartOperator = Callable[..., OperatorProcess]
 
 
-@pytest.fixture(scope="session")
-def operator_kubeconfig(control_plane: ControlPlane, crd: str) -> Path:
-    """A login as the operator's ServiceAccount, with exactly the shipped rights."""
-    assert crd
-    return shipped.install_rights(control_plane)
+@pytest.fixture
+def shipped_rights(control_plane: ControlPlane) -> Iterator[None]:
+    """Fail the test if an operator asked for something that its ServiceAccount may not do."""
+    since = audit.now()
+    yield
+    calls = audit.read(control_plane.audit_log, user=shipped.USER, since=since)
+    # A server that has just started refuses until it knows the roles, so a right is missing only
+    # if it was never granted. A 404 was authorized.
+    allowed = {_right(call) for call in calls if call.code < 400 or call.code == 404}
+    refused = {_right(call) for call in calls if call.forbidden}
+    assert refused - allowed == set()
 
 
 @pytest.fixture
 def start_operator(
-    control_plane: ControlPlane, operator_kubeconfig: Path, tmp_path: Path, eventually: Eventually
+    *,
+    control_plane: ControlPlane,
+    operator_kubeconfig: Path,
+    shared_operator: SharedOperator,
+    shipped_rights: None,
+    tmp_path: Path,
+    eventually: Eventually,
 ) -> Iterator[StartOperator]:
-    """Start one that leads, for the whole cluster; it may ask for nothing it has no right to."""
-    since = audit.now()
+    """Start operators of the test's own that lead the whole cluster, with the shipped rights."""
+    del shipped_rights
+    shared_operator.stop()
     with Operators.of(tmp_path, operator_kubeconfig) as operators:
 
         def start(*arguments: str, kubeconfig: Path | None = None) -> OperatorProcess:
-            # A short Lease, as some tests kill its holder.
+            # Some tests kill the holder of the Lease.
             flags = (f"--lease-namespace={shipped.NAMESPACE}", "--lease-seconds=3")
             started = operators.start(*flags, *arguments, kubeconfig=kubeconfig)
             eventually(started.leads, seconds=60)
             return started
 
         yield start
-    calls = audit.read(control_plane.audit_log, user=shipped.USER, since=since)
-    # A server that has just started does not know the roles yet, but not for ever: what was never
-    # allowed is a right that is missing. Who is told that nothing is there was allowed to ask.
-    allowed = {_right(call) for call in calls if call.code < 400 or call.code == 404}
-    refused = {_right(call) for call in calls if call.forbidden}
-    assert refused - allowed == set()
+        operators.kill()
+        shipped.delete_lease(control_plane)
 
 
 def _right(call: AuditEvent) -> tuple[str, str, str]:
@@ -61,12 +74,10 @@ def _right(call: AuditEvent) -> tuple[str, str, str]:
 
 
 @pytest.fixture
-def operator(operators: Operators, kubelet: FakeKubelet, eventually: Eventually) -> OperatorProcess:
-    """One that leads in the test's namespace, whose pods become Ready as the kubelet decides."""
+def operator(cluster_operator: OperatorProcess, kubelet: FakeKubelet) -> OperatorProcess:
+    """The shared operator, with a simulated kubelet in the test's namespace."""
     del kubelet
-    started = operators.start()
-    eventually(started.leads, seconds=60)
-    return started
+    return cluster_operator
 
 
 class Plugin(Protocol):

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from tokenplace_cluster.control_plane.control_plane import ControlPlane
+from tokenplace_cluster.control_plane.objects import Object
 from tokenplace_cluster.control_plane.optional_apis import MONITORING, ROUTES, served
 from tokenplace_cluster.fixtures import Kubectl
-from tokenplace_cluster.subjects.relays import Object
 
 GOLDEN = Path(__file__).parents[1] / "unit" / "operator" / "golden"
 

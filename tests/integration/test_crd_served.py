@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from tokenplace_cluster.control_plane.objects import Object
 from tokenplace_cluster.fixtures import Eventually, Kubectl
-from tokenplace_cluster.subjects.relays import DIGEST, Object
+from tokenplace_cluster.subjects.relays import DIGEST
 
 pytestmark = pytest.mark.usefixtures("crd")
 

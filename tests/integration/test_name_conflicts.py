@@ -4,21 +4,13 @@ from typing import Any
 
 import pytest
 
-from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.subjects.operator_process import OperatorProcess
 from tokenplace_cluster.subjects.relays import Relays
 
 Object = dict[str, Any]
 
 SECONDS = 60
 """What waits for a name looks again after seconds, then less and less often."""
-
-
-@pytest.fixture
-def operator(cluster_operator: OperatorProcess, kubelet: FakeKubelet) -> OperatorProcess:
-    del kubelet
-    return cluster_operator
 
 
 def owner(relays: Relays) -> Object:

@@ -5,10 +5,8 @@ from typing import Any
 import pytest
 
 from tokenplace_cluster.control_plane.control_plane import ControlPlane
-from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
 from tokenplace_cluster.control_plane.optional_apis import MONITORING, ROUTES, served
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.subjects.operator_process import OperatorProcess, Operators
 from tokenplace_cluster.subjects.relays import Relays
 
 Object = dict[str, Any]
@@ -20,14 +18,6 @@ def owner_of(child: Object) -> Object:
     """Its first owner; one of no kind when it has none."""
     owners: list[Object] = child["metadata"].get("ownerReferences", [])
     return owners[0] if owners else {"kind": "", "name": ""}
-
-
-@pytest.fixture
-def operator(operators: Operators, kubelet: FakeKubelet, eventually: Eventually) -> OperatorProcess:
-    del kubelet
-    started = operators.start("--look-seconds=2")
-    eventually(started.leads, seconds=60)
-    return started
 
 
 @pytest.mark.usefixtures("operator")

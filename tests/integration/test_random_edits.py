@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tokenplace_cluster.control_plane.objects import Object
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.subjects.relays import Object, Relays
+from tokenplace_cluster.subjects.relays import Relays
 
 HEADLESS: Object = {"mode": "Headless", "addresses": ["192.0.2.1"]}
 ADDED = {

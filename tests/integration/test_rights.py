@@ -14,11 +14,12 @@ from tokenplace_cluster.control_plane import audit
 from tokenplace_cluster.control_plane.audit import AuditEvent
 from tokenplace_cluster.control_plane.control_plane import ControlPlane
 from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
+from tokenplace_cluster.control_plane.objects import Object, Objects
 from tokenplace_cluster.control_plane.optional_apis import CERTIFICATES, MONITORING, ROUTES, served
 from tokenplace_cluster.fixtures import Eventually, Kubectl
 from tokenplace_cluster.subjects import shipped
 from tokenplace_cluster.subjects.operator_process import Operators
-from tokenplace_cluster.subjects.relays import Object, Relays
+from tokenplace_cluster.subjects.relays import Relays
 
 Right = tuple[str, str]
 """A verb and a resource with its subresource."""
@@ -107,7 +108,8 @@ def test_roles_of_two_namespaces_are_enough_and_every_right_is_used(
 ) -> None:
     del kubelet
     namespace, second = (request.getfixturevalue(name) for name in ("namespace", "second"))
-    elsewhere = Relays(partial(in_namespace, request.getfixturevalue("kubectl"), second))
+    kubectl, api = (request.getfixturevalue(name) for name in ("kubectl", "api"))
+    elsewhere = Relays(partial(in_namespace, kubectl, second), Objects(api, second))
     login = control_plane.user_kubeconfig(user)
     with served(control_plane, *MONITORING, *ROUTES, *CERTIFICATES):
         operator = operators.start(

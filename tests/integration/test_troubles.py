@@ -6,18 +6,13 @@ import pytest
 
 from tokenplace_cluster.control_plane.control_plane import ControlPlane
 from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet, Fate
+from tokenplace_cluster.control_plane.objects import Object
 from tokenplace_cluster.fixtures import Eventually
 from tokenplace_cluster.subjects.operator_process import OperatorProcess
-from tokenplace_cluster.subjects.relays import REPOSITORY, Object, Relays
+from tokenplace_cluster.subjects.relays import REPOSITORY, Relays
 
 RETRY_SECONDS = 60
 """What was refused is tried again after seconds, then less and less often."""
-
-
-@pytest.fixture
-def operator(cluster_operator: OperatorProcess, kubelet: FakeKubelet) -> OperatorProcess:
-    del kubelet
-    return cluster_operator
 
 
 def message(relay: Object, kind: str = "Ready") -> str:

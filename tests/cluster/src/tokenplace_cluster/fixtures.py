@@ -13,7 +13,13 @@ import pytest
 from tokenplace_cluster.control_plane.control_plane import KUBECTL, ControlPlane
 from tokenplace_cluster.control_plane.crds import install_kind
 from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
-from tokenplace_cluster.subjects.operator_process import OperatorProcess, Operators
+from tokenplace_cluster.control_plane.objects import Objects
+from tokenplace_cluster.subjects import shipped
+from tokenplace_cluster.subjects.operator_process import (
+    OperatorProcess,
+    Operators,
+    SharedOperator,
+)
 from tokenplace_cluster.subjects.relays import Relays
 
 CLUSTER_TEST_SECONDS: Final = 600
@@ -49,21 +55,22 @@ def crd(control_plane: ControlPlane) -> str:
     return install_kind(control_plane.kubectl)
 
 
-@pytest.fixture
-def namespace(control_plane: ControlPlane) -> Iterator[str]:
-    """A namespace of the test's own."""
-    name = f"test-{uuid.uuid4().hex[:10]}"
-    control_plane.kubectl("create", "namespace", name)
-    yield name
-    control_plane.kubectl("delete", "namespace", name, "--wait=false")
-
-
-@pytest.fixture
+@pytest.fixture(scope="session")
 def api(control_plane: ControlPlane) -> Iterator[pykube.HTTPClient]:
     """pykube as the administrator."""
     client = pykube.HTTPClient(pykube.KubeConfig.from_file(str(control_plane.kubeconfig)))
     yield client
     client.session.close()
+
+
+@pytest.fixture
+def namespace(api: pykube.HTTPClient) -> Iterator[str]:
+    """A namespace of the test's own."""
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    namespace = pykube.Namespace(api, {"metadata": {"name": name}})
+    namespace.create()
+    yield name
+    namespace.delete()
 
 
 @pytest.fixture
@@ -88,42 +95,51 @@ def kubectl(control_plane: ControlPlane, namespace: str) -> Kubectl:
     return run
 
 
+@pytest.fixture(scope="session")
+def operator_kubeconfig(control_plane: ControlPlane, crd: str) -> Path:
+    """A login as the operator's ServiceAccount, with exactly the shipped rights."""
+    del crd
+    return shipped.install_rights(control_plane)
+
+
+@pytest.fixture(scope="session")
+def shared_operator(
+    operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SharedOperator]:
+    """An operator with the shipped rights, for all tests that do not harm it."""
+    folder = tmp_path_factory.mktemp("operator")
+    with Operators.of(folder, operator_kubeconfig, shipped.NAMESPACE) as operators:
+        yield SharedOperator(operators)
+
+
+@pytest.fixture
+def cluster_operator(shared_operator: SharedOperator, eventually: Eventually) -> OperatorProcess:
+    """The shared operator, as the leader of the whole cluster."""
+    operator = shared_operator.start()
+    eventually(operator.leads, seconds=60)
+    return operator
+
+
 @pytest.fixture
 def operators(
-    control_plane: ControlPlane, crd: str, namespace: str, tmp_path: Path
+    control_plane: ControlPlane, shared_operator: SharedOperator, namespace: str, tmp_path: Path
 ) -> Iterator[Operators]:
-    """Starts operators that watch the test's namespace, as the administrator or as told."""
-    del crd
+    """Starts operators that watch the test's namespace, as the administrator by default."""
+    shared_operator.stop()
     with Operators.of(tmp_path, control_plane.kubeconfig, namespace) as started:
         yield started
 
 
-@pytest.fixture(scope="module")
-def cluster_operator(
-    control_plane: ControlPlane,
-    crd: str,
-    tmp_path_factory: pytest.TempPathFactory,
-    eventually: Eventually,
-) -> Iterator[OperatorProcess]:
-    """One operator that leads and watches the whole cluster, for all tests of a module."""
-    del crd
-    folder = tmp_path_factory.mktemp("operator")
-    with Operators.of(folder, control_plane.kubeconfig, "default") as operators:
-        operator = operators.start(namespaces=("*",))
-        eventually(operator.leads, seconds=60)
-        yield operator
-
-
 @pytest.fixture
-def relays(crd: str, kubectl: Kubectl) -> Relays:
+def relays(crd: str, kubectl: Kubectl, api: pykube.HTTPClient, namespace: str) -> Relays:
     """The relays of the test's namespace."""
     del crd
-    return Relays(kubectl)
+    return Relays(kubectl, Objects(api, namespace))
 
 
 @pytest.fixture
 def kubelet(api: pykube.HTTPClient, namespace: str) -> Iterator[FakeKubelet]:
-    """Decides what becomes of the pods of the test's namespace."""
+    """Simulates the kubelet for the pods of the test's namespace."""
     with FakeKubelet.play(api, namespace) as playing:
         yield playing
 

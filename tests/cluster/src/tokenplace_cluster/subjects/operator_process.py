@@ -133,6 +133,30 @@ class Operators:
         try:
             yield operators
         finally:
-            for process in operators._running:
-                if process.popen.poll() is None:
-                    process.end(signal.SIGKILL)
+            operators.kill()
+
+    def kill(self) -> None:
+        """End all that still run by SIGKILL."""
+        for process in self._running:
+            if process.popen.poll() is None:
+                process.end(signal.SIGKILL)
+
+
+class SharedOperator:
+    """One operator for the whole cluster, kept from test to test until a test needs its own."""
+
+    def __init__(self, operators: Operators) -> None:
+        self._operators = operators
+        self._running: OperatorProcess | None = None
+
+    def start(self) -> OperatorProcess:
+        """Return the running operator; start one if there is none."""
+        if self._running is None or self._running.popen.poll() is not None:
+            self._running = self._operators.start("--look-seconds=2", namespaces=("*",))
+        return self._running
+
+    def stop(self) -> None:
+        """Stop it, so that it does not act on the relays of a test that has its own operator."""
+        if self._running is not None and self._running.popen.poll() is None:
+            self._running.end()
+        self._running = None

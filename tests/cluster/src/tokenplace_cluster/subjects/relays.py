@@ -1,24 +1,27 @@
-"""TokenplaceRelays of one namespace, written and read as a user does: through kubectl."""
+"""TokenplaceRelays of one namespace: written through kubectl, as users do, and read over HTTP."""
 
 import json
 import subprocess
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
+
+from tokenplace_cluster.control_plane.objects import Object, Objects
 
 REPOSITORY: Final = "ghcr.io/futuroptimist/tokenplace-relay"
 DIGEST: Final = f"sha256:{'a' * 64}"
 CHILDREN: Final = "serviceaccounts,deployments,services,endpointslices,ingresses,networkpolicies"
 GIVEN: Final = frozenset({"ServiceAccount/default"})
-"""What every namespace has."""
-
-Object = dict[str, Any]
+"""Objects that every namespace has."""
 
 
 class Relays:
     """What a test does with relays; every refusal of the API server is a failed assertion."""
 
-    def __init__(self, kubectl: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    def __init__(
+        self, kubectl: Callable[..., subprocess.CompletedProcess[str]], objects: Objects
+    ) -> None:
         self._kubectl = kubectl
+        self._objects = objects
 
     def apply(self, name: str = "relay", **spec: object) -> None:
         """Apply a relay; what the spec leaves out is a pinned image and no GPU."""
@@ -40,10 +43,11 @@ class Relays:
         self._run("create", "--filename=-", given=json.dumps(obj))
 
     def managers(self, name: str, kind: str, field: str) -> set[str]:
-        """Who manages a field, wherever in the object it is."""
-        text = self._run("get", kind, name, "--output=json", "--show-managed-fields")
-        entries = json.loads(text)["metadata"]["managedFields"]
-        return {one["manager"] for one in entries if f'"{field}"' in json.dumps(one["fieldsV1"])}
+        """The managers of a field, wherever in the object it is."""
+        entries = self._objects.get(kind, name, managed_fields=True)["metadata"]["managedFields"]
+        return {
+            entry["manager"] for entry in entries if f'"{field}"' in json.dumps(entry["fieldsV1"])
+        }
 
     def try_delete(self, name: str, kind: str) -> None:
         """Delete an object that may not be there."""
@@ -54,22 +58,20 @@ class Relays:
         self._kubectl("patch", kind, name, "--type=merge", f"--patch={json.dumps(patch)}")
 
     def would_take(self, obj: Object) -> bool:
-        """Whether the API server would take an object; nothing is stored."""
+        """Whether the API server would accept an object; nothing is stored."""
         done = self._kubectl("create", "--dry-run=server", "--filename=-", given=json.dumps(obj))
         return done.returncode == 0
 
     def read(self, name: str = "relay", kind: str = "tpr") -> Object:
-        """One object as it stands."""
-        found: Object = json.loads(self._run("get", kind, name, "--output=json"))
-        return found
+        """One object."""
+        return self._objects.get(kind, name)
 
     def all(self, kind: str) -> list[Object]:
-        """All objects of a kind."""
-        found: list[Object] = json.loads(self._run("get", kind, "--output=json"))["items"]
-        return found
+        """All objects of one kind, or of several that are separated by commas."""
+        return self._objects.all(kind)
 
     def children(self, name: str = "relay") -> dict[str, Object]:
-        """What has the relay as its controller, by `Kind/name`."""
+        """The child resources of the relay, by `Kind/name`."""
         uid = self.read(name)["metadata"]["uid"]
         return {
             f"{child['kind']}/{child['metadata']['name']}": child
@@ -79,16 +81,16 @@ class Relays:
         }
 
     def wishes(self, name: str = "relay") -> dict[str, Object]:
-        """What is wanted of all children: not their status, nor what the server gives or counts."""
+        """The child resources without status and without fields that the server sets."""
         return {child: _wished(obj) for child, obj in self.children(name).items()}
 
     def leftovers(self) -> set[str]:
-        """What there is of the kinds of children, whoever owns it."""
-        found = {f"{one['kind']}/{one['metadata']['name']}" for one in self.all(CHILDREN)}
-        return found - GIVEN
+        """Objects of the kinds of child resources, with any owner, by `Kind/name`."""
+        every = {f"{obj['kind']}/{obj['metadata']['name']}" for obj in self.all(CHILDREN)}
+        return every - GIVEN
 
     def delete(self, name: str = "relay", kind: str = "tpr") -> None:
-        """Delete one object and do not wait for its end."""
+        """Delete one object and do not wait until it is gone."""
         self._run("delete", kind, name, "--wait=false")
 
     def patch(self, patch: Object, name: str = "relay", kind: str = "tpr", *more: str) -> None:
@@ -98,17 +100,21 @@ class Relays:
 
     def conditions(self, name: str = "relay") -> dict[str, Object]:
         """The conditions by type."""
-        found = self.read(name).get("status", {}).get("conditions", [])
-        return {one["type"]: one for one in found}
+        return _conditions(self.read(name))
 
-    def when(self, name: str = "relay", **wanted: str) -> Object:
-        """The relay once each condition speaks of its spec and has the wanted status or reason."""
+    def when(self, name: str = "relay", **expected: str) -> Object:
+        """The relay, if each of these conditions has the expected status or reason.
+
+        A condition that was written for an older generation fails the assertion too.
+        """
         relay = self.read(name)
-        found = {one["type"]: one for one in relay.get("status", {}).get("conditions", [])}
-        for kind, value in wanted.items():
-            one = found.get(kind, {})
-            assert value in {one.get("status"), one.get("reason")}, json.dumps(found, indent=1)
-            assert one["observedGeneration"] == relay["metadata"]["generation"]
+        conditions = _conditions(relay)
+        for kind, value in expected.items():
+            condition = conditions.get(kind, {})
+            assert value in {condition.get("status"), condition.get("reason")}, json.dumps(
+                conditions, indent=1
+            )
+            assert condition["observedGeneration"] == relay["metadata"]["generation"]
         return relay
 
     def events(self, reason: str) -> list[Object]:
@@ -126,13 +132,19 @@ class Relays:
         return done.stdout
 
 
+def _conditions(relay: Object) -> dict[str, Object]:
+    """The conditions by type."""
+    conditions = relay.get("status", {}).get("conditions", [])
+    return {condition["type"]: condition for condition in conditions}
+
+
 def _wished(child: Object) -> Object:
     kept = {"labels", "annotations", "ownerReferences"}
     metadata = {name: value for name, value in child["metadata"].items() if name in kept}
     metadata.get("annotations", {}).pop("deployment.kubernetes.io/revision", None)
-    wanted = {name: value for name, value in child.items() if name not in {"status", "metadata"}}
+    desired = {name: value for name, value in child.items() if name not in {"status", "metadata"}}
     if child["kind"] == "Service":
-        # A Service whose port was renumbered is made anew, and gets another address.
+        # A Service that was deleted and created again has another address.
         given = {"clusterIP", "clusterIPs"}
-        wanted["spec"] = {name: v for name, v in child["spec"].items() if name not in given}
-    return {**wanted, "metadata": metadata}
+        desired["spec"] = {name: v for name, v in child["spec"].items() if name not in given}
+    return {**desired, "metadata": metadata}
