@@ -1,12 +1,11 @@
 """The sections for scaling, gateways, monitoring and settings: what is taken, what is refused."""
 
-import json
-import subprocess
 from typing import Any
 
+import pykube
 import pytest
 
-from tokenplace_cluster.fixtures import Kubectl
+from tokenplace_cluster.control_plane.objects import Objects
 from tokenplace_cluster.subjects.relays import DIGEST
 
 pytestmark = pytest.mark.usefixtures("crd")
@@ -15,16 +14,13 @@ Spec = dict[str, Any]
 ROUTE: Spec = {"parentRefs": [{"name": "public"}]}
 
 
-def create(kubectl: Kubectl, **spec: object) -> subprocess.CompletedProcess[str]:
-    """Everything but storing a relay; prints it as JSON."""
-    obj = {
+def relay(**spec: object) -> Spec:
+    return {
         "apiVersion": "token.place/v1alpha1",
         "kind": "TokenplaceRelay",
         "metadata": {"name": "relay"},
         "spec": {"image": {"digest": DIGEST}, "gpu": {"mode": "None"}, **spec},
     }
-    strict = ("create", "--dry-run=server", "--validate=strict", "--output=json", "--filename=-")
-    return kubectl(*strict, given=json.dumps(obj))
 
 
 def scaled(**fields: object) -> Spec:
@@ -167,23 +163,25 @@ BAD: dict[str, tuple[Spec, str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def objects(api: pykube.HTTPClient) -> Objects:
+    """Of the namespace default: nothing is stored."""
+    return Objects(api, "default")
+
+
 @pytest.mark.parametrize("case", GOOD)
-def test_good_is_taken(kubectl: Kubectl, case: str) -> None:
-    done = create(kubectl, **GOOD[case])
-    assert done.returncode == 0, done.stderr
+def test_good_is_taken(objects: Objects, case: str) -> None:
+    assert objects.refusal(relay(**GOOD[case])) == ""
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_is_refused_with_field_and_rule(kubectl: Kubectl, case: str) -> None:
+def test_bad_is_refused_with_field_and_rule(objects: Objects, case: str) -> None:
     spec, message = BAD[case]
-    done = create(kubectl, **spec)
-    assert done.returncode != 0
-    assert message in done.stderr
+    assert message in objects.refusal(relay(**spec))
 
 
-def test_defaults_are_seen_by_the_user(kubectl: Kubectl) -> None:
-    made = create(kubectl, autoscaling={"maxReplicas": 1, "cpu": 9})
-    spec = json.loads(made.stdout)["spec"]
+def test_defaults_are_seen_by_the_user(objects: Objects) -> None:
+    spec = objects.dry_run(relay(autoscaling={"maxReplicas": 1, "cpu": 9}))["spec"]
     assert spec["autoscaling"] == {"minReplicas": 1, "maxReplicas": 1, "cpu": 9}
     assert spec["disruptionBudget"] == {"mode": "Automatic"}
     assert spec["gateway"] == {}

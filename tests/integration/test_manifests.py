@@ -1,76 +1,89 @@
 """The shipped manifests on the real API server, and all pods under its strictest rules."""
 
-import json
-import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+import pykube
 import pytest
 import yaml
 
-from tokenplace_cluster.fixtures import Kubectl
+from tokenplace_cluster.control_plane.control_plane import ControlPlane, KubectlError
+from tokenplace_cluster.control_plane.objects import Object, Objects
+from tokenplace_cluster.fixtures import Eventually, Kubectl
 from tokenplace_cluster.subjects import shipped
 
 ROOT = Path(__file__).parents[2]
+OPERATOR = f"--as={shipped.USER}"
 MANIFESTS = ("--namespace=", f"--filename={shipped.MANIFESTS}")
-GOLDEN = sorted((ROOT / "tests" / "unit" / "golden").glob("*.children.yaml"))
-
-Object = dict[str, Any]
+GOLDEN = sorted((ROOT / "tests" / "unit" / "operator" / "golden").glob("*.children.yaml"))
 
 
 def one(kind: str) -> Object:
     return next(obj for obj in shipped.manifests() if obj["kind"] == kind)
 
 
-@pytest.fixture
-def restricted(kubectl: Kubectl) -> Kubectl:
-    """kubectl in a namespace that takes only pods of the strictest kind."""
-    here = ("create", "configmap", "here", "--dry-run=server")
-    namespace = kubectl(*here, "--output=jsonpath={.metadata.namespace}").stdout
-    level = "pod-security.kubernetes.io/enforce=restricted"
-    labelled = kubectl("label", "namespace", namespace, level, "--overwrite")
-    assert labelled.returncode == 0, labelled.stderr
-    deadline = time.monotonic() + 20
-    while "violates PodSecurity" not in refusal(kubectl, as_root()):
-        assert time.monotonic() < deadline, "the server never enforced the level"
-    return kubectl
+def pod_template(children: Path) -> Object:
+    """The pod of a relay, from its golden children."""
+    deployments = [c for c in yaml.safe_load_all(children.read_text()) if c["kind"] == "Deployment"]
+    template: Object = deployments[0]["spec"]["template"]
+    # PriorityClasses are checked when a pod is made; the one of the golden file does not exist.
+    template["spec"].pop("priorityClassName", None)
+    return template
 
 
-def as_root() -> Object:
+TEMPLATES = {
+    "operator": one("Deployment")["spec"]["template"],
+    **{path.name: pod_template(path) for path in GOLDEN},
+}
+"""The pods of the operator and of the golden relays."""
+
+
+@pytest.fixture(scope="module")
+def restricted(
+    control_plane: ControlPlane, api: pykube.HTTPClient, eventually: Eventually
+) -> Iterator[Objects]:
+    """A namespace that accepts only pods of the level `restricted`."""
+    name = "restricted"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    namespace = pykube.Namespace(api, {"metadata": {"name": name, "labels": labels}})
+    namespace.create()
+    accounts = {template["spec"]["serviceAccountName"] for template in TEMPLATES.values()}
+    for account in sorted(accounts):
+        control_plane.kubectl("create", "serviceaccount", account, f"--namespace={name}")
+    objects = Objects(api, name)
+    account = min(accounts)
     container = {"name": "a", "image": "a", "securityContext": {"runAsUser": 0}}
-    return {"metadata": {}, "spec": {"serviceAccountName": "any", "containers": [container]}}
+    as_root = {"spec": {"serviceAccountName": account, "containers": [container]}}
+    eventually(lambda: "violates PodSecurity" in refusal(objects, as_root), seconds=20)
+    yield objects
+    namespace.delete()
 
 
-def refusal(kubectl: Kubectl, template: Object) -> str:
-    """What the server says against a pod of `template`; empty when it takes it."""
-    account = {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": {"name": template["spec"]["serviceAccountName"]},
-    }
-    made = kubectl("apply", "--server-side", "--filename=-", given=json.dumps(account))
-    assert made.returncode == 0, made.stderr
-    metadata = {**template["metadata"], "name": "pod"}
-    pod = {**template, "apiVersion": "v1", "kind": "Pod", "metadata": metadata}
-    done = kubectl("create", "--dry-run=server", "--filename=-", given=json.dumps(pod))
-    return done.stderr if done.returncode else ""
+def refusal(objects: Objects, template: Object) -> str:
+    """The reason why the server would refuse a pod of a template; empty if it would accept it."""
+    metadata = {**template.get("metadata", {}), "name": "pod"}
+    return objects.refusal({**template, "apiVersion": "v1", "kind": "Pod", "metadata": metadata})
 
 
-@pytest.fixture
-def installed(kubectl: Kubectl, crd: str) -> Kubectl:
-    """kubectl after the manifests were applied and the authorizer has seen them."""
-    assert crd, "a kind that is not served cannot be asked for"
-    applied = kubectl("apply", "--server-side", "--validate=strict", *MANIFESTS)
-    assert applied.returncode == 0, applied.stderr
-    account = "--as=system:serviceaccount:tokenplace-system:tokenplace-operator"
-    deadline = time.monotonic() + 20
-    while kubectl("auth", "can-i", "list", "pods", account).returncode != 0:
-        assert time.monotonic() < deadline, "the binding never took effect"
-    return kubectl
+@pytest.fixture(scope="module")
+def installed(control_plane: ControlPlane, crd: str, eventually: Eventually) -> None:
+    """The manifests are applied, and the authorizer knows them."""
+    assert crd, "rights on a kind that is not served cannot be asked for"
+    control_plane.kubectl("apply", "--server-side", "--validate=strict", *MANIFESTS)
+
+    def may_list_pods() -> bool:
+        with suppress(KubectlError):
+            control_plane.kubectl("auth", "can-i", "list", "pods", OPERATOR)
+            return True
+        return False
+
+    eventually(may_list_pods, seconds=20)
 
 
-def test_the_manifests_are_taken_and_change_nothing_the_second_time(installed: Kubectl) -> None:
-    difference = installed("diff", "--server-side", *MANIFESTS)
+@pytest.mark.usefixtures("installed")
+def test_the_manifests_are_taken_and_change_nothing_the_second_time(kubectl: Kubectl) -> None:
+    difference = kubectl("diff", "--server-side", *MANIFESTS)
     assert (difference.stdout, difference.stderr, difference.returncode) == ("", "", 0)
 
 
@@ -91,17 +104,9 @@ def test_only_the_status_of_relays_is_writable() -> None:
     }
 
 
-def test_the_operators_pod_is_restricted(restricted: Kubectl) -> None:
-    assert refusal(restricted, one("Deployment")["spec"]["template"]) == ""
-
-
-@pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.name)
-def test_the_relays_pods_are_restricted(restricted: Kubectl, golden: Path) -> None:
-    children = list(yaml.safe_load_all(golden.read_text()))
-    template = next(c for c in children if c["kind"] == "Deployment")["spec"]["template"]
-    # PriorityClasses are checked when a pod is made; the one of the golden file does not exist.
-    template["spec"].pop("priorityClassName", None)
-    assert refusal(restricted, template) == ""
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_the_pods_are_restricted(restricted: Objects, name: str) -> None:
+    assert refusal(restricted, TEMPLATES[name]) == ""
 
 
 @pytest.mark.parametrize(
@@ -121,9 +126,7 @@ def test_the_relays_pods_are_restricted(restricted: Kubectl, golden: Path) -> No
         ("create", "clusterroles.rbac.authorization.k8s.io", "no"),
     ],
 )
-def test_what_the_operator_may_do(
-    installed: Kubectl, verb: str, resource: str, answer: str
-) -> None:
-    account = "--as=system:serviceaccount:tokenplace-system:tokenplace-operator"
-    said = installed("auth", "can-i", verb, *resource.split(), account)
-    assert said.stdout.strip() == answer
+@pytest.mark.usefixtures("installed")
+def test_what_the_operator_may_do(kubectl: Kubectl, verb: str, resource: str, answer: str) -> None:
+    asked = kubectl("auth", "can-i", verb, *resource.split(), OPERATOR)
+    assert asked.stdout.strip() == answer

@@ -131,10 +131,16 @@ def operators(
 
 
 @pytest.fixture
-def relays(crd: str, kubectl: Kubectl, api: pykube.HTTPClient, namespace: str) -> Relays:
+def objects(api: pykube.HTTPClient, namespace: str) -> Objects:
+    """The objects of the test's namespace."""
+    return Objects(api, namespace)
+
+
+@pytest.fixture
+def relays(crd: str, kubectl: Kubectl, objects: Objects) -> Relays:
     """The relays of the test's namespace."""
     del crd
-    return Relays(kubectl, Objects(api, namespace))
+    return Relays(kubectl, objects)
 
 
 @pytest.fixture

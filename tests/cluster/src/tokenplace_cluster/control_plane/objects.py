@@ -1,4 +1,4 @@
-"""Objects of one namespace, read over HTTP by the names of kinds that kubectl takes.
+"""Objects of one namespace over HTTP, by the names of kinds that kubectl takes.
 
 A test reads in a loop until an operator has acted. With a kubectl process for each read, these
 loops would take the processor from the operator and the API server that they wait for.
@@ -40,6 +40,28 @@ class Objects:
     def all(self, kinds: str) -> list[Object]:
         """All objects of one kind, or of several that are separated by commas."""
         return [obj for kind in kinds.split(",") for obj in self._all(self._resource(kind))]
+
+    def dry_run(self, obj: Object) -> Object:
+        """The object as the API server would store it."""
+        answer = self._create(obj)
+        assert answer.ok, answer.text
+        found: Object = answer.json()
+        return found
+
+    def refusal(self, obj: Object) -> str:
+        """The reason why the API server would refuse an object; empty when it would accept it."""
+        answer = self._create(obj)
+        return "" if answer.ok else str(answer.json()["message"])
+
+    def _create(self, obj: Object) -> requests.Response:
+        """Create an object with strict validation, but store nothing."""
+        answer: requests.Response = self._api.session.post(
+            f"{self._api.url}{self._path(self._resource(obj['kind']))}",
+            params={"dryRun": "All", "fieldValidation": "Strict", "fieldManager": "kubectl-create"},
+            json=obj,
+            timeout=REQUEST_SECONDS,
+        )
+        return answer
 
     def _all(self, resource: Resource) -> list[Object]:
         # A list of the built-in kinds names them once and not in each item.
