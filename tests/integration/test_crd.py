@@ -93,11 +93,11 @@ BAD: dict[str, tuple[Spec, str]] = {
         {"image": {"digest": "sha256:" + "A" * 64}},
         "image.digest: must be sha256: and 64 lower-case hex digits",
     ),
-    "latest": ({"image": {"tag": "latest"}}, "image.tag: latest names no fixed image"),
-    "ends in latest": ({"image": {"tag": "main-Latest"}}, "image.tag: latest names no fixed image"),
+    "latest": ({"image": {"tag": "latest"}}, "image.tag: latest is not a fixed image"),
+    "ends in latest": ({"image": {"tag": "main-Latest"}}, "image.tag: latest is not a fixed image"),
     "latest beside a digest": (
         {"image": {"tag": "latest", "digest": DIGEST}},
-        "image.tag: latest names no fixed image",
+        "image.tag: latest is not a fixed image",
     ),
     "an impossible tag": ({"image": {"tag": "-v1"}}, "image.tag: must begin with"),
     "an unfilled repository": (
@@ -111,7 +111,7 @@ BAD: dict[str, tuple[Spec, str]] = {
     "a policy of its own": ({"image": {**IMAGE, "pullPolicy": "Sometimes"}}, "pullPolicy"),
     "two over memory": (
         {"replicas": 2},
-        "replicas: more than 1 is refused while state.mode is Memory",
+        "replicas: must not be greater than 1 while state.mode is Memory",
     ),
     "less than none": ({"replicas": -1}, "spec.replicas"),
     "another store": ({"state": {"mode": "Disk"}}, "spec.state.mode"),
@@ -125,15 +125,15 @@ BAD: dict[str, tuple[Spec, str]] = {
     "no host": ({"gpu": {}}, "gpu.host: required in mode ExternalName"),
     "a host in headless": (
         headless("192.0.2.1", host="gpu.example.com"),
-        "gpu.host: only mode ExternalName has a host",
+        "gpu.host: not allowed in this mode; only ExternalName has a host",
     ),
     "a host in none": (
         {"gpu": {"mode": "None", "host": "gpu.example.com"}},
-        "gpu.host: only mode ExternalName has a host",
+        "gpu.host: not allowed in this mode; only ExternalName has a host",
     ),
     "addresses in external name": (
         external("gpu.example.com", addresses=["192.0.2.1"]),
-        "gpu.addresses: only mode Headless has addresses",
+        "gpu.addresses: not allowed in this mode; only Headless has addresses",
     ),
     "no addresses": ({"gpu": {"mode": "Headless"}}, "gpu.addresses: required in mode Headless"),
     "an empty list of addresses": (headless(), "spec.gpu.addresses"),
@@ -141,7 +141,10 @@ BAD: dict[str, tuple[Spec, str]] = {
     "a short IPv4 address": (external("127.1"), "gpu.host: must be a DNS name, not an IP"),
     "an IPv6 address as host": (external("2001:db8::1"), "gpu.host: must be a DNS name"),
     "a URL as host": (external("http://gpu.example.com"), "gpu.host: must be a DNS name"),
-    "the pod itself as host": (external("localhost"), "gpu.host: localhost would be the relay pod"),
+    "the pod itself as host": (
+        external("localhost"),
+        "gpu.host: must not be localhost, which is the relay pod",
+    ),
     "a port of zero": (external("gpu.example.com", port=0), "spec.gpu.port"),
     "no address": (headless("gpu.example.com"), "gpu.addresses: must be IPv4 or IPv6 addresses"),
     "an address with a length": (headless("192.0.2.0/24"), "gpu.addresses: must be IPv4 or IPv6"),
@@ -177,7 +180,7 @@ BAD: dict[str, tuple[Spec, str]] = {
     ),
     "an issuer by annotation": (
         {"ingress": {"annotations": {"cert-manager.io/issuer": "x"}}},
-        "ingress.annotations: the issuer is set by ingress.tls.clusterIssuer",
+        "ingress.annotations: set the issuer with ingress.tls.clusterIssuer",
     ),
     "both issuers": (
         tls(issuer="a", clusterIssuer="b"),
@@ -187,7 +190,10 @@ BAD: dict[str, tuple[Spec, str]] = {
         tls(enabled=False, issuer="a"),
         "ingress.tls: an issuer needs enabled: true",
     ),
-    "no certificate": (tls(enabled=True), "ingress.tls: set clusterIssuer, issuer, or secretName"),
+    "no certificate": (
+        tls(enabled=True),
+        "ingress.tls: set clusterIssuer, issuer, or the secretName",
+    ),
     "no block": (egress(ipBlock={"cidr": "192.0.2.1"}), "extraEgress: cidr must be an IPv4 or"),
     "a mask beyond": (egress(ipBlock={"cidr": "192.0.2.0/33"}), "extraEgress: cidr must be an"),
     "bits beyond the mask": (
@@ -196,7 +202,7 @@ BAD: dict[str, tuple[Spec, str]] = {
     ),
     "all destinations": (
         egress(ipBlock={"cidr": "0.0.0.0/0"}),
-        "extraEgress: a cidr of everything would switch the policy off",
+        "extraEgress: a cidr that matches every address would disable the policy",
     ),
     "an exception elsewhere": (
         egress(ipBlock={"cidr": "192.0.2.0/24", "except": ["198.51.100.0/25"]}),
@@ -208,9 +214,9 @@ BAD: dict[str, tuple[Spec, str]] = {
     ),
     "block and selector": (
         egress(ipBlock={"cidr": "192.0.2.0/24"}, podSelector={}),
-        "extraEgress: a peer has either ipBlock or selectors",
+        "extraEgress: set either ipBlock or selectors",
     ),
-    "an empty peer": (egress(), "extraEgress: a peer has either ipBlock or selectors"),
+    "an empty peer": (egress(), "extraEgress: set either ipBlock or selectors"),
     "no peers": ({"networkPolicy": {"extraEgress": [{}]}}, "extraEgress[0].to: Required value"),
     "a policy port beyond": (from_ports({"port": 70000}), "port: must be from 1 to 65535"),
     "a number as a port's name": (from_ports({"port": "8080"}), "port: a name has lower-case"),
@@ -254,7 +260,7 @@ BAD: dict[str, tuple[Spec, str]] = {
     ),
     "a variable from nowhere": (
         added(env=[{"name": "A", "valueFrom": {}}]),
-        "podTemplate.env: valueFrom has exactly one of",
+        "podTemplate.env: set exactly one of",
     ),
     "an empty envFrom": (added(envFrom=[{}]), "podTemplate.envFrom: set configMapRef or secretRef"),
     "our volume": (
@@ -263,7 +269,7 @@ BAD: dict[str, tuple[Spec, str]] = {
     ),
     "a volume of nothing": (
         added(volumes=[{"name": "a"}]),
-        "podTemplate.volumes: exactly one of configMap, secret",
+        "podTemplate.volumes: set exactly one of configMap, secret",
     ),
     "a host path": (
         added(volumes=[{"name": "a", "emptyDir": {}, "hostPath": {"path": "/"}}]),
@@ -312,7 +318,7 @@ def test_bad_is_refused_with_field_and_rule(objects: Objects, case: str) -> None
 
 @pytest.mark.parametrize("name", ["a" * 64, "relay.one", "1relay"])
 def test_names_that_children_cannot_carry_are_refused(objects: Objects, name: str) -> None:
-    assert "metadata.name: at most 63 lower-case letters" in objects.refusal(relay(name))
+    assert "metadata.name: must have at most 63 lower-case letters" in objects.refusal(relay(name))
 
 
 def test_the_longest_name_is_taken(objects: Objects) -> None:

@@ -79,7 +79,7 @@ BAD: dict[str, tuple[Spec, str]] = {
     "a minimum of none": (scaled(minReplicas=0), "spec.autoscaling.minReplicas"),
     "two over memory": (
         scaled(maxReplicas=2),
-        "autoscaling.maxReplicas: more than 1 is refused while state.mode is Memory",
+        "autoscaling.maxReplicas: must not be greater than 1 while state.mode is Memory",
     ),
     "nothing to scale by": (
         {"autoscaling": {"maxReplicas": 1}},
@@ -141,7 +141,7 @@ BAD: dict[str, tuple[Spec, str]] = {
     ),
     "upstream health of nothing": (
         settings(requireUpstreamHealth=True),
-        "relay.requireUpstreamHealth: in gpu.mode None there is no upstream",
+        "relay.requireUpstreamHealth: not allowed in gpu.mode None",
     ),
     "a poll of hours": (
         settings(timers={"pollWaitSeconds": 3600}),

@@ -49,7 +49,7 @@ def test_it_can_be_scaled_within_the_rules(kubectl: Kubectl) -> None:
     assert created.returncode == 0, created.stderr
     assert kubectl("scale", "tokenplacerelay/scaled", "--replicas=0").returncode == 0
     refused = kubectl("scale", "tokenplacerelay/scaled", "--replicas=2")
-    assert "replicas: more than 1 is refused while state.mode is Memory" in refused.stderr
+    assert "replicas: must not be greater than 1 while state.mode is Memory" in refused.stderr
     status = {"status": {"replicas": 0, "selector": "app=x"}}
     patched = kubectl(
         "patch",

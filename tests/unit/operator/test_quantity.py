@@ -36,7 +36,7 @@ def test_canonical_form(written: str | int, stored: str) -> None:
     "text", ["", "Mi", "1 Gi", "1ki", "--1", "1e", "one", "1_000", "1e9999999999"]
 )
 def test_no_quantity_is_an_error_that_shows_it(text: str) -> None:
-    with pytest.raises(ValueError, match="is no quantity"):
+    with pytest.raises(ValueError, match="is not a quantity"):
         canonical(text)
 
 

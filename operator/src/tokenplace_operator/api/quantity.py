@@ -49,7 +49,7 @@ def _parts(quantity: str | int) -> tuple[str, str, str]:
         raise ValueError(f"a quantity has at most {MAX_CHARACTERS} characters")
     match = _PATTERN.fullmatch(text)
     if match is None:
-        raise ValueError(f"{quantity!r} is no quantity")
+        raise ValueError(f"{quantity!r} is not a quantity")
     return match[1], match[2], match[3] or ""
 
 

@@ -43,11 +43,15 @@ class Gpu:
         """What the CRD refuses by rules between fields."""
         problems = []
         if (self.mode is GpuMode.EXTERNAL_NAME) != bool(self.host):
-            problems.append("spec.gpu.host: required in mode ExternalName, refused in other modes")
+            problems.append(
+                "spec.gpu.host: required in mode ExternalName, not allowed in other modes"
+            )
         if (self.mode is GpuMode.HEADLESS) != bool(self.addresses):
-            problems.append("spec.gpu.addresses: required in mode Headless, refused in other modes")
+            problems.append(
+                "spec.gpu.addresses: required in mode Headless, not allowed in other modes"
+            )
         problems += [
-            f"spec.gpu.addresses: {address!r} is no IPv4 or IPv6 address that pods can reach"
+            f"spec.gpu.addresses: {address!r} is not an IPv4 or IPv6 address that pods can reach"
             for address in self.addresses
             if not is_reachable(address)
         ]

@@ -43,5 +43,5 @@ class Image:
         if not self.tag and not self.digest:
             return ["spec.image: set digest (preferred) or tag"]
         if self.tag.lower().endswith("latest") and not self.digest:
-            return ["spec.image.tag: latest names no fixed image; use a release tag or a digest"]
+            return ["spec.image.tag: latest is not a fixed image; use a digest or a release tag"]
         return []

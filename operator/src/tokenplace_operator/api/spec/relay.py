@@ -145,12 +145,12 @@ def _scale_problems(relay: Relay) -> list[str]:
     problems = []
     in_memory = relay.state_mode is StateMode.MEMORY
     if in_memory and relay.replicas > 1:
-        problems.append("spec.replicas: more than 1 is refused while state.mode is Memory")
+        problems.append("spec.replicas: must not be greater than 1 while state.mode is Memory")
     if relay.autoscaling is None:
         return problems
     if in_memory and relay.autoscaling.max_replicas > 1:
         problems.append(
-            "spec.autoscaling.maxReplicas: more than 1 is refused while state.mode is Memory"
+            "spec.autoscaling.maxReplicas: must not be greater than 1 while state.mode is Memory"
         )
     for name, percent in (("cpu", relay.autoscaling.cpu), ("memory", relay.autoscaling.memory)):
         if percent and name not in relay.resources.requests:
@@ -163,5 +163,5 @@ def _reach_problems(relay: Relay) -> list[str]:
     if relay.gateway.parents and not relay.route_hosts:
         problems.append("spec.gateway.hosts: required without ingress.domain and ingress.hosts")
     if relay.settings.require_upstream_health and relay.gpu.mode is GpuMode.NONE:
-        problems.append("spec.relay.requireUpstreamHealth: in gpu.mode None there is no upstream")
+        problems.append("spec.relay.requireUpstreamHealth: not allowed in gpu.mode None")
     return problems
