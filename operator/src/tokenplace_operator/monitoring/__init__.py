@@ -1,1 +1,1 @@
-"""Alerts and dashboards as tables: what those of a relay and of the operator itself share."""
+"""Alerts and dashboards of a relay and of the operator, as tables."""

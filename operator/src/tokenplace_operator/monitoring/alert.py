@@ -1,6 +1,6 @@
-"""One alert as a row of a table, and the rule of Prometheus that it becomes.
+"""An alert as a row of a table, and the Prometheus rule made from it.
 
-Every alert has a runbook of its name in docs/runbooks.
+Every alert has a runbook of the same name in docs/runbooks.
 """
 
 from __future__ import annotations
@@ -14,22 +14,25 @@ RUNBOOKS = "https://github.com/futuroptimist/token.place/blob/main/docs/runbooks
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert; `lasts` is how long the expression must hold, as Prometheus writes durations."""
+    """One alert. `duration` is how long `expr` must be true, as a Prometheus duration: `5m`.
+
+    severity: `warning` (look at it today) or `critical` (people are affected now).
+    """
 
     name: str
     severity: str
-    lasts: str
+    duration: str
     expr: str
     summary: str
     description: str
 
 
 def rule(alert: Alert, labels: Mapping[str, str]) -> dict[str, Any]:
-    """The rule of a PrometheusRule, and of a rule file of Prometheus just as well."""
+    """Return the alerting rule, as PrometheusRules and rule files of Prometheus hold it."""
     return {
         "alert": alert.name,
         "expr": alert.expr,
-        "for": alert.lasts,
+        "for": alert.duration,
         "labels": {"severity": alert.severity, **labels},
         "annotations": {
             "summary": alert.summary,

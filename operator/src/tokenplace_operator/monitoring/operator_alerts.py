@@ -1,7 +1,7 @@
-"""The alerts on the operator itself, as a table. $SELECT stands for the matchers of its series.
+"""The alerts on the operator itself, as a table. $SELECT is the placeholder for label matchers.
 
-Warning: look at it today. Critical: no relay is kept right any more; those that run go on running.
-The chart brings them; deploy/charts/generate.py writes them there from here.
+warning: look at it today. critical: relays are not reconciled; running relays keep running.
+The chart ships them: deploy/charts/generate.py writes them into it.
 """
 
 from __future__ import annotations
@@ -17,39 +17,39 @@ PRESENCE = (
         "critical",
         "5m",
         "max(up$SELECT) == 0",
-        "The operator answers no scrape.",
-        "Prometheus finds the operator's pods but none of them serves /metrics.",
+        "The operator does not serve /metrics.",
+        "Prometheus has targets for the operator, but every scrape fails.",
     ),
     Alert(
         "TokenplaceOperatorAbsent",
         "critical",
         "10m",
         "absent(up$SELECT)",
-        "The operator is unknown to Prometheus.",
-        "There is no target for the operator: no pod is there, or no Prometheus selects it.",
+        "Prometheus has no target for the operator.",
+        "The operator has no pod, or no Prometheus selects its ServiceMonitor.",
     ),
     Alert(
         "TokenplaceOperatorNoLeader",
         "critical",
         "5m",
         "max(tokenplace_operator_leader$SELECT) == 0",
-        "No pod of the operator leads.",
-        "Pods run, but none of them holds the Lease, so nothing is reconciled.",
+        "No operator pod is the leader.",
+        "Pods run, but none holds the Lease, so nothing is reconciled.",
     ),
     Alert(
         "TokenplaceOperatorTwoLeaders",
         "critical",
         "3m",
         "sum(tokenplace_operator_leader$SELECT) > 1",
-        "More than one pod of the operator leads.",
-        "{{ $value }} pods of one installation hold that they lead.",
+        "More than one operator pod is the leader.",
+        "{{ $value }} pods of one installation report that they are the leader.",
     ),
     Alert(
         "TokenplaceOperatorRestarts",
         "warning",
         "1m",
         "max(changes(process_start_time_seconds$SELECT[30m])) > 2",
-        "The operator restarts again and again.",
+        "The operator restarts repeatedly.",
         "A pod restarted {{ $value }} times within 30 minutes.",
     ),
     Alert(
@@ -58,7 +58,7 @@ PRESENCE = (
         "5m",
         "max(tokenplace_operator_event_loop_lag_seconds$SELECT) > 0.5",
         "The event loop of the operator is blocked.",
-        "The loop is {{ $value | humanizeDuration }} late.",
+        "The event loop is {{ $value | humanizeDuration }} late.",
     ),
 )
 WORK = (
@@ -67,8 +67,8 @@ WORK = (
         "warning",
         "30m",
         "sum(increase(tokenplace_operator_reconcile_errors_total$SELECT[15m])) > 2",
-        "Reconciles fail again and again.",
-        "{{ $value | humanize }} reconciles failed within 15 minutes, for half an hour now.",
+        "Reconciles fail repeatedly.",
+        "{{ $value | humanize }} reconciles failed within 15 minutes, for 30 minutes.",
     ),
     Alert(
         "TokenplaceOperatorReconcileErrors",
@@ -84,8 +84,8 @@ WORK = (
         "warning",
         "0m",
         'sum(increase(tokenplace_operator_reconcile_errors_total{reason="Bug",$MATCH}[1h])) > 0',
-        "The operator has a fault.",
-        "A reconcile crashed {{ $value | humanize }} times within an hour.",
+        "A reconcile failed with an internal error (bug).",
+        "{{ $value | humanize }} reconciles ended with an unexpected exception within an hour.",
     ),
     Alert(
         "TokenplaceOperatorQueueSlow",
@@ -93,8 +93,8 @@ WORK = (
         "15m",
         "histogram_quantile(0.99, sum by (le) "
         "(rate(tokenplace_operator_workqueue_queue_duration_seconds_bucket$SELECT[10m]))) > 5",
-        "Relays wait for a worker.",
-        "One in a hundred waits for more than {{ $value | humanizeDuration }}.",
+        "Relays wait too long in the work queue.",
+        "The 99th percentile of the time in the queue is {{ $value | humanizeDuration }}.",
     ),
     Alert(
         "TokenplaceOperatorQueueStalled",
@@ -102,16 +102,16 @@ WORK = (
         "5m",
         "max(tokenplace_operator_workqueue_depth$SELECT) > 0 and on () "
         "sum(rate(tokenplace_operator_reconcile_total$SELECT[5m])) == 0",
-        "The operator has work and does none.",
-        "{{ $value }} relays wait, and no reconcile has ended for 5 minutes.",
+        "The work queue does not move.",
+        "{{ $value }} relays wait, and no reconcile has finished for 5 minutes.",
     ),
     Alert(
         "TokenplaceOperatorConflictingWrites",
         "warning",
         "15m",
         "max(tokenplace_operator_children_in_write_backoff$SELECT) > 0",
-        "Somebody keeps changing what the operator owns.",
-        "{{ $value }} children are undone each time they are written.",
+        "Another writer keeps reverting child resources.",
+        "{{ $value }} child resources are reverted after every write.",
     ),
     Alert(
         "TokenplaceOperatorFieldConflicts",
@@ -119,46 +119,46 @@ WORK = (
         "15m",
         "sum by (kind) "
         '(increase(tokenplace_operator_apply_total{result="conflict",$MATCH}[1h])) > 2',
-        "Another program claims fields that the operator owns.",
-        "{{ $labels.kind }}: {{ $value | humanize }} conflicts within an hour.",
+        "Another field manager applies fields that the operator owns.",
+        "{{ $labels.kind }}: {{ $value | humanize }} field conflicts within an hour.",
     ),
 )
-SURROUNDINGS = (
+CLUSTER = (
     *(
         Alert(
             "TokenplaceOperatorApiErrors",
             severity,
-            lasts,
+            duration,
             'sum(rate(tokenplace_operator_kube_requests_total{code=~"0|429|5..",$MATCH}[5m]))'
             f" / sum(rate(tokenplace_operator_kube_requests_total$SELECT[5m])) > {share}",
-            "The API server does not answer the operator as it should.",
-            "{{ $value | humanizePercentage }} of its requests have no answer, 429 or 5xx.",
+            "Requests of the operator to the API server fail.",
+            "{{ $value | humanizePercentage }} of the requests get no response, 429 or 5xx.",
         )
-        for severity, lasts, share in (("warning", "15m", 0.05), ("critical", "10m", 0.5))
+        for severity, duration, share in (("warning", "15m", 0.05), ("critical", "10m", 0.5))
     ),
     Alert(
         "TokenplaceOperatorForbidden",
         "warning",
         "15m",
         'sum(increase(tokenplace_operator_kube_requests_total{code=~"401|403",$MATCH}[15m])) > 2',
-        "The API server forbids the operator what it asks for.",
-        "{{ $value | humanize }} requests were refused within 15 minutes.",
+        "The API server denies requests of the operator.",
+        "{{ $value | humanize }} requests were denied (401 or 403) within 15 minutes.",
     ),
     Alert(
         "TokenplaceOperatorStatusWritesFail",
         "warning",
         "15m",
         'sum(increase(tokenplace_operator_status_writes_total{result="error",$MATCH}[15m])) > 2',
-        "What the operator sees does not reach the status of relays.",
-        "{{ $value | humanize }} writes of a status failed within 15 minutes.",
+        "The operator cannot write the status of relays.",
+        "{{ $value | humanize }} status writes failed within 15 minutes.",
     ),
     Alert(
         "TokenplaceOperatorWatchMisses",
         "warning",
         "0m",
         "sum by (kind) (increase(tokenplace_operator_resync_missed_deletes_total$SELECT[1h])) > 0",
-        "A watch lost events.",
-        "{{ $labels.kind }}: {{ $value | humanize }} deletions were noticed only by a full list.",
+        "A watch missed events.",
+        "{{ $labels.kind }}: only a full list showed {{ $value | humanize }} deletions.",
     ),
     Alert(
         "TokenplaceOperatorGPUHostUnresolved",
@@ -166,8 +166,8 @@ SURROUNDINGS = (
         "15m",
         "sum(increase("
         'tokenplace_operator_gpu_host_lookups_total{result="failed",$MATCH}[10m])) > 2',
-        "The name of a GPU host is not resolved.",
-        "{{ $value | humanize }} questions to DNS failed within 10 minutes.",
+        "The gpu.host of a relay does not resolve.",
+        "{{ $value | humanize }} DNS lookups failed within 10 minutes.",
     ),
 )
 RELAYS = (
@@ -176,16 +176,16 @@ RELAYS = (
         "warning",
         "10m",
         "max(tokenplace_operator_relays_unobserved$SELECT) > 0",
-        "Changes of relays are not taken in.",
-        "{{ $value }} relays have a newer spec than their status speaks of.",
+        "Changes of relays are not processed.",
+        "The status of {{ $value }} relays is older than their spec.",
     ),
     Alert(
         "TokenplaceOperatorRelaysStalled",
         "warning",
         "15m",
         'max(tokenplace_operator_relay_condition{condition="Stalled",status="True",$MATCH}) > 0',
-        "Relays wait for a person.",
-        "{{ $value }} relays are Stalled: only a change by their users helps.",
+        "Relays are Stalled.",
+        "{{ $value }} relays are Stalled: they need a change by their users.",
     ),
     Alert(
         "TokenplaceOperatorRelaysNotReady",
@@ -193,23 +193,23 @@ RELAYS = (
         "30m",
         'max(tokenplace_operator_relays{ready="False",$MATCH}) - on () max('
         'tokenplace_operator_relay_condition{condition="Stalled",status="True",$MATCH}) > 0',
-        "Relays are not Ready, and nobody's move would be needed.",
-        "{{ $value }} relays are not Ready, those that are Stalled not counted.",
+        "Relays are not Ready for a long time.",
+        "{{ $value }} relays are not Ready, not counting those that are Stalled.",
     ),
 )
-ALERTS = (*PRESENCE, *WORK, *SURROUNDINGS, *RELAYS)
+ALERTS = (*PRESENCE, *WORK, *CLUSTER, *RELAYS)
 
 
 def groups(namespace: str, job: str) -> list[dict[str, Any]]:
-    """The rule groups for the operator whose metrics Service has this name; that is its job."""
+    """Return the rule groups of one operator. job: the name of its metrics Service."""
     labels = {"namespace": namespace, "operator": job}
     rules = [rule(alert, labels) for alert in ALERTS]
-    for one in rules:
-        one["expr"] = filled(one["expr"], namespace, job)
+    for alerting_rule in rules:
+        alerting_rule["expr"] = fill(alerting_rule["expr"], namespace, job)
     return [{"name": OPERATOR, "rules": rules}]
 
 
-def filled(expression: str, namespace: str, job: str) -> str:
-    """The expression for one operator; $MATCH stands beside other matchers."""
+def fill(expression: str, namespace: str, job: str) -> str:
+    """Replace $SELECT, and $MATCH beside other matchers, with the operator's label matchers."""
     match = f'namespace="{namespace}",job="{job}"'
     return expression.replace("$SELECT", f"{{{match}}}").replace("$MATCH", match)

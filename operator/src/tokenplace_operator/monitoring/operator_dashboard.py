@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from tokenplace_operator.monitoring.operator_alerts import filled
+from tokenplace_operator.monitoring.operator_alerts import fill
 from tokenplace_operator.monitoring.panel import Panel, draw
 
 _P = "tokenplace_operator"
@@ -31,14 +31,14 @@ PANELS = (
     Panel(
         "Pods and leader",
         "short",
-        (("sum(up$SELECT)", "up"), (f"sum({_P}_leader$SELECT)", "leading")),
+        (("sum(up$SELECT)", "up"), (f"sum({_P}_leader$SELECT)", "leader")),
     ),
     Panel(
         "Relays",
         "short",
         (
             (f"max by (ready) ({_P}_relays$SELECT)", "ready: {{ready}}"),
-            (f"max({_P}_relays_unobserved$SELECT)", "newer than their status"),
+            (f"max({_P}_relays_unobserved$SELECT)", "spec newer than status"),
         ),
         "By readiness.",
     ),
@@ -51,10 +51,10 @@ PANELS = (
                 "{{condition}} {{status}}",
             ),
         ),
-        "Relays by condition and its status.",
+        "Relays by condition and status.",
     ),
     Panel("Reconciles", "ops", ((_rate("reconcile_total", "result"), "{{result}}"),)),
-    Panel("Time per reconcile", "s", _quantiles("reconcile_duration_seconds")),
+    Panel("Reconcile duration", "s", _quantiles("reconcile_duration_seconds")),
     Panel(
         "Errors",
         "short",
@@ -70,32 +70,32 @@ PANELS = (
             (f"sum(rate({_P}_workqueue_retries_total$SELECT[5m]))", "retried per second"),
         ),
     ),
-    Panel("Time in the queue", "s", _quantiles("workqueue_queue_duration_seconds")),
+    Panel("Queue duration", "s", _quantiles("workqueue_queue_duration_seconds")),
     Panel(
         "Running reconciles",
         "s",
         (
-            (f"max({_P}_workqueue_longest_running_seconds$SELECT)", "the oldest"),
-            (f"max({_P}_workqueue_unfinished_work_seconds$SELECT)", "all together"),
+            (f"max({_P}_workqueue_longest_running_seconds$SELECT)", "oldest"),
+            (f"max({_P}_workqueue_unfinished_work_seconds$SELECT)", "sum"),
             (
                 f"histogram_quantile(0.99, sum by (le) "
                 f"(rate({_P}_workqueue_work_duration_seconds_bucket$SELECT[5m])))",
-                "p99 of those that ended",
+                "p99 of finished",
             ),
         ),
-        "Their ages.",
+        "Their ages in seconds.",
     ),
-    Panel("Writes of children", "ops", ((_rate("apply_total", "result"), "{{result}}"),)),
+    Panel("Child resource writes", "ops", ((_rate("apply_total", "result"), "{{result}}"),)),
     Panel(
-        "Put right",
+        "Drift",
         "short",
         (
             (_increase("drift_total", "kind"), "changed {{kind}}"),
-            (f"max({_P}_children_in_write_backoff$SELECT)", "contested now"),
+            (f"max({_P}_children_in_write_backoff$SELECT)", "in write backoff"),
             (_increase("pruned_total", "kind"), "pruned {{kind}}"),
-            (_increase("resync_missed_deletes_total", "kind"), "missed {{kind}}"),
+            (_increase("resync_missed_deletes_total", "kind"), "missed deletion {{kind}}"),
         ),
-        "Within 15 minutes: what others had changed, what was no longer wanted, "
+        "Within 15 minutes: child resources that others changed or that are no longer desired, "
         "and deletions that only a full list showed.",
     ),
     Panel(
@@ -105,15 +105,15 @@ PANELS = (
             (_increase("status_writes_total", "result"), "status {{result}}"),
             (_increase("gpu_host_lookups_total", "result"), "GPU host {{result}}"),
         ),
-        "Writes of statuses and questions to DNS within 15 minutes.",
+        "Status writes and DNS lookups within 15 minutes.",
     ),
     Panel(
-        "Requests to the API server",
+        "API server requests",
         "reqps",
         ((_rate("kube_requests_total", "method, code"), "{{method}} {{code}}"),),
-        "Code 0: no answer.",
+        "Code 0: no response.",
     ),
-    Panel("Time of its answers", "s", _quantiles("kube_request_duration_seconds")),
+    Panel("API server latency", "s", _quantiles("kube_request_duration_seconds")),
     Panel("Watch events", "ops", ((_rate("watch_events_total", "kind"), "{{kind}}"),)),
     Panel(
         "Event loop lag",
@@ -129,11 +129,11 @@ PANELS = (
         ),
     ),
     Panel(
-        "Version and elections",
+        "Version and leader elections",
         "short",
         (
             (f"count by (version) ({_P}_build_info$SELECT)", "{{version}}"),
-            (f"sum({_P}_leader_transitions_total$SELECT)", "elections won by these pods"),
+            (f"sum({_P}_leader_transitions_total$SELECT)", "elections won"),
             (f"sum(rate({_P}_resync_duration_seconds_count$SELECT[1h])) * 3600", "lists per hour"),
         ),
     ),
@@ -141,6 +141,6 @@ PANELS = (
 
 
 def dashboard(uid: str, namespace: str, job: str) -> dict[str, Any]:
-    """The dashboard as Grafana imports it, of the operator with this metrics Service."""
-    fill = partial(filled, namespace=namespace, job=job)
-    return draw(uid, f"token.place operator {namespace}/{job}", PANELS, fill)
+    """Return the dashboard of one operator as JSON for Grafana. job: its metrics Service."""
+    filled = partial(fill, namespace=namespace, job=job)
+    return draw(uid, f"token.place operator {namespace}/{job}", PANELS, filled)

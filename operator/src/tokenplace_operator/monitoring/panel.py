@@ -1,4 +1,4 @@
-"""One graph as a row of a table, and the dashboard of Grafana that such a table becomes."""
+"""A graph as a row of a table, and the Grafana dashboard made from such a table."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH, HEIGHT, COLUMNS = 8, 8, 3
 
 Fill = Callable[[str], str]
-"""Puts matchers in the place of the words with $ in an expression."""
+"""Replaces the placeholders ($SELECT and others) of an expression with label matchers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One graph: curves are pairs of expression and legend; $SELECT stands for the matchers."""
+    """One graph. curves: pairs of PromQL expression and legend; unit: a unit name of Grafana."""
 
     title: str
     unit: str
     curves: tuple[tuple[str, str], ...]
-    about: str = ""
+    description: str = ""
 
 
 def draw(uid: str, title: str, panels: Iterable[Panel], fill: Fill) -> dict[str, Any]:
-    """The dashboard as Grafana imports it; the data source is chosen in Grafana."""
+    """Return the dashboard as JSON for Grafana; the data source is a variable of the dashboard."""
     return {
         "uid": uid,
         "title": title,
@@ -46,7 +46,7 @@ def _graph(number: int, panel: Panel, fill: Fill) -> dict[str, Any]:
         "id": number + 1,
         "type": "timeseries",
         "title": panel.title,
-        "description": panel.about,
+        "description": panel.description,
         "datasource": DATASOURCE,
         "gridPos": {"x": column * WIDTH, "y": row * HEIGHT, "w": WIDTH, "h": HEIGHT},
         "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},

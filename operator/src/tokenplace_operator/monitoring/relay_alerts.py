@@ -1,7 +1,6 @@
-"""The alerts on a relay, as a table: what is wrong, for how long, how bad, and what to say.
+"""The alerts on a relay, as a table: expression, duration, severity and texts.
 
-Every alert has a runbook of its name in docs/runbooks, and uses only metrics that the relay has.
-Warning: look at it today. Critical: people cannot use the relay.
+warning: look at it today. critical: people cannot use the relay.
 """
 
 from __future__ import annotations
@@ -15,22 +14,22 @@ from tokenplace_operator.api.spec.relay import Relay
 from tokenplace_operator.api.spec.relay_settings import TIMERS
 from tokenplace_operator.monitoring.alert import Alert, rule
 
-HELD = "/api/v1/relay/servers/poll|/api/v1/relay/responses/retrieve|/api/v1/[*]"
-"""Routes whose requests wait on purpose: for work, or for an answer."""
+HELD_ROUTES = "/api/v1/relay/servers/poll|/api/v1/relay/responses/retrieve|/api/v1/[*]"
+"""Routes that hold a request until there is work or an answer."""
 FAILURES = "expired|timed_out|dependency_failure|failed"
 _DEADLINE = next(one for one in TIMERS if one.field == "requestDeadlineSeconds")
 
 
 def groups(relay: Relay) -> list[Object]:
-    """The rule groups of a PrometheusRule, and of a rule file of Prometheus just as well."""
-    found = [*_presence(relay), *_requests(relay), *_nodes(relay), *_process(relay)]
+    """Return the rule groups of a relay, as PrometheusRules and rule files hold them."""
+    alerts = [*_presence(relay), *_requests(relay), *_nodes(relay), *_process(relay)]
     labels = {"namespace": relay.namespace, "relay": relay.name}
-    rules = [rule(alert, labels) for alert in found]
+    rules = [rule(alert, labels) for alert in alerts]
     return [{"name": names.alert_group(relay.name), "rules": rules}]
 
 
 def selector(relay: Relay, *more: str) -> str:
-    """The label matchers of this relay's series; a ServiceMonitor's job is its Service."""
+    """Return the label matchers of the relay's series; the job is the name of its Service."""
     matchers = (f'namespace="{relay.namespace}"', f'job="{relay.name}"', *more)
     return "{" + ",".join(matchers) + "}"
 
@@ -42,16 +41,16 @@ def _presence(relay: Relay) -> Iterator[Alert]:
         "critical",
         "5m",
         f"max(up{selector(relay)}) == 0",
-        f"Relay {name} answers no scrape.",
-        "Prometheus finds the relay's pods but none of them serves /metrics.",
+        f"Relay {name} does not serve /metrics.",
+        "Prometheus has targets for the relay, but every scrape fails.",
     )
     yield Alert(
         "TokenplaceRelayAbsent",
         "critical",
         "10m",
         f"absent(up{selector(relay)})",
-        f"Relay {name} is unknown to Prometheus.",
-        "There is no target for the relay: no pod is there, or no Prometheus selects it.",
+        f"Prometheus has no target for relay {name}.",
+        "The relay has no pod, or no Prometheus selects its ServiceMonitor.",
     )
     yield Alert(
         "TokenplaceRelayMetricsAbsent",
@@ -59,8 +58,8 @@ def _presence(relay: Relay) -> Iterator[Alert]:
         "15m",
         f"absent(tokenplace_instrumentation_up{selector(relay)}) "
         f"and on () max(up{selector(relay)}) == 1",
-        f"Relay {name} is scraped but exports nothing of its own.",
-        "The scrape works, yet the relay's metrics are missing: all other alerts are blind.",
+        f"Relay {name} exports none of its own metrics.",
+        "Scrapes succeed, but without the relay's metrics no other alert on it can fire.",
     )
 
 
@@ -73,20 +72,20 @@ def _requests(relay: Relay) -> Iterator[Alert]:
             severity,
             "5m",
             f"{oldest} > {seconds}",
-            f"Requests wait at relay {name}.",
+            f"Requests wait too long at relay {name}.",
             "The oldest queued request has waited for {{ $value | humanizeDuration }}; "
-            f"it expires after {deadline} s.",
+            f"requests expire after {deadline} s.",
         )
     errors = _rate("tokenplace_http_requests_total", relay, 'status_class="5xx"')
     total = _rate("tokenplace_http_requests_total", relay)
-    for severity, lasts, share in (("warning", "10m", 0.01), ("critical", "5m", 0.1)):
+    for severity, duration, share in (("warning", "10m", 0.01), ("critical", "5m", 0.1)):
         yield Alert(
             "TokenplaceRelayServerErrors",
             severity,
-            lasts,
+            duration,
             f"{errors} / {total} > {share}",
-            f"Relay {name} answers with server errors.",
-            "{{ $value | humanizePercentage }} of the answers are 5xx.",
+            f"Relay {name} returns server errors.",
+            "{{ $value | humanizePercentage }} of the responses are 5xx.",
         )
     failed = _rate("tokenplace_relay_request_outcomes_total", relay, f'outcome=~"{FAILURES}"')
     outcomes = _rate("tokenplace_relay_request_outcomes_total", relay)
@@ -98,16 +97,16 @@ def _requests(relay: Relay) -> Iterator[Alert]:
         f"Requests through relay {name} fail.",
         "{{ $value | humanizePercentage }} of the requests end without an answer.",
     )
-    buckets = selector(relay, f'route!~"{HELD}"')
+    buckets = selector(relay, f'route!~"{HELD_ROUTES}"')
     yield Alert(
         "TokenplaceRelaySlow",
         "warning",
         "10m",
         "histogram_quantile(0.99, sum by (le) "
         f"(rate(tokenplace_http_request_duration_seconds_bucket{buckets}[5m]))) > 2.5",
-        f"Relay {name} answers slowly.",
-        "The 99th percentile is {{ $value | humanizeDuration }}, "
-        "without requests that wait on purpose.",
+        f"Relay {name} responds slowly.",
+        "The 99th percentile of response times is {{ $value | humanizeDuration }}, "
+        "without requests that the relay holds.",
     )
 
 
@@ -118,8 +117,8 @@ def _nodes(relay: Relay) -> Iterator[Alert]:
         "critical",
         "10m",
         f"max(tokenplace_compute_nodes_healthy{selector(relay)}) == 0",
-        f"Relay {name} has no compute node.",
-        "No registered compute node is healthy: every request is refused or waits.",
+        f"Relay {name} has no healthy compute node.",
+        "No registered compute node is healthy: every request is rejected or waits.",
     )
     evictions = selector(relay, 'reason="stale_lease"')
     yield Alert(
@@ -127,7 +126,7 @@ def _nodes(relay: Relay) -> Iterator[Alert]:
         "warning",
         "5m",
         f"sum(increase(tokenplace_compute_node_evictions_total{evictions}[15m])) > 5",
-        f"Compute nodes of relay {name} vanish.",
+        f"Relay {name} loses compute nodes.",
         "{{ $value | humanize }} compute nodes stopped polling within 15 minutes.",
     )
 
@@ -139,8 +138,8 @@ def _process(relay: Relay) -> Iterator[Alert]:
         "warning",
         "1m",
         f"max(changes(process_start_time_seconds{selector(relay)}[30m])) > 2",
-        f"Relay {name} restarts again and again.",
-        "A pod restarted {{ $value }} times within 30 minutes; each time all state is lost.",
+        f"Relay {name} restarts repeatedly.",
+        "A pod restarted {{ $value }} times within 30 minutes; every restart loses all state.",
     )
     yield Alert(
         "TokenplaceRelayEventLoopBlocked",
@@ -148,7 +147,7 @@ def _process(relay: Relay) -> Iterator[Alert]:
         "5m",
         f"max(tokenplace_relay_event_loop_lag_seconds{selector(relay)}) > 0.5",
         f"The event loop of relay {name} is blocked.",
-        "The loop is {{ $value | humanizeDuration }} late: everybody waits that long.",
+        "The event loop is {{ $value | humanizeDuration }} late, and so is every response.",
     )
     limit = relay.resources.limits.get("memory")
     if limit is not None:
@@ -157,8 +156,8 @@ def _process(relay: Relay) -> Iterator[Alert]:
             "warning",
             "10m",
             f"max(process_resident_memory_bytes{selector(relay)}) > {0.9 * amount(limit):.0f}",
-            f"Relay {name} is about to run out of memory.",
-            "{{ $value | humanize1024 }}B are in use; at its memory limit the pod is killed.",
+            f"Relay {name} is close to its memory limit.",
+            "{{ $value | humanize1024 }}B are in use. At the limit, the kernel kills the pod.",
         )
 
 

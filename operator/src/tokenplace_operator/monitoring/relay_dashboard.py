@@ -1,6 +1,6 @@
 """The Grafana dashboard of a relay, as a table of panels.
 
-$SELECT stands for the matchers of the relay, $PROMPT leaves out requests that are held.
+$SELECT is the placeholder for the relay's label matchers, $PROMPT for those without held requests.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from functools import partial
 from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.api.spec.relay import Relay
 from tokenplace_operator.monitoring.panel import Panel, draw
-from tokenplace_operator.monitoring.relay_alerts import HELD, selector
+from tokenplace_operator.monitoring.relay_alerts import HELD_ROUTES, selector
 
 PANELS = (
     Panel(
-        "Pods that answer",
+        "Pods",
         "short",
-        (("sum(up$SELECT)", "up"), ("count(up$SELECT)", "known")),
+        (("sum(up$SELECT)", "up"), ("count(up$SELECT)", "expected")),
     ),
     Panel(
         "Compute nodes",
@@ -45,7 +45,7 @@ PANELS = (
         ),
     ),
     Panel(
-        "How requests end",
+        "Request outcomes",
         "reqps",
         (
             (
@@ -55,7 +55,7 @@ PANELS = (
         ),
     ),
     Panel(
-        "Lost compute nodes",
+        "Evicted compute nodes",
         "short",
         (
             (
@@ -66,7 +66,7 @@ PANELS = (
         "Within 15 minutes, by reason.",
     ),
     Panel(
-        "Answers by class",
+        "Responses by status class",
         "reqps",
         (
             (
@@ -76,7 +76,7 @@ PANELS = (
         ),
     ),
     Panel(
-        "Time to answer",
+        "Response time",
         "s",
         tuple(
             (
@@ -86,7 +86,7 @@ PANELS = (
             )
             for quantile in (0.5, 0.9, 0.99)
         ),
-        "Without requests that wait on purpose: polls, held retrieves, and completions.",
+        "Without held requests: polls, retrievals and completions.",
     ),
     Panel(
         "Event loop lag",
@@ -117,12 +117,12 @@ PANELS = (
 
 
 def dashboard(relay: Relay) -> Object:
-    """The dashboard as Grafana imports it."""
+    """Return the dashboard of a relay as JSON for Grafana."""
     name = f"{relay.namespace}/{relay.name}"
     uid = hashlib.sha256(name.encode()).hexdigest()[:16]
-    return draw(uid, f"token.place relay {name}", PANELS, partial(_filled, relay))
+    return draw(uid, f"token.place relay {name}", PANELS, partial(_fill, relay))
 
 
-def _filled(relay: Relay, expression: str) -> str:
-    prompt = selector(relay, f'route!~"{HELD}"')
+def _fill(relay: Relay, expression: str) -> str:
+    prompt = selector(relay, f'route!~"{HELD_ROUTES}"')
     return expression.replace("$SELECT", selector(relay)).replace("$PROMPT", prompt)
