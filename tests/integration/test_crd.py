@@ -99,7 +99,7 @@ BAD: dict[str, tuple[Spec, str]] = {
         {"image": {"tag": "latest", "digest": DIGEST}},
         "image.tag: latest is not a fixed image",
     ),
-    "an impossible tag": ({"image": {"tag": "-v1"}}, "image.tag: must begin with"),
+    "an impossible tag": ({"image": {"tag": "-v1"}}, "image.tag: must have only letters"),
     "an unfilled repository": (
         {"image": {"repository": "ghcr.io/${OWNER}/relay", "tag": "v1"}},
         "image.repository: must be host[:port]/path",
@@ -155,7 +155,7 @@ BAD: dict[str, tuple[Spec, str]] = {
     "an address twice": (headless("192.0.2.1", "192.0.2.1"), "spec.gpu.addresses[1]: Duplicate"),
     "a bad Service name": (
         external("gpu.example.com", serviceName="1gpu"),
-        "gpu.serviceName: must be lower-case letters",
+        "gpu.serviceName: must have only lower-case letters",
     ),
     "the relay's own Service name": (
         external("gpu.example.com", serviceName="relay"),
@@ -219,7 +219,7 @@ BAD: dict[str, tuple[Spec, str]] = {
     "an empty peer": (egress(), "extraEgress: set either ipBlock or selectors"),
     "no peers": ({"networkPolicy": {"extraEgress": [{}]}}, "extraEgress[0].to: Required value"),
     "a policy port beyond": (from_ports({"port": 70000}), "port: must be from 1 to 65535"),
-    "a number as a port's name": (from_ports({"port": "8080"}), "port: a name has lower-case"),
+    "a number as a port's name": (from_ports({"port": "8080"}), "port: a name must have only lower-case"),
     "a key of two words": (
         egress(podSelector={"matchExpressions": [{"key": "a b", "operator": "Exists"}]}),
         "podSelector.matchExpressions[0].key",

@@ -75,5 +75,5 @@ def test_columns(kubectl: Kubectl) -> None:
 
 def test_every_field_is_explained(kubectl: Kubectl, eventually: Eventually) -> None:
     # The server publishes schemas a while after it serves a kind.
-    text = "Seconds between readiness turning red and the first refusal"
+    text = "Seconds for which a terminating pod still accepts requests"
     eventually(lambda: text in kubectl("explain", "tpr.spec.drain.delaySeconds").stdout)
