@@ -219,7 +219,7 @@ BAD: dict[str, tuple[Spec, str]] = {
     "an empty peer": (egress(), "extraEgress: set either ipBlock or selectors"),
     "no peers": ({"networkPolicy": {"extraEgress": [{}]}}, "extraEgress[0].to: Required value"),
     "a policy port beyond": (from_ports({"port": 70000}), "port: must be from 1 to 65535"),
-    "a number as a port's name": (from_ports({"port": "8080"}), "port: a name must have only lower-case"),
+    "a number as a port's name": (from_ports({"port": "8080"}), "port: a name must have only"),
     "a key of two words": (
         egress(podSelector={"matchExpressions": [{"key": "a b", "operator": "Exists"}]}),
         "podSelector.matchExpressions[0].key",
