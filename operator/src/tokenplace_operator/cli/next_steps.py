@@ -6,6 +6,8 @@ from functools import cache
 from importlib.resources import files
 
 from tokenplace_operator.api.conditions import Reason
+from tokenplace_operator.api.names import OPERATOR
+from tokenplace_operator.cli.options import OPERATOR_NAMESPACE
 
 Steps = Callable[[str, str], list[str]]
 """Builds commands from the namespace and the name of a relay."""
@@ -78,8 +80,8 @@ def _children(namespace: str, name: str) -> list[str]:
 
 def _operator(namespace: str, name: str) -> list[str]:
     return [
-        "kubectl -n tokenplace-system get pods",
-        "kubectl -n tokenplace-system logs deployment/tokenplace-operator --tail=50",
+        f"kubectl -n {OPERATOR_NAMESPACE} get pods",
+        f"kubectl -n {OPERATOR_NAMESPACE} logs deployment/{OPERATOR} --tail=50",
         *_relay(namespace, name),
     ]
 

@@ -12,6 +12,9 @@ from tokenplace_operator.api.kinds import RELAY, is_label
 from tokenplace_operator.cli.exit_codes import Exit, run_and_exit
 from tokenplace_operator.cli.output import Format
 
+OPERATOR_NAMESPACE = "tokenplace-system"
+"""The namespace in deploy/operator/."""
+
 NAME_RULE = "lower-case letters, digits and -, at most 63 characters"
 
 _KIND_NAMES = {"tpr", RELAY.kind.lower(), RELAY.plural}

@@ -131,15 +131,14 @@ async def compare(kube: Kube, relay: Relay, snapshot: Snapshot) -> list[Change]:
     waiting = {identity(child) for child in todo.waiting}
     changes = []
     for child in desired:
-        key = identity(child)
         names = (child["kind"], child["metadata"]["name"])
         if names in blocked:
             changes.append(Change(*names, "blocked", f"the name belongs to {blocked[names]}"))
-        elif key in waiting:
+        elif identity(child) in waiting:
             note = "a child resource that comes before it is still being deleted"
             changes.append(Change(*names, "waiting", note))
         else:
-            changes.append(await _dry_run(kube, child, live.get(key)))
+            changes.append(await _dry_run(kube, child, live.get(identity(child))))
     changes += [
         change(child["kind"], child["metadata"]["name"], child, None) for child in todo.prune
     ]

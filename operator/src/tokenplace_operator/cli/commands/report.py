@@ -20,7 +20,13 @@ from tokenplace_operator.api.names import OPERATOR
 from tokenplace_operator.cli.connection import Cluster, connected
 from tokenplace_operator.cli.details import details
 from tokenplace_operator.cli.exit_codes import CliError, Exit
-from tokenplace_operator.cli.options import RelayName, Target, cluster_command, namespace_name
+from tokenplace_operator.cli.options import (
+    OPERATOR_NAMESPACE,
+    RelayName,
+    Target,
+    cluster_command,
+    namespace_name,
+)
 from tokenplace_operator.cli.output import Format, aligned, plain, show, show_json, utc_now
 from tokenplace_operator.cli.redact import Redactor
 from tokenplace_operator.cli.snapshot import Snapshot, read_snapshot
@@ -69,7 +75,7 @@ async def report(
     ] = None,
     operator_namespace: Annotated[
         str, typer.Option(help="Namespace of the operator.", callback=namespace_name)
-    ] = "tokenplace-system",
+    ] = OPERATOR_NAMESPACE,
 ) -> Exit:
     """Write a redacted bundle: relay, child resources, pods, Events and logs."""
     async with connected(target) as cluster:
