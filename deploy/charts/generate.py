@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes the parts of the chart that follow from the CRD, the shipped roles, the values and the
-operator's own alerts.
+"""Generates the parts of the chart that come from the CRD, from the roles in deploy/operator, from
+the values, and from the operator's alerts and dashboard.
 
 Usage: python deploy/charts/generate.py [--check]
-With --check nothing is written, and the exit code is 1 when a file is out of date.
+With --check it writes nothing and exits with 1 when a file is out of date.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ Schema = dict[str, Any]
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check every generated file; the exit code."""
+    """Write or check every generated file; returns the exit code."""
     stale = []
     for path, text in files().items():
         if not path.exists() or path.read_text() != text:
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
 
 
 def files() -> dict[Path, str]:
-    """Every generated file with its text."""
+    """Path and text of every generated file."""
     crd = yaml.safe_load(CRD.read_text())
     version = crd["spec"]["versions"][0]
     spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
@@ -64,12 +64,12 @@ def files() -> dict[Path, str]:
 
 
 def plain_fields(spec: Schema) -> list[str]:
-    """Fields of the kind that the values have under the same name and in the same shape."""
+    """Fields of the spec that are values under the same name and with the same schema."""
     return sorted(spec["properties"].keys() - {"image", "gpu", "relay"})
 
 
 def crd_with_hash() -> str:
-    """The CRD as it is, with a hash of it that tells an upgrade whether there is anything to do."""
+    """The CRD with a hash of itself, by which an upgrade sees whether the CRD has changed."""
     text = CRD.read_text()
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     name = "  name: tokenplacerelays.token.place\n"
@@ -77,7 +77,7 @@ def crd_with_hash() -> str:
 
 
 def rules(name: str) -> str:
-    """The rules of a shipped role: the chart grants what the manifests grant."""
+    """The rules of a role in deploy/operator: chart and manifests grant the same rights."""
     path = ROOT / "deploy" / "operator" / name
     granted = yaml.safe_load(path.read_text())["rules"]
     head = f"# Generated from deploy/operator/{name} by `make docs`. Do not edit.\n"
@@ -85,24 +85,24 @@ def rules(name: str) -> str:
 
 
 def alerts() -> str:
-    """The alerts on the operator; the chart puts in its namespace and its metrics Service."""
+    """The operator's alerts, with placeholders for its namespace and metrics Service."""
     head = "# Generated from monitoring/operator_alerts.py by `make docs`. Do not edit.\n"
     groups = operator_alerts.groups("$NAMESPACE", "$JOB")
     text = yaml.safe_dump(groups, sort_keys=False, width=1000)
-    # A namespace may be named 1, which is still a text.
+    # Quoted, because a namespace may be named 1.
     return head + text.replace(": $NAMESPACE\n", ": '$NAMESPACE'\n")
 
 
 def dashboard() -> str:
-    """The operator's dashboard, with the same gaps and one for its identity in Grafana."""
+    """The operator's dashboard, with the same placeholders and one for its UID in Grafana."""
     return json.dumps(operator_dashboard.dashboard("$UID", "$NAMESPACE", "$JOB"), indent=1) + "\n"
 
 
 def values_schema(spec: Schema) -> Schema:
-    """JSON schema of the values: the fields of the kind under the chart's names, and the rest."""
+    """JSON schema of the values: fields of the spec under the chart's names, and other values."""
     fields = {name: convert(field) for name, field in spec["properties"].items()}
     for field in fields.values():
-        # A section that is empty in values.yaml is left out of the resource.
+        # The chart omits empty sections, so no field inside them is required.
         field.pop("required", None)
     fields["gpuExternalName"] = fields.pop("gpu")
     monitoring = fields.get("monitoring", {"properties": {}})["properties"]
@@ -128,48 +128,48 @@ def values_schema(spec: Schema) -> Schema:
         "title": "Values of tokenplace-relay",
         "type": "object",
         "additionalProperties": False,
-        # Helm hands `global` to every chart.
+        # Helm passes `global` to every chart.
         "properties": {"global": {"type": "object"}, **dict(sorted(fields.items()))},
     }
 
 
 def convert(field: Schema) -> Schema:
-    """A structural schema of the kind as a strict JSON schema."""
-    made = {key: field[key] for key in KEPT if key in field}
+    """A structural schema of the CRD as a strict JSON schema."""
+    schema = {key: field[key] for key in KEPT if key in field}
     if field.get("x-kubernetes-int-or-string"):
-        made["type"] = ["integer", "string"]
+        schema["type"] = ["integer", "string"]
     patterns = [
-        {"pattern": found.group(1).replace("\\\\", "\\")}
+        {"pattern": match.group(1).replace("\\\\", "\\")}
         for rule in field.get("x-kubernetes-validations", [])
-        if (found := MATCHES.fullmatch(rule["rule"]))
+        if (match := MATCHES.fullmatch(rule["rule"]))
     ]
     if patterns:
-        made["allOf"] = patterns
+        schema["allOf"] = patterns
     if "items" in field:
-        made["items"] = convert(field["items"])
+        schema["items"] = convert(field["items"])
     if "properties" in field:
-        made["properties"] = {name: convert(one) for name, one in field["properties"].items()}
-        made["additionalProperties"] = False
+        schema["properties"] = {name: convert(one) for name, one in field["properties"].items()}
+        schema["additionalProperties"] = False
     elif isinstance(field.get("additionalProperties"), dict):
-        made["additionalProperties"] = convert(field["additionalProperties"])
-    return made
+        schema["additionalProperties"] = convert(field["additionalProperties"])
+    return schema
 
 
 def copied(part: Schema, spec: Schema) -> Schema:
-    """A hand-written schema with the parts that it takes from the kind."""
+    """A hand-written schema with the parts that `$crd` copies from the CRD."""
     if "$crd" in part:
-        found = spec
+        field = spec
         for name in part["$crd"].split("."):
-            found = found["properties"][name]
-        return convert(found)
-    made = dict(part)
+            field = field["properties"][name]
+        return convert(field)
+    schema = dict(part)
     if "properties" in part:
-        made["properties"] = {name: copied(one, spec) for name, one in part["properties"].items()}
-    return made
+        schema["properties"] = {name: copied(one, spec) for name, one in part["properties"].items()}
+    return schema
 
 
 def closed(part: Schema) -> Schema:
-    """A schema in which no object takes a key that it does not name."""
+    """A schema in which every object rejects unknown keys."""
     if "properties" in part:
         part = {
             **part,
@@ -180,12 +180,12 @@ def closed(part: Schema) -> Schema:
 
 
 def or_empty(field: Schema) -> Schema:
-    """A field for which the empty string means: not set."""
+    """A field that may also be the empty string, which means not set."""
     return {"description": field["description"], "anyOf": [{"const": ""}, field]}
 
 
 def readme() -> str:
-    """The chart's README: its head, and a table of the values with their comments."""
+    """The chart's README: README.head.md, and a table of the values with their comments."""
     head = (CHART.parent / "README.head.md").read_text()
     lines = ["| Value | Default | What it does |", "|---|---|---|"]
     lines += [f"| `{name}` | {default} | {text} |" for name, default, text in value_rows()]
@@ -193,15 +193,15 @@ def readme() -> str:
 
 
 def value_rows() -> list[tuple[str, str, str]]:
-    """Dotted name, default and comment of every value that has one; it stands for all below."""
+    """Dotted name, default and comment of every value with a comment; sections count as values."""
     text = (CHART / "values.yaml").read_text()
     defaults = yaml.safe_load(text)
     rows: list[tuple[str, str, str]] = []
     path: list[str] = []
     comment = ""
     for line in text.splitlines():
-        if said := re.fullmatch(r" *# -- (.*)", line):
-            comment = said.group(1)
+        if match := re.fullmatch(r" *# -- (.*)", line):
+            comment = match.group(1)
         elif key := re.match(r"( *)([A-Za-z]+):", line):
             depth = len(key.group(1)) // 2
             path = [*path[:depth], key.group(2)]

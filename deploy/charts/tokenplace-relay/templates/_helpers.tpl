@@ -12,7 +12,7 @@
 {{- default .Release.Name .Values.relay.name | trunc 63 | trimSuffix "-" -}}
 {{- end }}
 
-{{/* What never changes: selectors are made of it. */}}
+{{/* Labels that never change, because selectors are immutable. */}}
 {{- define "tokenplace.operator.selector" -}}
 app.kubernetes.io/name: tokenplace-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -30,7 +30,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ include "tokenplace.common" . }}
 {{- end }}
 
-{{/* A helper pod of the release: not one of the operator's, so no Service sends it anything. */}}
+{{/* Labels of helper pods. They differ from the operator's, so that no Service selects them. */}}
 {{- define "tokenplace.helper.selector" -}}
 app.kubernetes.io/name: tokenplace-helper
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -52,7 +52,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end }}
 
-{{/* Every pod of the chart runs like this, as the relay does. */}}
+{{/* Pod security context of every pod in the chart, the same as that of the relay. */}}
 {{- define "tokenplace.podSecurity" -}}
 fsGroup: 1000
 runAsGroup: 1000
