@@ -179,7 +179,7 @@ def test_a_registry_in_trouble_is_not_an_empty_one(tmp_path: Path) -> None:
         done = run("publish-image", str(archive(tmp_path / "a", "a")), f"{address}/x", "1.0.0")
         server.shutdown()
     assert (done.returncode, done.stdout) == (1, "")
-    assert "cannot be told: nothing is pushed" in done.stderr
+    assert "exists: nothing is pushed" in done.stderr
 
 
 def test_logs_in_when_the_registry_asks_for_it() -> None:

@@ -1,7 +1,7 @@
 """The page of the acceptance list and the list itself are the same.
 
-`make acceptance` writes the page anew for each release and when the list changes: it shows what the
-tests saw then. CI runs the tests with every change and writes no page.
+`make acceptance` writes the page for each release and when the list changes: it shows the output of
+the tests at that time. CI runs the tests with every change and writes no page.
 """
 
 import ast

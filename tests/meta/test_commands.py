@@ -1,4 +1,4 @@
-"""Each command of the documents is run by a test, or the one list here says why not."""
+"""A test runs each command of the pages, or the list here gives the reason why none does."""
 
 import re
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ HERE = "tests/meta/test_commands_run.py"
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
-    """What becomes of commands that begin like this, on one page or in one language.
+class Coverage:
+    """The test that covers commands with this beginning, on one page or in one language.
 
-    test: file::function that runs them, or checks of them what can be checked here.
-    reason: why they cannot be run here as they stand; empty when they are.
+    test: file::function that runs them, or checks as much of them as it can.
+    reason: why no test can run them unchanged; empty when one does.
     """
 
     page: str
@@ -25,7 +25,7 @@ class Fate:
     language: str = ""
 
     def covers(self, block: Block, command: str) -> bool:
-        """Whether it speaks of this command."""
+        """Whether it applies to this command."""
         same_page = self.page in {block.page, "*"}
         return same_page and self.language == block.language and command.startswith(self.begins)
 
@@ -34,44 +34,44 @@ DOCUMENTS = "tests/e2e/test_documents.py::test_every_command_of_the_documents_wo
 RELEASE = f"{HERE}::test_the_commands_of_a_release"
 WINDOWS = "there is no Windows here, nor a PowerShell: its syntax is checked by a grammar"
 CHART_PAGES = ("deploy/charts/README.head.md", "deploy/charts/tokenplace-relay/README.md")
-FATES = (
-    Fate("*", "", DOCUMENTS, language="sh"),
-    Fate(
+COVERAGES = (
+    Coverage("*", "", DOCUMENTS, language="sh"),
+    Coverage(
         "docs/upgrade.md",
         "kubectl delete",
         "tests/chart/test_releases.py::test_the_last_commands_of_the_documents_remove_everything",
         language="bash",
     ),
-    Fate(
+    Coverage(
         "docs/migrate.md",
         "",
         "tests/e2e/test_adopt_pods.py::"
         "test_the_way_back_before_the_switch_refuses_no_request_either",
-        "the test upgrades with the chart of upstream's shape, for upstream's is out of reach",
+        "the test upgrades with a chart of upstream's shape, because upstream's cannot be fetched",
         language="bash",
     ),
-    Fate(
+    Coverage(
         "docs/relay-deploy.md",
         "",
         f"{HERE}::test_powershell_has_the_right_syntax",
         WINDOWS,
         language="powershell",
     ),
-    Fate(
+    Coverage(
         "docs/relay-deploy.md",
         "curl -sfL https://get.k3s.io",
         f"{HERE}::test_every_command_of_a_shell_has_the_right_syntax",
-        "it installs k3s from the network over the machine that runs the tests",
+        "it would install k3s from the network on the machine that runs the tests",
         language="text",
     ),
-    Fate(
+    Coverage(
         "docs/relay-deploy.md",
         "curl -fsSL https://raw.githubusercontent.com/helm/",
         f"{HERE}::test_every_command_of_a_shell_has_the_right_syntax",
-        "it installs Helm from the network over the machine that runs the tests",
+        "it would install Helm from the network on the machine that runs the tests",
         language="text",
     ),
-    Fate(
+    Coverage(
         "docs/relay-deploy.md",
         "sudo reboot",
         f"{HERE}::test_every_command_of_a_shell_has_the_right_syntax",
@@ -79,66 +79,66 @@ FATES = (
         language="text",
     ),
     *(
-        Fate(
+        Coverage(
             "docs/relay-deploy.md",
             begins,
             f"{HERE}::test_a_raspberry_pi_gets_its_memory_cgroup_and_its_user_a_kubeconfig",
-            "files of the system are others here, and nobody becomes root",
+            "system files differ here, and the tests do not become root",
             language="text",
         )
         for begins in ("sudo sed", "mkdir -p", "sudo install", "echo", ". ~/.profile")
     ),
-    Fate(
+    Coverage(
         "docs/conditions.md",
         "kubectl ",
         "tests/integration/test_documents.py::test_the_commands_that_show_conditions",
         language="console",
     ),
-    Fate(
+    Coverage(
         "README.md",
         "export ",
         "tests/e2e/test_demo.py::test_demo_plays_on_a_given_cluster",
-        "the names stand for the reader's images; the test sets its own",
+        "the names are placeholders for the reader's images; the test sets its own",
     ),
-    Fate(
+    Coverage(
         "README.md",
         "make demo CONTEXT=",
         "tests/e2e/test_demo.py::test_demo_plays_on_a_given_cluster",
         "there is no kind here; the test names the context of its own cluster",
     ),
-    Fate(
+    Coverage(
         "README.md",
         "make e2e CONTEXT=",
         "tests/e2e/test_demo.py::test_the_tests_run_on_a_given_cluster",
         "there is no kind here; the test names the context of its own cluster",
     ),
-    Fate("docs/contributing.md", "make ", f"{HERE}::test_make_knows_what_contributors_type"),
+    Coverage("docs/contributing.md", "make ", f"{HERE}::test_make_knows_what_contributors_type"),
     *(
-        Fate("docs/cli.md", begins, f"{HERE}::test_the_package_brings_the_plugin")
+        Coverage("docs/cli.md", begins, f"{HERE}::test_the_package_brings_the_plugin")
         for begins in ("python3 -m venv", "~/.local/share/", "mkdir -p", "ln -sf")
     ),
-    Fate(
+    Coverage(
         "docs/cli.md",
         "kubectl tokenplace status -A",
         "tests/integration/test_cli.py::test_status_of_a_ready_relay",
     ),
-    Fate("docs/page.md", "base64 ", f"{HERE}::test_the_fingerprint_of_a_key"),
-    Fate("docs/release.md", "uv run towncrier", RELEASE),
-    Fate("docs/release.md", "git ", RELEASE),
-    Fate(
+    Coverage("docs/page.md", "base64 ", f"{HERE}::test_the_fingerprint_of_a_key"),
+    Coverage("docs/release.md", "uv run towncrier", RELEASE),
+    Coverage("docs/release.md", "git ", RELEASE),
+    Coverage(
         "SECURITY.md",
         "cosign verify",
         f"{HERE}::test_cosign_knows_the_flags_that_we_name",
         "no registry and no transparency log can be reached: its flags are looked up in its source",
     ),
-    Fate(
+    Coverage(
         "SECURITY.md",
         "docker buildx imagetools inspect",
         f"{HERE}::test_every_command_of_a_shell_has_the_right_syntax",
         "what it reads is made by Buildx in CI, and kept in a registry that cannot be reached",
     ),
     *(
-        Fate(page, begins, test)
+        Coverage(page, begins, test)
         for page in CHART_PAGES
         for begins, test in (
             (
@@ -160,16 +160,20 @@ def test_there_are_commands() -> None:
 @pytest.mark.parametrize(
     ("block", "command"), COMMANDS, ids=[f"{block.page}: {text[:50]}" for block, text in COMMANDS]
 )
-def test_each_command_has_one_fate(block: Block, command: str) -> None:
-    found = [fate for fate in FATES if fate.covers(block, command)]
-    assert len(found) == 1, "run it by a test, and name the test in FATES"
+def test_each_command_is_covered_once(block: Block, command: str) -> None:
+    found = [coverage for coverage in COVERAGES if coverage.covers(block, command)]
+    assert len(found) == 1, "run it by a test, and name the test in COVERAGES"
 
 
-@pytest.mark.parametrize("fate", FATES, ids=[f"{one.page}: {one.begins}" for one in FATES])
-def test_each_fate_names_a_test_that_exists_and_a_command_that_is_there(fate: Fate) -> None:
-    path, _, function = fate.test.partition("::")
+@pytest.mark.parametrize(
+    "coverage", COVERAGES, ids=[f"{one.page}: {one.begins}" for one in COVERAGES]
+)
+def test_each_coverage_names_a_test_that_exists_and_a_command_that_is_there(
+    coverage: Coverage,
+) -> None:
+    path, _, function = coverage.test.partition("::")
     assert re.search(rf"^(async )?def {function}\(", (ROOT / path).read_text(), re.MULTILINE)
-    assert any(fate.covers(block, command) for block, command in COMMANDS)
+    assert any(coverage.covers(block, command) for block, command in COMMANDS)
 
 
 NAMESPACED = re.compile(
@@ -179,7 +183,7 @@ NAMESPACED = re.compile(
 
 
 def test_a_command_within_a_text_names_its_namespace() -> None:
-    """Whoever looks for a fault stands in any other, and would be told that there is nothing."""
+    """The reader may be in any namespace, where the command would find nothing."""
     pages = [ROOT / "docs" / f"{name}.md" for name in ("migrate", "troubleshooting", "upgrade")]
     spans = [
         " ".join(span.split())

@@ -55,7 +55,7 @@ def test_powershell_has_the_right_syntax() -> None:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A clone of a repository with our changelog, by somebody who signs."""
+    """A clone of a repository with our changelog, whose user signs tags."""
     origin, folder = tmp_path / "origin", tmp_path / "clone"
     run(f"git init --quiet --bare {origin}", tmp_path)
     run(f"git clone --quiet {origin} {folder}", tmp_path)
@@ -80,7 +80,7 @@ def test_the_commands_of_a_release(clone: Path) -> None:
     changelog, tag, push = (
         command for block in of("docs/release.md") for command in block.commands
     )
-    # The tools are those of this environment; a release asks nobody whether fragments may go.
+    # Uses the tools of this environment; `--yes` skips the question about the fragments.
     environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     run(changelog.removeprefix("uv run ") + " --yes", clone, **environment)
     assert "## 0.2.0 (" in (clone / "CHANGELOG.md").read_text()
@@ -111,7 +111,7 @@ def test_make_knows_what_contributors_type(tmp_path: Path) -> None:
 
 
 def test_the_package_brings_the_plugin(tmp_path: Path) -> None:
-    """As written, but for what it is built with and depends on, which is installed here already."""
+    """As written, except that its build and run dependencies are installed already."""
     *commands, last = [one for block in of("docs/cli.md") for one in block.commands]
     assert last.startswith("kubectl tokenplace")
     (tmp_path / "operator").symlink_to(ROOT / "operator")

@@ -29,7 +29,7 @@ def test_standard_operator_module_is_found_from_the_root() -> None:
     assert ROOT not in Path(file).parents
 
 
-def test_every_package_says_that_it_is_typed() -> None:
+def test_every_package_is_marked_as_typed() -> None:
     packages = [p.parent for p in ROOT.glob("*/src/*/__init__.py")]
     assert {p.name for p in packages} == {"tokenplace_operator", "tokenplace_relay"}
     assert all((p / "py.typed").exists() for p in packages)

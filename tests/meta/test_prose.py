@@ -28,6 +28,9 @@ def words(path: str, text: str) -> list[tuple[int, str]]:
         ("docs/a.md", "Waits for\nsomebody.\n"),
         ("crds/a.yaml", "description: for somebody\n"),
         ("tests/a.go", "x := 1 // somebody\n"),
+        ("docs/a.md", "    code\n\nsomebody\n"),
+        ("a.tsx", "<p>\n  for somebody\n</p>\n"),
+        (".ci/a", "#!/usr/bin/env python3\n# somebody\n"),
     ],
 )
 def test_a_word_that_is_out_is_found(path: str, text: str) -> None:
@@ -41,6 +44,7 @@ def test_a_word_that_is_out_is_found(path: str, text: str) -> None:
         ("tests/a.py", 'send("for somebody")\n'),
         ("docs/a.md", "Run `somebody`, see [page](somebody.md).\n"),
         ("docs/a.md", "```sh\nsomebody\n```\n\n    somebody\n"),
+        ("a.ts", "const somebody = told;\n"),
         ("tests/a.go", "somebody := 1\n"),
     ],
 )

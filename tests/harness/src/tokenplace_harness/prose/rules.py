@@ -83,7 +83,7 @@ RULES: Final = (
     Rule(r"\bat work\b", "in progress, running"),
     Rule(r"\bbooks\b", "state"),
     Rule(
-        r"[,;] for (?:there|it|they|then|only|nothing|no one|otherwise|else|its|their|what|who)\b",
+        r"[,;] for (?:there|it|they|then|only|nothing|no one|otherwise|else|its|their)\b",
         "because",
     ),
     # Terms that have been replaced: see docs/glossary.md.

@@ -25,8 +25,14 @@ SKIPPED: Final = (
     "tests/harness/src/tokenplace_harness/prose/rules.py",
     "LICENSE",
 )
-WHOLE_TEXT: Final = frozenset(
-    {".yaml", ".yml", ".tpl", ".txt", ".ts", ".tsx", ".html", ".css", ".mjs", ".toml", ""}
+WHOLE_TEXT: Final = frozenset({".yaml", ".yml", ".tpl", ".txt", ".html", ".toml", ""})
+SCRIPTS: Final = frozenset({".ts", ".tsx", ".mjs", ".css", ".go"})
+SCRIPT_PROSE: Final = re.compile(
+    r"""/\*.*?\*/ | (?<![:"'])//[^\n]*  # comments
+    | "[^"\n]*[ ][^"\n]*" | '[^'\n]*[ ][^'\n]*' | `[^`]*[ ][^`]*`  # texts with a space
+    | (?<=[>}])[^<>{}=;]+(?=[<{])  # text of JSX
+    """,
+    re.VERBOSE | re.DOTALL,
 )
 
 
@@ -56,7 +62,7 @@ def tracked_files() -> list[str]:
     listing = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    suffixes = WHOLE_TEXT | {".py", ".md", ".go"}
+    suffixes = WHOLE_TEXT | SCRIPTS | {".py", ".md"}
     return [
         path
         for path in listing
@@ -74,11 +80,12 @@ def chunks(path: str, text: str) -> Iterator[Chunk]:
             yield from python_strings(path, text)
         case ".md":
             yield Chunk(1, without_code(text))
-        case ".go":
-            for number, line in enumerate(text.splitlines(), start=1):
-                _, slashes, comment = line.partition("//")
-                if slashes:
-                    yield Chunk(number, comment)
+        case suffix if suffix in SCRIPTS:
+            for match in SCRIPT_PROSE.finditer(text):
+                yield Chunk(1 + text.count("\n", 0, match.start()), match[0])
+        case "" if text.startswith("#!/usr/bin/env python3"):
+            yield from python_comments(text)
+            yield from python_strings("operator/src/", text)
         case _:
             yield Chunk(1, text)
 
@@ -116,8 +123,8 @@ def python_strings(path: str, text: str) -> Iterator[Chunk]:
 
 def without_code(text: str) -> str:
     """Markdown without code and link targets; lines keep their numbers."""
-    for pattern in (r"^```.*?^```", r"^    \S.*$", r"``.+?``", r"`[^`]+`", r"\]\([^)\s]*\)"):
-        text = re.sub(pattern, _blank, text, flags=re.MULTILINE | re.DOTALL)
+    for pattern in (r"(?s)^```.*?^```", r"^    \S.*$", r"``.+?``", r"`[^`]+`", r"\]\([^)\s]*\)"):
+        text = re.sub(pattern, _blank, text, flags=re.MULTILINE)
     return text
 
 
