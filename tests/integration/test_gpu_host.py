@@ -25,7 +25,7 @@ from tokenplace_operator.observe.gpu_addresses import (
 from tokenplace_operator.observe.upstream_health import UpstreamProbe
 from tokenplace_operator.reconcile.events import Recorder
 from tokenplace_operator.reconcile.observer import Observer
-from tokenplace_operator.reconcile.reconciler import REPORT_SECONDS, Reconciler
+from tokenplace_operator.reconcile.reconciler import FIRST_STATUS_SECONDS, Reconciler
 from tokenplace_operator.reconcile.rejection_backoff import RejectionBackoff
 from tokenplace_operator.reconcile.status_writer import StatusWriter
 from tokenplace_operator.wiring import utc_now
@@ -87,7 +87,7 @@ class Life:
             self.now = min(end, self.now + REFRESH_SECONDS)
             await self.store.resync(self.kube, (self.namespace,))
             result = await self.reconciler.reconcile((self.namespace, "relay"))
-            if result.requeue_after == REPORT_SECONDS:
+            if result.requeue_after == FIRST_STATUS_SECONDS:
                 await self.reconciler.reconcile((self.namespace, "relay"))
 
 

@@ -38,7 +38,7 @@ sys.exit(asyncio.run(operate(config, make)))
 """
 
 IMPATIENT = """
-from tokenplace_operator import watch
+from tokenplace_operator.cache import watch
 watch.ERROR_BACKOFFS = (0.5,) * 4
 """
 WATCHES_ANOTHER = (

@@ -20,7 +20,7 @@ from tokenplace_operator.observe.nameservers import cluster_nameservers
 from tokenplace_operator.observe.upstream_health import UpstreamProbe
 from tokenplace_operator.reconcile.events import Recorder
 from tokenplace_operator.reconcile.observer import Observer
-from tokenplace_operator.reconcile.reconciler import Api, Reconciler
+from tokenplace_operator.reconcile.reconciler import KubeApi, Reconciler
 from tokenplace_operator.reconcile.rejection_backoff import RejectionBackoff
 from tokenplace_operator.reconcile.status_writer import StatusWriter
 from tokenplace_operator.runtime.controller import Controller, Reconcile
@@ -47,13 +47,13 @@ def assemble(kube: Kube, config: Config, metrics: Metrics, make_reconcile: MakeR
     store = Store(metrics)
     metrics.count_relays(lambda: store.all(RELAY))
     queue = WorkQueue(time.monotonic, rng, metrics)
-    discovery = OptionalApis(kube, store, config.namespaces, queue.add)
+    optional_apis = OptionalApis(kube, store, config.namespaces, queue.add)
     controller = Controller(
         queue,
-        make_reconcile(kube, store, metrics, discovery),
+        make_reconcile(kube, store, metrics, optional_apis),
         partial(store.resync, kube, config.namespaces),
         metrics,
-        refresh=discovery.refresh,
+        refresh=optional_apis.refresh,
         refresh_seconds=config.look_seconds,
         workers=config.workers,
         resync_seconds=config.resync_seconds,
@@ -63,7 +63,7 @@ def assemble(kube: Kube, config: Config, metrics: Metrics, make_reconcile: MakeR
 
 
 def reconciler(
-    kube: Api, store: Store, metrics: Metrics, discovery: OptionalApis | None = None
+    kube: KubeApi, store: Store, metrics: Metrics, optional_apis: OptionalApis | None = None
 ) -> Reconcile:
     """Make the reconcile function of the program."""
     clock = time.monotonic
@@ -73,7 +73,7 @@ def reconciler(
         Resolver(clock, metrics),
         UpstreamProbe(clock),
         Certificates(kube, clock),
-        discovery or OptionalApis(kube, store),
+        optional_apis or OptionalApis(kube, store),
         cluster_nameservers(),
     )
     backoff, rejections = WriteBackoff(clock, metrics), RejectionBackoff(clock)

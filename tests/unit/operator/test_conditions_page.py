@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from tokenplace_operator.api.conditions import Reason, Type
-from tokenplace_operator.reconcile.status_writer import TOLD
+from tokenplace_operator.reconcile.status_writer import EVENT_REASONS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "conditions.md").read_text()
 OPERATOR = Path(__file__).parents[3] / "operator" / "src" / "tokenplace_operator"
@@ -34,7 +34,7 @@ def test_every_reason_has_one_line_and_no_other_has() -> None:
 def test_the_reasons_that_have_an_event_are_named() -> None:
     told = re.search(r"once when they\s+come: ([^.]*)\.", PAGE)
     assert told is not None
-    assert set(re.findall(r"`(\w+)`", told[1])) == {str(reason) for reason in TOLD}
+    assert set(re.findall(r"`(\w+)`", told[1])) == {str(reason) for reason in EVENT_REASONS}
 
 
 def test_every_line_says_what_it_means_and_what_to_do() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from random import Random
 
 import pytest
@@ -10,21 +9,17 @@ import pytest
 from tokenplace_operator.api.kinds import Key
 from tokenplace_operator.kube.errors import Forbidden, Invalid, Unavailable
 from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.reconcile.result import Result
 from tokenplace_operator.runtime.controller import Controller
 from tokenplace_operator.runtime.workqueue import WorkQueue
 
 A, B = ("team", "a"), ("team", "b")
 
 
-@dataclass(frozen=True)
-class Done:
-    requeue_after: float | None = None
-
-
 class Bench:
     """A controller around a reconcile of the test, and what it saw."""
 
-    def __init__(self, reconcile: Callable[[Key], Awaitable[Done]], resynced: list[Key]) -> None:
+    def __init__(self, reconcile: Callable[[Key], Awaitable[Result]], resynced: list[Key]) -> None:
         self.metrics = Metrics()
         self.queue = WorkQueue(asyncio.get_running_loop().time, Random(1), self.metrics)
         self.resyncs = 0
@@ -66,9 +61,9 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_start_reconciles_all_that_the_resync_names() -> None:
     seen: list[Key] = []
 
-    async def reconcile(key: Key) -> Done:
+    async def reconcile(key: Key) -> Result:
         seen.append(key)
-        return Done()
+        return Result()
 
     bench = Bench(reconcile, [A, B])
     await bench.controller.start()
@@ -81,9 +76,9 @@ async def test_start_reconciles_all_that_the_resync_names() -> None:
 async def test_requeue_after_brings_the_key_back() -> None:
     seen: list[Key] = []
 
-    async def reconcile(key: Key) -> Done:
+    async def reconcile(key: Key) -> Result:
         seen.append(key)
-        return Done(requeue_after=0.01 if len(seen) < 3 else None)
+        return Result(requeue_after=0.01 if len(seen) < 3 else None)
 
     bench = Bench(reconcile, [A])
     await bench.controller.start()
@@ -102,12 +97,12 @@ async def test_requeue_after_brings_the_key_back() -> None:
 async def test_a_failure_is_counted_and_retried(error: Exception, reason: str) -> None:
     tries = 0
 
-    async def reconcile(_: Key) -> Done:
+    async def reconcile(_: Key) -> Result:
         nonlocal tries
         tries += 1
         if tries == 1:
             raise error
-        return Done()
+        return Result()
 
     bench = Bench(reconcile, [A])
     await bench.controller.start()
@@ -120,7 +115,7 @@ async def test_a_failure_is_counted_and_retried(error: Exception, reason: str) -
 async def test_an_invalid_object_does_not_cause_a_storm() -> None:
     tries = 0
 
-    async def reconcile(_: Key) -> Done:
+    async def reconcile(_: Key) -> Result:
         nonlocal tries
         tries += 1
         raise Invalid(422, "Invalid", "spec is wrong")
@@ -137,11 +132,11 @@ async def test_drain_lets_a_running_reconcile_finish_and_takes_no_other() -> Non
     entered, go = asyncio.Event(), asyncio.Event()
     finished: list[Key] = []
 
-    async def reconcile(key: Key) -> Done:
+    async def reconcile(key: Key) -> Result:
         entered.set()
         await go.wait()
         finished.append(key)
-        return Done()
+        return Result()
 
     bench = Bench(reconcile, [A])
     await bench.controller.start()
@@ -158,14 +153,14 @@ async def test_drain_cancels_what_takes_too_long() -> None:
     entered = asyncio.Event()
     cancelled = asyncio.Event()
 
-    async def reconcile(_: Key) -> Done:
+    async def reconcile(_: Key) -> Result:
         entered.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             cancelled.set()
             raise
-        return Done()
+        return Result()
 
     bench = Bench(reconcile, [A])
     await bench.controller.start()
@@ -179,9 +174,9 @@ async def test_drain_cancels_what_takes_too_long() -> None:
 async def test_the_ticker_resyncs_and_survives_what_fails(error: Exception) -> None:
     seen: list[Key] = []
 
-    async def reconcile(key: Key) -> Done:
+    async def reconcile(key: Key) -> Result:
         seen.append(key)
-        return Done()
+        return Result()
 
     bench = Bench(reconcile, [A])
     await bench.controller.start()
@@ -198,7 +193,7 @@ async def test_the_ticker_resyncs_and_survives_what_fails(error: Exception) -> N
 
 
 async def test_a_busy_server_delays_the_start_and_a_missing_right_ends_it() -> None:
-    bench = Bench(lambda _: asyncio.sleep(0, Done()), [])
+    bench = Bench(lambda _: asyncio.sleep(0, Result()), [])
     bench.resync_error = Unavailable(429, "TooManyRequests", "busy", 3.0)
     starting = asyncio.create_task(bench.controller.start())
     for _ in range(4):

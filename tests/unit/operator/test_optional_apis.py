@@ -83,82 +83,82 @@ def queued() -> list[Key]:
 
 
 @pytest.fixture
-def discovery(cluster: Cluster, store: Store, queued: list[Key]) -> OptionalApis:
+def apis(cluster: Cluster, store: Store, queued: list[Key]) -> OptionalApis:
     return OptionalApis(cluster, store, (), queued.append)
 
 
 async def test_an_api_that_appears_concerns_every_relay(
-    cluster: Cluster, discovery: OptionalApis, queued: list[Key]
+    cluster: Cluster, apis: OptionalApis, queued: list[Key]
 ) -> None:
-    await discovery.refresh()
-    assert (discovery.present, queued) == (frozenset(), [])
+    await apis.refresh()
+    assert (apis.present, queued) == (frozenset(), [])
     cluster.served = {SERVICE_MONITOR}
-    await discovery.refresh()
-    assert discovery.present == {SERVICE_MONITOR}
+    await apis.refresh()
+    assert apis.present == {SERVICE_MONITOR}
     assert queued == [("team", "relay")]
 
 
 async def test_what_nobody_uses_is_listed_once_and_then_left_alone(
-    cluster: Cluster, discovery: OptionalApis
+    cluster: Cluster, apis: OptionalApis
 ) -> None:
     cluster.served = {SERVICE_MONITOR, HTTP_ROUTE}
     for _ in range(3):
-        await discovery.refresh()
+        await apis.refresh()
     assert sorted(cluster.listed) == ["HTTPRoute@None", "ServiceMonitor@None"]
 
 
 async def test_a_change_by_others_is_noticed_at_the_next_look(
-    cluster: Cluster, discovery: OptionalApis, store: Store, queued: list[Key]
+    cluster: Cluster, apis: OptionalApis, store: Store, queued: list[Key]
 ) -> None:
     cluster.served = {PROMETHEUS_RULE}
     cluster.objects = [cluster.make(PROMETHEUS_RULE, "relay")]
-    await discovery.refresh()
+    await apis.refresh()
     queued.clear()
-    await discovery.refresh()
+    await apis.refresh()
     assert queued == []
     cluster.objects = []
-    await discovery.refresh()
+    await apis.refresh()
     assert queued == [("team", "relay")]
     assert store.all(PROMETHEUS_RULE) == []
 
 
 async def test_an_api_that_vanishes_takes_its_objects_along(
-    cluster: Cluster, discovery: OptionalApis, store: Store, queued: list[Key]
+    cluster: Cluster, apis: OptionalApis, store: Store, queued: list[Key]
 ) -> None:
     cluster.served = {PROMETHEUS_RULE}
     cluster.objects = [cluster.make(PROMETHEUS_RULE, "relay")]
-    await discovery.refresh()
+    await apis.refresh()
     assert store.children("u")
     queued.clear()
     cluster.served = set()
-    await discovery.refresh()
-    assert discovery.present == frozenset()
+    await apis.refresh()
+    assert apis.present == frozenset()
     assert store.children("u") == []
     assert queued == [("team", "relay")]
 
 
 async def test_a_kind_that_may_not_be_listed_is_there_all_the_same(
-    cluster: Cluster, discovery: OptionalApis
+    cluster: Cluster, apis: OptionalApis
 ) -> None:
     cluster.served = {SERVICE_MONITOR, HTTP_ROUTE}
     cluster.failure = Forbidden(403, "", "no right")
-    await discovery.refresh()
-    assert discovery.present == {SERVICE_MONITOR, HTTP_ROUTE}
+    await apis.refresh()
+    assert apis.present == {SERVICE_MONITOR, HTTP_ROUTE}
 
 
 @pytest.mark.parametrize("failure", [NotFound(404, "", ""), Unavailable(429, "", "initializing")])
 async def test_a_kind_whose_storage_comes_late_is_noticed_when_it_works(
-    cluster: Cluster, discovery: OptionalApis, queued: list[Key], failure: NotFound | Unavailable
+    cluster: Cluster, apis: OptionalApis, queued: list[Key], failure: NotFound | Unavailable
 ) -> None:
     """The API server answers 429 for a while after a CRD was made again."""
     cluster.served = {SERVICE_MONITOR, HTTP_ROUTE}
     cluster.failure = failure
-    await discovery.refresh()
+    await apis.refresh()
     assert len(cluster.listed) == 2, "one does not stop the other"
-    assert (discovery.present, queued) == (frozenset(), [])
+    assert (apis.present, queued) == (frozenset(), [])
     cluster.failure = None
-    await discovery.refresh()
-    assert discovery.present == {SERVICE_MONITOR, HTTP_ROUTE}
+    await apis.refresh()
+    assert apis.present == {SERVICE_MONITOR, HTTP_ROUTE}
     assert queued == [("team", "relay")]
 
 
@@ -168,11 +168,9 @@ async def test_only_the_watched_namespaces_are_listed(cluster: Cluster, store: S
     assert cluster.listed == ["HTTPRoute@a", "HTTPRoute@b"]
 
 
-async def test_those_who_come_during_a_look_share_it(
-    cluster: Cluster, discovery: OptionalApis
-) -> None:
+async def test_those_who_come_during_a_look_share_it(cluster: Cluster, apis: OptionalApis) -> None:
     cluster.gate = asyncio.Event()
-    looks = [asyncio.create_task(discovery.refresh()) for _ in range(5)]
+    looks = [asyncio.create_task(apis.refresh()) for _ in range(5)]
     await asyncio.sleep(0)
     cluster.gate.set()
     await asyncio.gather(*looks)

@@ -91,9 +91,9 @@ async def test_a_status_that_is_written_later_has_one_event(
     server.refuses = True
     for _ in range(3):
         with pytest.raises(Unavailable):
-            await status_writer.status(relay(), ready("ImagePullFailed"))
+            await status_writer.write(relay(), ready("ImagePullFailed"))
     server.refuses = False
-    await status_writer.status(relay(), ready("ImagePullFailed"))
+    await status_writer.write(relay(), ready("ImagePullFailed"))
     (event,) = server.events.values()
     assert (event["reason"], event["count"]) == ("ImagePullFailed", 1)
     name = "tokenplace_operator_status_writes_total"
@@ -109,7 +109,7 @@ async def test_what_came_meanwhile_is_told_as_well(
     server.refuses = True
     for reason in ("ImagePullFailed", "ContainerCrashing"):
         with pytest.raises(Unavailable):
-            await status_writer.status(relay(), ready(reason))
+            await status_writer.write(relay(), ready(reason))
     assert {one["reason"] for one in server.events.values()} == {
         "ImagePullFailed",
         "ContainerCrashing",
@@ -120,7 +120,7 @@ async def test_the_same_change_of_a_newer_relay_counts_up(
     server: Server, status_writer: StatusWriter
 ) -> None:
     for version in ("1", "5"):
-        await status_writer.status(relay(version), ready("ImagePullFailed"))
+        await status_writer.write(relay(version), ready("ImagePullFailed"))
     (event,) = server.events.values()
     assert event["count"] == 2
 
@@ -132,21 +132,21 @@ async def test_who_undoes_the_status_each_time_gets_pauses_and_no_storm(
         status = ready("ImagePullFailed")
         # It was wiped out, so all that it says begins now.
         status["conditions"][0]["lastTransitionTime"] = f"2026-01-01T00:00:{second:02}Z"
-        waits = await status_writer.status(relay(str(second)), status)
+        waits = await status_writer.write(relay(str(second)), status)
     assert len(server.statuses) == FREE_WRITES
     (event,) = server.events.values()
     assert (waits, event["count"]) == (1.0, FREE_WRITES)
 
     clock.now += 1.0
-    assert await status_writer.status(relay("90"), ready("ImagePullFailed")) is None
-    assert await status_writer.status(relay("91"), ready("ImagePullFailed")) == 2.0
+    assert await status_writer.write(relay("90"), ready("ImagePullFailed")) is None
+    assert await status_writer.write(relay("91"), ready("ImagePullFailed")) == 2.0
     assert len(server.statuses) == FREE_WRITES + 1
 
 
 async def test_another_status_does_not_wait(server: Server, status_writer: StatusWriter) -> None:
     for number in range(FREE_WRITES + 1):
-        await status_writer.status(relay(str(number)), ready("ImagePullFailed"))
-    assert await status_writer.status(relay("90"), ready("ContainerCrashing")) is None
+        await status_writer.write(relay(str(number)), ready("ImagePullFailed"))
+    assert await status_writer.write(relay("90"), ready("ContainerCrashing")) is None
     assert server.statuses[-1] == ready("ContainerCrashing")
 
 
@@ -157,9 +157,9 @@ async def test_what_others_add_to_the_conditions_is_no_reason_to_write(
     ours = ready("ImagePullFailed")
     there = {**relay(), "status": {"conditions": [theirs, *ours["conditions"]]}}
     for _ in range(2 * FREE_WRITES):
-        assert await status_writer.status(there, ours) is None
+        assert await status_writer.write(there, ours) is None
     assert server.statuses == []
-    await status_writer.status(there, ready("ContainerCrashing"))
+    await status_writer.write(there, ready("ContainerCrashing"))
     assert server.statuses == [ready("ContainerCrashing")]
 
 
@@ -174,15 +174,15 @@ async def test_a_host_that_does_not_resolve_has_one_warning(
     server: Server, status_writer: StatusWriter
 ) -> None:
     well = {**relay(), "status": unresolved("PolicyUpToDate", "True")}
-    await status_writer.status(well, unresolved())
+    await status_writer.write(well, unresolved())
     (event,) = server.events.values()
     assert (event["type"], event["reason"]) == ("Warning", "GPUHostUnresolved")
     assert "does not resolve" in event["message"]
 
     status = unresolved()
     status["conditions"][1]["message"] = "gpu.example.com does not resolve: another word"
-    await status_writer.status({**relay("2"), "status": unresolved()}, status)
-    await status_writer.status(
+    await status_writer.write({**relay("2"), "status": unresolved()}, status)
+    await status_writer.write(
         {**relay("3"), "status": status}, unresolved("PolicyUpToDate", "True")
     )
     (event,) = server.events.values()
@@ -195,6 +195,6 @@ async def test_both_the_relay_and_its_host_are_told_where_only_the_status_is_not
     server.refuses = True
     for _ in range(3):
         with pytest.raises(Unavailable):
-            await status_writer.status(relay(), unresolved())
+            await status_writer.write(relay(), unresolved())
     counts = {one["reason"]: one["count"] for one in server.events.values()}
     assert counts == {"Available": 1, "GPUHostUnresolved": 1}

@@ -71,16 +71,16 @@ async def test_a_real_relay_tells_why_its_upstream_does_not(serve: Serve, requir
 
 async def test_a_relay_without_an_upstream_does_not_tell(serve: Serve) -> None:
     relay = await serve(make_app(Config()))
-    assert await ask(relay) == UpstreamHealth(None, "it does not say")
+    assert await ask(relay) == UpstreamHealth(None, "its answer has no upstream health")
 
 
 @pytest.mark.parametrize(
     ("body", "verdict"),
     [
         ("not JSON", "its answer is no JSON"),
-        ("[]", "it does not say"),
-        ('{"upstreamHealth": {"up": "yes"}}', "it does not say"),
-        ('{"details": {"upstream": 1}}', "it does not say"),
+        ("[]", "its answer has no upstream health"),
+        ('{"upstreamHealth": {"up": "yes"}}', "its answer has no upstream health"),
+        ('{"details": {"upstream": 1}}', "its answer has no upstream health"),
         ("[" + " " * MAX_BYTES + "]", "its answer is no JSON"),
         ("[" * 100_000, "its answer is no JSON"),
     ],

@@ -52,9 +52,11 @@ def test_a_key_is_never_with_two_workers_and_comes_back(queue: WorkQueue) -> Non
     queue.add(A)
     queue.add(A)
     assert queue.take() is None
-    queue.done(A, ok=True)
+    queue.done(A)
+    queue.forget(A)
     assert queue.take() == A
-    queue.done(A, ok=True)
+    queue.done(A)
+    queue.forget(A)
     assert queue.take() is None
 
 
@@ -80,7 +82,8 @@ def test_a_key_that_a_worker_has_comes_back_as_urgent_as_it_was_added(queue: Wor
     queue.add(B)
     queue.add(A, urgent=True)
     queue.add(A)
-    queue.done(A, ok=True)
+    queue.done(A)
+    queue.forget(A)
     assert [queue.take() for _ in range(3)] == [A, B, None]
 
 
@@ -135,7 +138,8 @@ def test_failures_back_off_doubling_up_to_five_minutes(queue: WorkQueue, clock: 
     assert queue.take() == A
     waits = []
     for _ in range(14):
-        queue.done(A, ok=False)
+        queue.done(A)
+        queue.add_rate_limited(A)
         waits.append(wait_until_ready(queue, clock, step=0.005))
     for number, wait in enumerate(waits):
         full = min(0.1 * 2**number, 300.0)
@@ -146,12 +150,15 @@ def test_success_resets_the_backoff(queue: WorkQueue, clock: FakeClock) -> None:
     queue.add(A)
     assert queue.take() == A
     for _ in range(8):
-        queue.done(A, ok=False)
+        queue.done(A)
+        queue.add_rate_limited(A)
         wait_until_ready(queue, clock, step=0.1)
-    queue.done(A, ok=True)
+    queue.done(A)
+    queue.forget(A)
     queue.add(A)
     assert queue.take() == A
-    queue.done(A, ok=False)
+    queue.done(A)
+    queue.add_rate_limited(A)
     assert wait_until_ready(queue, clock, step=0.01) <= 0.11
 
 
@@ -160,7 +167,8 @@ def test_a_retry_waits_at_least_as_long_as_the_server_asked(
 ) -> None:
     queue.add(A)
     assert queue.take() == A
-    queue.done(A, ok=False, at_least=7.0)
+    queue.done(A)
+    queue.add_rate_limited(A, at_least=7.0)
     assert wait_until_ready(queue, clock, step=0.5) == 7.0
 
 
@@ -171,7 +179,8 @@ def test_add_after_keeps_the_earliest_time(queue: WorkQueue, clock: FakeClock) -
     assert queue.take() is None
     clock.now += 5
     assert queue.take() == A
-    queue.done(A, ok=True)
+    queue.done(A)
+    queue.forget(A)
     clock.now += 100
     assert queue.take() is None
 
@@ -180,7 +189,8 @@ def test_taking_a_key_drops_its_timer(queue: WorkQueue, clock: FakeClock) -> Non
     queue.add_after(A, 5)
     queue.add(A)
     assert queue.take() == A
-    queue.done(A, ok=True)
+    queue.done(A)
+    queue.forget(A)
     clock.now += 10
     assert queue.take() is None
 
@@ -214,7 +224,8 @@ async def test_many_workers_share_the_keys(metrics: Metrics) -> None:
             await asyncio.sleep(0)
             held.discard(key)
             done.append(key)
-            queue.done(key, ok=True)
+            queue.done(key)
+            queue.forget(key)
             if len(done) >= 60:
                 finished.set()
 

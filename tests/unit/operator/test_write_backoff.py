@@ -5,10 +5,10 @@ from itertools import pairwise
 import pytest
 
 from tokenplace_operator.api.kinds import DEPLOYMENT, SERVICE
+from tokenplace_operator.bounded import LIMIT
 from tokenplace_operator.children.write_backoff import (
     FREE_WRITES,
     LAST_PAUSE_SECONDS,
-    MAX_REMEMBERED,
     QUIET_SECONDS,
     WriteBackoff,
     describe_revert,
@@ -106,11 +106,11 @@ def test_other_content_never_waits(backoff: WriteBackoff, clock: Clock) -> None:
 
 
 def test_what_is_remembered_is_bounded(backoff: WriteBackoff) -> None:
-    for number in range(MAX_REMEMBERED + 10):
+    for number in range(LIMIT + 10):
         for _ in range(FREE_WRITES):
             backoff.record((SERVICE, ("default", str(number))), "a", HOW)
     assert backoff.active([(SERVICE, ("default", "0"))]) == ()
-    assert backoff.active([(SERVICE, ("default", str(MAX_REMEMBERED)))])
+    assert backoff.active([(SERVICE, ("default", str(LIMIT)))])
 
 
 WANTED = {"spec": {"type": "ClusterIP", "ports": [{"port": 80}, {"port": 81}], "name": ""}}

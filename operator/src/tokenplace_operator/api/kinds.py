@@ -107,6 +107,11 @@ def key_of(obj: Object) -> Key:
     return metadata["namespace"], metadata["name"]
 
 
+def version_of(obj: Object) -> str:
+    """Return the resourceVersion of an object; empty without one."""
+    return str(obj["metadata"].get("resourceVersion", ""))
+
+
 def identity(obj: Object) -> Identity:
     """Return kind, namespace and name of an object."""
     return of(obj), key_of(obj)

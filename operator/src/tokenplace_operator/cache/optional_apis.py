@@ -1,8 +1,8 @@
-"""Which optional APIs the cluster has now, and what there is of our children in them.
+"""Tracks which optional APIs the cluster serves, and the child resources in them.
 
-Their kinds may be absent, appear and vanish while we run, which kopf cannot follow: a watch of a
-kind that is gone ends it. So they are looked for, and listed, every half minute; every logged-in
-user may ask which kinds there are, so no right on CRDs is needed.
+Their CRDs may be absent, appear and vanish while the operator runs, which kopf cannot follow: the
+watch of a deleted CRD ends the program. So these APIs are polled instead of watched. Any logged-in
+user may ask which resources an API group has, so no right on CRDs is needed.
 """
 
 import asyncio
@@ -24,23 +24,24 @@ from tokenplace_operator.logs import get_logger
 log = get_logger(__name__)
 
 
-class Server(Lister, Protocol):
-    """The calls of `Kube` that looking needs."""
+class ApiLister(Lister, Protocol):
+    """The calls of `Kube` that find optional APIs and list their objects."""
 
     async def serves(self, kind: Kind) -> bool:
-        """Whether the API server knows a kind now."""
+        """Whether the API server serves a kind now."""
         ...
 
 
 class OptionalApis:
-    """Keeps `present` and the store's optional kinds up to date; `enqueue` gets who is concerned.
+    """Keeps `present` and the store's optional kinds up to date.
 
-    namespaces: only these; empty: all.
+    namespaces: the watched ones; empty: all.
+    enqueue: called with each relay that a change concerns.
     """
 
     def __init__(
         self,
-        api: Server,
+        api: ApiLister,
         store: Store,
         namespaces: Sequence[str] = (),
         enqueue: Callable[[Key], object] = lambda _: None,
@@ -51,10 +52,13 @@ class OptionalApis:
         self._enqueue = enqueue
         self._refreshing = asyncio.Lock()
         self.present: frozenset[Kind] = frozenset()
-        """The optional kinds that were served at the last look."""
+        """The optional kinds that were served at the last refresh."""
 
     async def refresh(self) -> None:
-        """Look once; whoever comes while somebody looks only waits. Raises KubeError."""
+        """Read which kinds are served and list them; raises KubeError.
+
+        Concurrent callers share the refresh in progress.
+        """
         if self._refreshing.locked():
             async with self._refreshing:
                 return
@@ -65,32 +69,33 @@ class OptionalApis:
         served = frozenset([kind for kind in OPTIONAL_KINDS if await self._api.serves(kind)])
         for kind in self.present - served:
             self._store.drop(kind)
-        found = frozenset([kind for kind in sorted(served, key=_name) if await self._usable(kind)])
-        appeared, vanished = found - self.present, self.present - found
-        self.present = found
-        if appeared or vanished:
-            log.info("optional kinds changed", appeared=_names(appeared), vanished=_names(vanished))
+        usable = frozenset([kind for kind in sorted(served, key=_name) if await self._list(kind)])
+        added, removed = usable - self.present, self.present - usable
+        self.present = usable
+        if added or removed:
+            log.info("optional APIs changed", added=_names(added), removed=_names(removed))
             for relay in self._store.all(RELAY):
                 self._enqueue(key_of(relay))
 
-    async def _usable(self, kind: Kind) -> bool:
-        """List what there is of a kind; False while it is served but its storage is not there yet.
+    async def _list(self, kind: Kind) -> bool:
+        """List the child resources of a kind; return whether the kind can be used.
 
-        What nobody uses is listed once and not for ever.
+        A new CRD is served before its storage is ready: then a list fails.
         """
         if kind not in OPTIONAL_CHILD_KINDS:
             return True
+        # A kind without any child is listed once: only the operator creates its children.
         if kind in self.present and not self._store.all(kind):
             return True
         try:
-            concerned = await self._store.relist(self._api, kind, self._namespaces)
+            changed = await self._store.relist(self._api, kind, self._namespaces)
         except Forbidden as error:
-            log.warning("an optional kind cannot be listed", kind=kind.kind, message=error.message)
+            log.warning("cannot list an optional API", kind=kind.kind, message=error.message)
             return True
         except (NotFound, Unavailable) as error:
-            log.info("an optional kind is not ready", kind=kind.kind, code=error.code)
+            log.info("an optional API is not ready", kind=kind.kind, code=error.code)
             return kind in self.present and not isinstance(error, NotFound)
-        for key in sorted(concerned):
+        for key in sorted(changed):
             self._enqueue(key)
         return True
 

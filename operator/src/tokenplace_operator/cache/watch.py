@@ -18,7 +18,7 @@ from tokenplace_operator.api.names import OPERATOR
 from tokenplace_operator.cache.kopf_discovery import DiscoveryGuard
 from tokenplace_operator.cache.kopf_events import EventInterceptor, OnEvent
 from tokenplace_operator.cache.kopf_faults import tolerate_faults
-from tokenplace_operator.cache.store import DELETED, Store, concerned
+from tokenplace_operator.cache.store import DELETED, Store, relays_of
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.runtime.workqueue import WorkQueue
@@ -76,11 +76,11 @@ class EventHandler:
         """Observe one event of one kind; type None: listed at the start of a watch."""
         self._metrics.watch_events.labels(kind.kind, event_type or "LISTED").inc()
         obj = {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
-        known = self._store.get(kind, key_of(obj))
+        stored = self._store.get(kind, key_of(obj))
         if not self._store.observe(event_type, obj):
             return
         # Of a child, also the relay that it was taken from.
-        for key in concerned(kind, (obj,) if known is None else (obj, known)):
+        for key in relays_of(kind, (obj,) if stored is None else (obj, stored)):
             self._queue.add(key, urgent=_is_urgent(kind, event_type, obj))
 
 

@@ -6,11 +6,11 @@ further ones double. New content is a change by the user and is written at once.
 memory only: a restart begins without backoff.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tokenplace_operator.api.kinds import Identity, Object
+from tokenplace_operator.bounded import BoundedDict
 from tokenplace_operator.children.drift import first_difference
 from tokenplace_operator.kube.errors import FieldConflict
 from tokenplace_operator.metrics import Metrics
@@ -19,8 +19,7 @@ FREE_WRITES = 10
 FIRST_PAUSE_SECONDS = 1.0
 LAST_PAUSE_SECONDS = 300.0
 QUIET_SECONDS = 60.0
-"""An object that stays as desired for so long, and for twice its pause, leaves the backoff."""
-MAX_REMEMBERED = 4096
+"""An object that stays as desired for this time, and for twice its pause, leaves the backoff."""
 MAX_NAMED = 3
 
 
@@ -38,7 +37,7 @@ class Revert:
     seconds: float
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Written:
     content: str
     at: float
@@ -58,11 +57,11 @@ class _Written:
 
 
 class WriteBackoff:
-    """What was written to each object, how often and when; times are of a monotonic clock."""
+    """The last write to each object and how often it was repeated; by a monotonic clock."""
 
     def __init__(self, clock: Callable[[], float], metrics: Metrics) -> None:
         self._clock = clock
-        self._written: OrderedDict[Identity, _Written] = OrderedDict()
+        self._written: BoundedDict[Identity, _Written] = BoundedDict()
         metrics.backed_off.set_function(self._number)
 
     def is_backing_off(self, target: Identity, content: str) -> bool:
@@ -79,10 +78,7 @@ class WriteBackoff:
         if last is None or last.content != content:
             self._written[target] = _Written(content, now)
         else:
-            last.at, last.times, last.how = now, last.times + 1, how
-        self._written.move_to_end(target)
-        if len(self._written) > MAX_REMEMBERED:
-            self._written.popitem(last=False)
+            self._written[target] = _Written(content, now, how, last.times + 1)
 
     def active(self, targets: Iterable[Identity]) -> tuple[Revert, ...]:
         """The reverts of those of the objects that are in backoff now."""
@@ -105,7 +101,7 @@ class WriteBackoff:
 
     def _number(self) -> int:
         now = self._clock()
-        return sum(1 for one in self._written.values() if one.pause and now < one.quiet_at)
+        return sum(1 for last in self._written.values() if last.pause and now < last.quiet_at)
 
 
 def describe_revert(

@@ -1,7 +1,7 @@
-"""The certificate of an Ingress: what cert-manager says of it, or the user's own Secret does.
+"""The certificate of an Ingress: from cert-manager's Certificate, or from the user's own Secret.
 
-A Secret is read only when the user names it as their own, by its name, and only if somebody gave
-the operator that right; the shipped roles do not. Nothing of it is kept but names and dates.
+A Secret is read only when the user names it in the spec, and only where an administrator has
+granted that right: the shipped roles do not. Only its names and dates are kept.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from tokenplace_operator.api.conditions import find
 from tokenplace_operator.api.kinds import CERTIFICATE, Key, Kind, Object
 from tokenplace_operator.api.spec.relay import Relay
+from tokenplace_operator.bounded import BoundedDict
 from tokenplace_operator.kube.errors import Forbidden, KubeError, NotFound
 
 if TYPE_CHECKING:
@@ -23,27 +24,29 @@ if TYPE_CHECKING:
 SECRET = Kind("", "v1", "secrets", "Secret")
 PENDING_SECONDS = 60.0
 SETTLED_SECONDS = 600.0
-MAX_RELAYS = 4096
 
 
 class CertificateState(StrEnum):
-    """What is known of a certificate."""
+    """What the operator could find out about a certificate."""
 
     VALID = "valid"
     NOT_READY = "not ready"
-    """cert-manager has not issued it; the text says why."""
+    """cert-manager has not issued it; the text has the reason."""
     MISSING = "missing"
     NOT_SERVED = "not served"
-    """The cluster has no cert-manager; every relay is told at once when it comes."""
+    """The cluster has no cert-manager; when its CRDs appear, every relay is reconciled."""
     UNREADABLE = "unreadable"
-    """The operator lacks the right, or there was no answer."""
+    """The operator lacks the right, or the API server did not answer."""
     BROKEN = "broken"
     """The Secret holds no certificate."""
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateInfo:
-    """since, until: its validity. names: what it is good for. None or empty when not known."""
+    """State, validity and DNS names of a certificate.
+
+    since, until: its validity, None when unknown. names: its DNS names.
+    """
 
     state: CertificateState
     text: str = ""
@@ -53,13 +56,13 @@ class CertificateInfo:
 
     @property
     def seconds(self) -> float:
-        """How long it is known before it is looked at again."""
+        """How long it is kept before it is read again."""
         pending = self.state in {CertificateState.NOT_READY, CertificateState.MISSING}
         return PENDING_SECONDS if pending else SETTLED_SECONDS
 
 
 class Getter(Protocol):
-    """The call of `Kube` that looking needs."""
+    """The call of `Kube` that reads an object."""
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Read one object."""
@@ -67,17 +70,17 @@ class Getter(Protocol):
 
 
 class Certificates:
-    """Looks at certificates, at one that is not ready more often than at one that is."""
+    """Reads certificates, a pending one more often than an issued one."""
 
     def __init__(self, kube: Getter, clock: Callable[[], float]) -> None:
         self._kube = kube
         self._clock = clock
-        self._known: dict[tuple[Key, bool], tuple[float, CertificateInfo]] = {}
+        self._infos: BoundedDict[tuple[Key, bool], tuple[float, CertificateInfo]] = BoundedDict()
 
     async def read(self, relay: Relay, *, served: bool = True) -> CertificateInfo | None:
-        """The certificate of the relay's Ingress; None when it has none.
+        """The certificate of the relay's Ingress; None when it has no TLS.
 
-        served: whether the cluster has cert-manager's kind now.
+        served: whether the cluster serves cert-manager's Certificate now.
         """
         tls = relay.ingress.tls
         if not relay.ingress.effective_hosts or not tls.enabled:
@@ -85,16 +88,14 @@ class Certificates:
         managed = bool(tls.cluster_issuer or tls.issuer)
         key = relay.namespace, relay.tls_secret_name
         if managed and not served:
-            self._known.pop((key, managed), None)
+            self._infos.pop((key, managed), None)
             return CertificateInfo(CertificateState.NOT_SERVED)
-        due, known = self._known.get((key, managed), (float("-inf"), None))
-        if known is not None and self._clock() < due:
-            return known
-        found = await (self._of_cert_manager(key) if managed else self._of_user(key))
-        if len(self._known) >= MAX_RELAYS:
-            self._known.clear()
-        self._known[key, managed] = self._clock() + found.seconds, found
-        return found
+        due, info = self._infos.get((key, managed), (float("-inf"), None))
+        if info is not None and self._clock() < due:
+            return info
+        info = await (self._of_cert_manager(key) if managed else self._of_user(key))
+        self._infos[key, managed] = self._clock() + info.seconds, info
+        return info
 
     async def _of_cert_manager(self, key: Key) -> CertificateInfo:
         """The Certificate that cert-manager makes for an Ingress has the name of its Secret."""
@@ -111,9 +112,8 @@ class Certificates:
         except NotFound:
             return CertificateInfo(CertificateState.MISSING)
         except Forbidden:
-            return CertificateInfo(
-                CertificateState.UNREADABLE, "the operator has no right to read it"
-            )
+            text = "the operator has no right to read it"
+            return CertificateInfo(CertificateState.UNREADABLE, text)
         except KubeError as error:
             return CertificateInfo(CertificateState.UNREADABLE, error.reason)
         return await asyncio.to_thread(_of_secret, secret)
@@ -131,14 +131,14 @@ def _of_status(certificate: Object) -> CertificateInfo:
 
 
 def _of_secret(secret: Object) -> CertificateInfo:
-    """Only the certificate is decoded; the private key beside it is dropped with the object."""
-    # 10 MB of memory that most operators never need: the shipped roles let none read a Secret.
+    """Decode the certificate only; the private key next to it is dropped with the object."""
+    # Imported here: it takes 10 MB, and with the shipped roles no operator reads a Secret.
     from cryptography import x509  # noqa: PLC0415
 
     text = secret.get("data", {}).get("tls.crt", "")
     try:
-        found = x509.load_pem_x509_certificate(_decoded(text))
-        names = _names(found)
+        certificate = x509.load_pem_x509_certificate(_decoded(text))
+        names = _names(certificate)
     except (
         ValueError,
         x509.DuplicateExtension,
@@ -146,7 +146,7 @@ def _of_secret(secret: Object) -> CertificateInfo:
         x509.UnsupportedGeneralNameType,
     ):
         return CertificateInfo(CertificateState.BROKEN)
-    since, until = found.not_valid_before_utc, found.not_valid_after_utc
+    since, until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return CertificateInfo(CertificateState.VALID, since=since, until=until, names=names)
 
 
@@ -155,10 +155,10 @@ def _names(certificate: "x509.Certificate") -> tuple[str, ...]:
 
     try:
         extensions = certificate.extensions
-        found = extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return ()
-    return tuple(found.value.get_values_for_type(x509.DNSName))
+    return tuple(names.value.get_values_for_type(x509.DNSName))
 
 
 def _decoded(text: str) -> bytes:

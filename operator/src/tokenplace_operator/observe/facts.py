@@ -1,4 +1,4 @@
-"""What a reconcile knows beyond the TokenplaceRelay: observed inputs of the builders, as data."""
+"""The observed inputs of the builders, as data."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tokenplace_operator.api.kinds import Kind
 class Facts:
     """Observed once per reconcile; equal facts and an equal relay give equal children.
 
-    gpu_addresses: IPv4 and IPv6 addresses that gpu.host resolves to (and those still in their
-    grace time), sorted, without duplicates. Empty while nothing is resolved, and in other modes.
-    gpu_retiring: those of gpu_addresses that DNS has not named for a while and that close soon.
+    gpu_addresses: IPv4 and IPv6 addresses of gpu.host, including those in their grace time;
+    sorted, without duplicates. Empty while the host is unresolved, and in other modes.
+    gpu_retiring: those of gpu_addresses that DNS has not returned for a while and that close soon.
     apis: the optional kinds that this cluster serves now.
-    nameservers: addresses that the pods of this cluster send DNS questions to.
+    nameservers: the addresses that pods of this cluster send DNS queries to.
     """
 
     gpu_addresses: tuple[str, ...] = ()
@@ -25,5 +25,5 @@ class Facts:
 
     @property
     def begins_with_ipv6(self) -> bool:
-        """Whether pods have IPv6 first, as the DNS Service then has; probes come that way."""
+        """Whether the pods' first address is IPv6, as that of the DNS Service; probes use it."""
         return bool(self.nameservers) and all(":" in address for address in self.nameservers)

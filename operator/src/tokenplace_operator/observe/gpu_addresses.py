@@ -1,7 +1,8 @@
-"""The addresses behind gpu.host: asked of DNS once a minute, kept through its failures.
+"""The addresses of gpu.host: resolved once a minute and kept while DNS fails.
 
-An address that DNS no longer names stays open for a grace time, since pods and their connections
-may still use it. The time counts from the first answer without it: while DNS fails, nothing closes.
+An address that DNS no longer returns stays open for a grace time, since pods and their connections
+may still use it. The time counts from the first answer without it, so nothing closes while DNS
+fails.
 """
 
 import asyncio
@@ -12,19 +13,19 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from tokenplace_operator.api.addresses import is_reachable
+from tokenplace_operator.bounded import BoundedDict
 from tokenplace_operator.metrics import Metrics
 
 REFRESH_SECONDS = 60.0
 GRACE_SECONDS = 600.0
 RETIRING_SECONDS = 300.0
-"""Missing for this long, an address is said to retire. Names that rotate through more addresses
-than fit into one answer would otherwise change the status each minute."""
+"""An address that is missing for this time is reported as retiring. With a shorter time, names
+that rotate through more addresses than fit into one answer would change the status each minute."""
 TIMEOUT_SECONDS = 5.0
 MAX_ADDRESSES = 128
-MAX_HOSTS = 4096
 MAX_LOOKUPS = 32
-"""Lookups of the system at a time. Its resolver needs a thread for each, and one that waits for a
-dead server keeps it beyond our timeout."""
+"""Concurrent lookups. Each needs a thread of the system's resolver, which may keep it beyond our
+timeout while it waits for a dead server."""
 
 _threads = ThreadPoolExecutor(MAX_LOOKUPS, thread_name_prefix="dns")
 
@@ -33,10 +34,11 @@ Lookup = Callable[[str], Awaitable[list[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What is known of a host.
+    """The addresses of a host.
 
-    addresses: all that are to be open. error: why the newest question got no answer, else empty.
-    retiring: those of addresses that DNS has not named for a while.
+    addresses: all that must be open, sorted.
+    error: why the last lookup failed; empty when it succeeded.
+    retiring: those of addresses that DNS has not returned for a while.
     """
 
     addresses: tuple[str, ...]
@@ -46,9 +48,9 @@ class Resolution:
 
 @dataclass(slots=True)
 class _Host:
-    """What DNS has told this process, and when it did so first and last.
+    """The answers of DNS to this process.
 
-    missing_since: for each open address, when DNS first left it out; None while it is named.
+    missing_since: for each open address, when DNS first left it out; None while it is returned.
     """
 
     missing_since: dict[str, float | None] = field(default_factory=dict)
@@ -56,22 +58,22 @@ class _Host:
     answered_first: float | None = None
     answered_last: float | None = None
     error: str = ""
-    asking: asyncio.Task[None] | None = None
+    lookup: asyncio.Task[None] | None = None
 
-    def known_with(self, last_known: tuple[str, ...]) -> dict[str, float | None]:
-        """As missing_since, with what a caller knew before: named until the first answer.
+    def missing_since_with(self, recorded: tuple[str, ...]) -> dict[str, float | None]:
+        """As missing_since, with the addresses that a caller recorded before this process ran.
 
-        Once answers cover a grace time, nothing older is open. What one caller knew is for that
-        one only: it may have come from another host that it had before.
+        Those count as returned until the first answer, and end once answers cover a grace time.
+        They are used for this caller only: it may have recorded them for another host.
         """
         first, last = self.answered_first, self.answered_last
         if first is not None and last is not None and last - first >= GRACE_SECONDS:
             return self.missing_since
-        return {**dict.fromkeys(last_known, first), **self.missing_since}
+        return {**dict.fromkeys(recorded, first), **self.missing_since}
 
 
 class Resolver:
-    """Resolves host names for the reconcile; a failure keeps the addresses that worked."""
+    """Resolves host names; a failed lookup keeps the addresses of the last good one."""
 
     def __init__(
         self, clock: Callable[[], float], metrics: Metrics, lookup: Lookup | None = None
@@ -79,78 +81,78 @@ class Resolver:
         self._clock = clock
         self._metrics = metrics
         self._lookup = lookup or system_lookup
-        self._known: dict[str, _Host] = {}
+        self._hosts: BoundedDict[str, _Host] = BoundedDict()
 
-    async def resolve(self, host: str, last_known: tuple[str, ...] = ()) -> Resolution:
-        """The host's addresses, sorted; last_known are those that this caller had before.
+    async def resolve(self, name: str, recorded: tuple[str, ...] = ()) -> Resolution:
+        """The addresses of a host; recorded: those that this caller stored earlier.
 
-        Who comes while DNS is asked waits for the same answer.
+        Concurrent callers share the lookup in progress.
         """
-        known = self._known.get(host)
-        if known is None:
-            if len(self._known) >= MAX_HOSTS:
-                self._known.clear()
-            known = self._known[host] = _Host()
-        if known.asking is None and self._clock() - known.asked >= REFRESH_SECONDS:
-            known.asking = asyncio.create_task(self._refresh(host, known), name="dns")
-        if known.asking is not None:
-            await asyncio.shield(known.asking)  # One caller that is cancelled is not all.
-        return self._resolution(known, last_known)
+        host = self._hosts.get(name)
+        if host is None:
+            host = self._hosts[name] = _Host()
+        if host.lookup is None and self._clock() - host.asked >= REFRESH_SECONDS:
+            host.lookup = asyncio.create_task(self._refresh(name, host), name="dns")
+        if host.lookup is not None:
+            # A cancelled caller must not cancel the lookup of the others.
+            await asyncio.shield(host.lookup)
+        return self._resolution(host, recorded)
 
-    async def _refresh(self, host: str, known: _Host) -> None:
-        known.asked = self._clock()
+    async def _refresh(self, name: str, host: _Host) -> None:
+        host.asked = self._clock()
         try:
-            named, known.error = await self._ask(host)
+            addresses, host.error = await self._ask(name)
         finally:
-            known.asking = None
-        self._metrics.gpu_lookups.labels("failed" if known.error else "answered").inc()
-        if not known.error:
-            self._learn(known, named)
+            host.lookup = None
+        self._metrics.gpu_lookups.labels("failed" if host.error else "answered").inc()
+        if not host.error:
+            self._update(host, addresses)
 
-    def _learn(self, known: _Host, named: frozenset[str]) -> None:
-        now = known.answered_last = self._clock()
-        if known.answered_first is None:
-            known.answered_first = now
-        for address in named:
-            known.missing_since[address] = None
-        for address, since in list(known.missing_since.items()):
-            if address in named:
+    def _update(self, host: _Host, addresses: frozenset[str]) -> None:
+        now = host.answered_last = self._clock()
+        if host.answered_first is None:
+            host.answered_first = now
+        for address in addresses:
+            host.missing_since[address] = None
+        for address, since in list(host.missing_since.items()):
+            if address in addresses:
                 continue
             if since is not None and now - since >= GRACE_SECONDS:
-                del known.missing_since[address]
+                del host.missing_since[address]
             else:
-                known.missing_since[address] = now if since is None else since
+                host.missing_since[address] = now if since is None else since
 
-    async def _ask(self, host: str) -> tuple[frozenset[str], str]:
+    async def _ask(self, name: str) -> tuple[frozenset[str], str]:
+        """The usable addresses in an answer, and an error without any."""
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                answers = await self._lookup(host)
+                answers = await self._lookup(name)
         except TimeoutError:
             return frozenset(), f"no answer within {TIMEOUT_SECONDS:g} s"
         except OSError as error:
             return frozenset(), error.strerror or type(error).__name__
-        usable = frozenset(answer for answer in answers if is_reachable(answer))
+        usable = frozenset(filter(is_reachable, answers))
         return usable, "" if usable else "only addresses that pods cannot reach"
 
-    def _resolution(self, known: _Host, last_known: tuple[str, ...]) -> Resolution:
-        """At most MAX_ADDRESSES, and those that DNS names before those that it does not."""
+    def _resolution(self, host: _Host, recorded: tuple[str, ...]) -> Resolution:
+        """At most MAX_ADDRESSES, those that DNS returns before those that are missing."""
         now = self._clock()
-        missing_since = known.known_with(last_known)
+        missing_since = host.missing_since_with(recorded)
         ordered = sorted(missing_since, key=lambda a: (missing_since[a] is not None, a))
-        open_now = sorted(ordered[:MAX_ADDRESSES])
+        addresses = sorted(ordered[:MAX_ADDRESSES])
         retiring = [
             address
-            for address in open_now
+            for address in addresses
             if (since := missing_since[address]) is not None and now - since >= RETIRING_SECONDS
         ]
-        return Resolution(tuple(open_now), known.error, tuple(retiring))
+        return Resolution(tuple(addresses), host.error, tuple(retiring))
 
 
-async def system_lookup(host: str) -> list[str]:
-    """Ask the system's resolver for IPv4 and IPv6 addresses.
+async def system_lookup(name: str) -> list[str]:
+    """Ask the system's resolver for IPv4 and IPv6 addresses; raises OSError.
 
-    The final dot keeps the search domains out: pods get the name as a CNAME, which has none.
+    The final dot excludes the search domains: a CNAME, which is what pods get, uses none.
     """
-    ask = partial(socket.getaddrinfo, host.rstrip(".") + ".", None, type=socket.SOCK_STREAM)
-    found = await asyncio.get_running_loop().run_in_executor(_threads, ask)
-    return [str(address[0]) for *_, address in found]
+    ask = partial(socket.getaddrinfo, name.rstrip(".") + ".", None, type=socket.SOCK_STREAM)
+    answers = await asyncio.get_running_loop().run_in_executor(_threads, ask)
+    return [str(address[0]) for *_, address in answers]

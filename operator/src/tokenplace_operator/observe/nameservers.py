@@ -1,4 +1,4 @@
-"""The DNS servers of pods, as the operator's own pod knows them."""
+"""The nameservers of pods, as the operator's own pod knows them."""
 
 import os
 from ipaddress import ip_address
@@ -8,11 +8,11 @@ from tokenplace_operator.api.addresses import is_nameserver
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 MAX_SERVERS = 3
-"""No resolver asks more."""
+"""Resolvers use no more than the first three."""
 
 
 def cluster_nameservers(resolv_conf: Path = RESOLV_CONF) -> tuple[str, ...]:
-    """The addresses that pods send DNS questions to, in numerical order; none outside a cluster.
+    """The addresses that pods send DNS queries to, in numerical order; empty outside a cluster.
 
     The kubelet gives all pods with the usual DNS policy the same servers: the address of the DNS
     Service, or of a cache on the node.
@@ -24,6 +24,6 @@ def cluster_nameservers(resolv_conf: Path = RESOLV_CONF) -> tuple[str, ...]:
     except OSError:
         return ()
     fields = (line.split() for line in lines)
-    named = [words[1] for words in fields if len(words) > 1 and words[0] == "nameserver"]
-    servers = {ip_address(name) for name in named[:MAX_SERVERS] if is_nameserver(name)}
+    names = [words[1] for words in fields if len(words) > 1 and words[0] == "nameserver"]
+    servers = {ip_address(name) for name in names[:MAX_SERVERS] if is_nameserver(name)}
     return tuple(str(ip) for ip in sorted(servers, key=lambda ip: (ip.version, ip.packed)))

@@ -1,7 +1,7 @@
-"""What a relay says of its GPU upstream: its own probe, read from /healthz by the operator.
+"""The health of GPU upstreams: the probe of each relay, read from its /healthz.
 
-Only the relay knows, since only its pods may connect there. It is asked in the background, so that
-a relay that does not answer never holds a worker up.
+Only the relay's pods may connect to the upstream, so the operator asks the relay. It asks in the
+background, so that a relay that does not answer never blocks a worker.
 """
 
 import asyncio
@@ -13,21 +13,22 @@ from typing import Any
 import aiohttp
 
 from tokenplace_operator.api.kinds import Key
+from tokenplace_operator.bounded import BoundedDict
 
 REFRESH_SECONDS = 60.0
-AGAIN_SECONDS = 5.0
-"""After no answer, and twice as long each time: a pod that has just started may answer soon."""
+RETRY_SECONDS = 5.0
+"""Pause after the first failed request, doubled each time: a new pod may answer soon."""
 TIMEOUT_SECONDS = 3.0
-AT_A_TIME = 16
+MAX_REQUESTS = 16
 MAX_BYTES = 2**20
-MAX_RELAYS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamHealth:
-    """up: None when the relay did not tell. verdict: its own word, or why there is none.
+    """The report of a relay.
 
-    settled: false when the next seconds may well change it.
+    up: None when the relay did not report. result: of its probe, or why there is none.
+    settled: False when it may change within seconds.
     """
 
     up: bool | None
@@ -36,75 +37,74 @@ class UpstreamHealth:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _Answer:
     health: UpstreamHealth
-    wait: float
-    """Seconds from one question to the next."""
+    pause: float
+    """Seconds between this request and the next."""
     due: float
+    """Time of the next request."""
 
 
 class UpstreamProbe:
-    """Asks each relay once a minute, after no answer sooner, and remembers what it said."""
+    """Asks each relay once a minute, sooner after a failed request, and keeps its last report."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._known: dict[Key, _Known] = {}
+        self._answers: BoundedDict[Key, _Answer] = BoundedDict()
         self._asking: dict[Key, asyncio.Task[None]] = {}
-        self._slots = asyncio.Semaphore(AT_A_TIME)
+        self._slots = asyncio.Semaphore(MAX_REQUESTS)
 
     def health(self, key: Key, url: str) -> UpstreamHealth | None:
-        """What the relay said last; None before the first answer. Asks anew when that is old."""
-        known = self._known.get(key)
-        if (known is None or self._clock() >= known.due) and key not in self._asking:
+        """The last report of a relay, or None; starts a request when the next one is due."""
+        answer = self._answers.get(key)
+        if (answer is None or self._clock() >= answer.due) and key not in self._asking:
             self._asking[key] = asyncio.create_task(self._refresh(key, url), name=f"ask {url}")
-        return None if known is None else known.health
+        return None if answer is None else answer.health
 
     def wait(self, key: Key) -> float:
-        """Seconds until it is asked anew; 0 when it never was."""
-        known = self._known.get(key)
-        return 0.0 if known is None else max(known.due - self._clock(), 0.0)
+        """Seconds until the next request is due; 0 before the first one."""
+        answer = self._answers.get(key)
+        return 0.0 if answer is None else max(answer.due - self._clock(), 0.0)
 
     def forget(self, key: Key) -> None:
-        """Begin anew: whoever said that does not run any more."""
-        self._known.pop(key, None)
+        """Drop the report of a relay: the pod that gave it does not run any more."""
+        self._answers.pop(key, None)
 
     def is_asking(self, key: Key) -> bool:
-        """Whether an answer is on its way."""
+        """Whether a request is in progress."""
         return key in self._asking
 
     async def answered(self) -> None:
-        """Wait until every question has its answer, which no reconcile does."""
+        """Wait until no request is in progress; for commands, never for a reconcile."""
         await asyncio.gather(*self._asking.values())
 
     async def _refresh(self, key: Key, url: str) -> None:
         try:
             async with self._slots:
-                found = await ask(url)
+                health = await ask(url)
         finally:
             del self._asking[key]
-        if len(self._known) >= MAX_RELAYS:
-            self._known.clear()
-        wait = _wait(found, self._known.get(key))
-        self._known[key] = _Known(found, wait, self._clock() + wait)
+        pause = _pause(health, self._answers.get(key))
+        self._answers[key] = _Answer(health, pause, self._clock() + pause)
 
 
-def _wait(found: UpstreamHealth, before: _Known | None) -> float:
-    if found.settled:
+def _pause(health: UpstreamHealth, before: _Answer | None) -> float:
+    if health.settled:
         return REFRESH_SECONDS
     if before is None or before.health.settled:
-        return AGAIN_SECONDS
-    return min(2 * before.wait, REFRESH_SECONDS)
+        return RETRY_SECONDS
+    return min(2 * before.pause, REFRESH_SECONDS)
 
 
 async def ask(url: str) -> UpstreamHealth:
-    """One question to /healthz of a relay, answered or not."""
+    """Send one request to /healthz of a relay; no error is raised."""
     limit = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
     try:
         async with (
             aiohttp.ClientSession(timeout=limit) as session,
-            session.get(f"{url}/healthz", allow_redirects=False) as answer,
+            session.get(f"{url}/healthz", allow_redirects=False) as response,
         ):
-            return _read(json.loads(await _body(answer.content)))
+            return _parse(json.loads(await _body(response.content)))
     except TimeoutError:
         return UpstreamHealth(None, f"no answer within {TIMEOUT_SECONDS:g} s", settled=False)
     except (aiohttp.ClientError, OSError) as error:
@@ -114,25 +114,25 @@ async def ask(url: str) -> UpstreamHealth:
 
 
 async def _body(content: aiohttp.StreamReader) -> bytes:
-    """All of it; ValueError when that is more than a relay ever says."""
-    found = bytearray()
+    """The whole body; ValueError when it is larger than any that a relay sends."""
+    body = bytearray()
     async for piece in content.iter_any():
-        found += piece
-        if len(found) > MAX_BYTES:
+        body += piece
+        if len(body) > MAX_BYTES:
             raise ValueError(f"more than {MAX_BYTES} bytes")
-    return bytes(found)
+    return bytes(body)
 
 
-def _read(body: Any) -> UpstreamHealth:  # noqa: ANN401 (JSON of any shape)
-    """upstreamHealth when it is well; details when readiness is red for want of the upstream."""
+def _parse(body: Any) -> UpstreamHealth:  # noqa: ANN401 (JSON of any shape)
+    """Read `upstreamHealth` of a ready relay, `details` of one that is not ready without it."""
     body = body if isinstance(body, dict) else {}
     health, details = body.get("upstreamHealth"), body.get("details")
     if isinstance(health, dict) and isinstance(health.get("up"), bool):
-        verdict = str(health.get("verdict", ""))[:32]
-        looked = verdict != "unknown"
-        return UpstreamHealth(health["up"] if looked else None, verdict, settled=looked)
+        result = str(health.get("verdict", ""))[:32]
+        has_probed = result != "unknown"
+        return UpstreamHealth(health["up"] if has_probed else None, result, settled=has_probed)
     if isinstance(details, dict) and details.get("gpuHostResolution") == "failed":
         return UpstreamHealth(False, "dns")
     if isinstance(details, dict) and isinstance(details.get("upstream"), str):
         return UpstreamHealth(False, details["upstream"][:32])
-    return UpstreamHealth(None, "it does not say")
+    return UpstreamHealth(None, "its answer has no upstream health")

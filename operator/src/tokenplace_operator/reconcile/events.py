@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
@@ -10,16 +9,15 @@ from typing import Protocol
 from tokenplace_operator.api.conditions import MESSAGE_LIMIT, Reason, text_time
 from tokenplace_operator.api.kinds import EVENT, Kind, Object
 from tokenplace_operator.api.names import OPERATOR
+from tokenplace_operator.bounded import BoundedDict
 from tokenplace_operator.kube.errors import Conflict, KubeError, NotFound
 from tokenplace_operator.logs import get_logger
 
 log = get_logger(__name__)
 
-MAX_REMEMBERED = 4096
-
 
 class EventWriter(Protocol):
-    """The two calls of `Kube` that recording needs."""
+    """The calls of `Kube` that write Events."""
 
     async def create(self, obj: Object) -> Object:
         """Create an object."""
@@ -31,12 +29,12 @@ class EventWriter(Protocol):
 
 
 class Recorder:
-    """Writes core/v1 Events; the same reason and message again only counts the first one up."""
+    """Writes core/v1 Events; an Event with the same reason and message counts up the first."""
 
     def __init__(self, kube: EventWriter, now: Callable[[], datetime]) -> None:
         self._kube = kube
         self._now = now
-        self._counts: OrderedDict[str, int] = OrderedDict()
+        self._counts: BoundedDict[str, int] = BoundedDict()
 
     async def record(
         self,
@@ -47,9 +45,9 @@ class Recorder:
         warning: bool,
         identity: str | None = None,
     ) -> None:
-        """Record what a user should know about an object.
+        """Record an Event about an object; an error is only logged.
 
-        identity: what makes it the same Event as another one, if not the message.
+        identity: the text by which a repetition is recognised; None: the message.
         """
         message = message[:MESSAGE_LIMIT]
         name = _name(about, reason, message if identity is None else identity)
@@ -59,27 +57,24 @@ class Recorder:
             log.warning("event not recorded", event_reason=str(reason), code=error.code)
             return
         self._counts[name] = count
-        self._counts.move_to_end(name)
-        if len(self._counts) > MAX_REMEMBERED:
-            self._counts.popitem(last=False)
 
     async def _write(
         self, about: Object, name: str, reason: Reason, message: str, *, warning: bool
     ) -> int:
-        """Count up what is there, or create it; return its count."""
+        """Count up an existing Event, or create it; return its count."""
         namespace, now = about["metadata"]["namespace"], text_time(self._now())
-        known = self._counts.get(name, 0)
-        if known:
-            patch = {"count": known + 1, "lastTimestamp": now}
-            # The server forgets an Event after an hour.
+        count = self._counts.get(name, 0)
+        if count:
+            patch = {"count": count + 1, "lastTimestamp": now}
+            # The API server deletes Events after an hour.
             with contextlib.suppress(NotFound):
                 await self._kube.patch(EVENT, namespace, name, patch)
-                return known + 1
+                return count + 1
         try:
             await self._kube.create(_event(about, name, reason, message, now, warning=warning))
-        except Conflict:  # An earlier process has written it.
-            there = await self._kube.patch(EVENT, namespace, name, {"lastTimestamp": now})
-            return int(there.get("count") or 1)
+        except Conflict:  # An earlier process has created it.
+            event = await self._kube.patch(EVENT, namespace, name, {"lastTimestamp": now})
+            return int(event.get("count") or 1)
         return 1
 
 
@@ -109,7 +104,7 @@ def _event(
 
 
 def _name(about: Object, reason: Reason, message: str) -> str:
-    """The same text about the same object has the same name, also after a restart."""
+    """A name that is the same for the same text about the same object, also after a restart."""
     identity = "\0".join([about["metadata"]["uid"], reason, message])
     digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
     return f"{about['metadata']['name']}.{digest}"

@@ -1,13 +1,13 @@
-"""Looks at what a reconcile must know beyond the relay and its children."""
+"""Reads the inputs of a reconcile that are neither the relay nor its watched children."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from tokenplace_operator.api.kinds import CERTIFICATE, DEPLOYMENT, POD, SERVICE, Kind, Object
+from tokenplace_operator.api.kinds import CERTIFICATE, DEPLOYMENT, POD, SERVICE, Object
 from tokenplace_operator.api.spec.gpu import GpuMode
 from tokenplace_operator.api.spec.relay import Relay
+from tokenplace_operator.bounded import BoundedDict
 from tokenplace_operator.cache.optional_apis import OptionalApis
-from tokenplace_operator.cache.store import Store
+from tokenplace_operator.cache.store import Lister, Store
 from tokenplace_operator.observe.certificates import CertificateInfo, Certificates
 from tokenplace_operator.observe.facts import Facts
 from tokenplace_operator.observe.gpu_addresses import Resolution, Resolver
@@ -16,78 +16,66 @@ from tokenplace_operator.status.image_pinned import is_image_recorded
 from tokenplace_operator.status.pods import is_running
 from tokenplace_operator.status.rollout import is_settled
 
-MAX_RELAYS = 4096
-
-
-class Lister(Protocol):
-    """The calls of `Kube` that looking needs."""
-
-    async def list(
-        self, kind: Kind, namespace: str | None = None, label_selector: str = ""
-    ) -> tuple[list[Object], str]:
-        """Read all objects of a kind."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """Reads what is not watched, and no more often than it can have changed."""
+    """Reads what is not watched, no more often than it can have changed."""
 
     kube: Lister
     store: Store
     resolver: Resolver
     upstreams: UpstreamProbe
     certificates: Certificates
-    discovery: OptionalApis
+    optional_apis: OptionalApis
     nameservers: tuple[str, ...] = ()
-    _seen: set[str] = field(default_factory=set)
-    """Uids of relays whose pods this process has read."""
+    _pods_read: BoundedDict[str, bool] = field(default_factory=BoundedDict)
+    """By uid, the relays whose pods this process has read."""
 
     async def facts(self, relay: Relay, previous: Object) -> tuple[Facts, str]:
-        """What the builders must know, and why gpu.host did not resolve; empty when it did."""
+        """The inputs of the builders, and why gpu.host did not resolve; empty when it did."""
         resolution = await self.gpu(relay, previous)
         facts = Facts(
             gpu_addresses=resolution.addresses,
             gpu_retiring=resolution.retiring,
-            apis=self.discovery.present,
+            apis=self.optional_apis.present,
             nameservers=self.nameservers,
         )
         return facts, resolution.error
 
     async def gpu(self, relay: Relay, previous: Object) -> Resolution:
-        """The addresses behind gpu.host, beginning with those of an earlier process."""
+        """The addresses of gpu.host, starting with those that an earlier process recorded."""
         if relay.gpu.mode is not GpuMode.EXTERNAL_NAME:
             return Resolution(())
-        before = previous.get("gpu", {}).get("addresses", [])
-        return await self.resolver.resolve(relay.gpu.host, tuple(before))
+        recorded = previous.get("gpu", {}).get("addresses", [])
+        return await self.resolver.resolve(relay.gpu.host, tuple(recorded))
 
     async def certificate(self, relay: Relay) -> CertificateInfo | None:
-        """The certificate of the relay's Ingress; None when it has none."""
-        return await self.certificates.read(relay, served=CERTIFICATE in self.discovery.present)
+        """The certificate of the relay's Ingress; None when it has no TLS."""
+        served = CERTIFICATE in self.optional_apis.present
+        return await self.certificates.read(relay, served=served)
 
     async def pods(self, relay: Relay, previous: Object) -> tuple[Object, ...] | None:
-        """The relay's pods; None, unread, while they tell no more than the status has on record.
+        """The relay's pods; None, without a read, when the status already has what they show.
 
-        That is where it was Ready and is settled. A tag may have moved, and its pods may have been
-        replaced, while no operator ran: those are read once per process.
+        That is so for a settled relay that was Ready. Once per process the pods of relays with a
+        tag are read anyway: it may have moved, and pods been replaced, while no operator ran.
         """
         deployment = self.store.get(DEPLOYMENT, relay.child_key(DEPLOYMENT))
         if deployment is None or not deployment.get("status", {}).get("replicas"):
-            return ()  # There is none, and the first one changes the Deployment: an event.
+            return ()  # The first pod changes the Deployment, which is an event.
         settled = is_settled(deployment, relay.replicas)
-        known = relay.image.digest or relay.uid in self._seen
-        if settled and known and is_image_recorded(relay, previous):
+        image_is_fixed = relay.image.digest or relay.uid in self._pods_read
+        if settled and image_is_fixed and is_image_recorded(relay, previous):
             return None
         pods, _ = await self.kube.list(POD, relay.namespace, relay.selector_text)
-        if len(self._seen) >= MAX_RELAYS:
-            self._seen.clear()
-        self._seen.add(relay.uid)
+        self._pods_read[relay.uid] = True
         return tuple(pods)
 
     def upstream(self, relay: Relay, pods: tuple[Object, ...] | None) -> UpstreamHealth | None:
-        """What the relay says of its GPU upstream; None before its first answer.
+        """The relay's report on its GPU upstream; None before its first answer.
 
-        A pod that is not ready, perhaps for want of that upstream, is no endpoint of the Service.
+        The relay is asked at a pod if the pods were read: a pod that is not ready, perhaps
+        because of that upstream, is no endpoint of the Service.
         """
         if relay.gpu.mode is GpuMode.NONE:
             return None
@@ -95,16 +83,16 @@ class Observer:
         if pods is not None and not any(map(is_running, pods)):
             self.upstreams.forget(key)
             return None
-        where = _of_pod(relay, pods or ()) or self._of_service(relay)
-        return self.upstreams.health(key, f"http://{where}") if where else None
+        address = _pod_address(relay, pods or ()) or self._service_address(relay)
+        return self.upstreams.health(key, f"http://{address}") if address else None
 
-    def _of_service(self, relay: Relay) -> str:
+    def _service_address(self, relay: Relay) -> str:
         service = self.store.get(SERVICE, relay.child_key(SERVICE)) or {}
         address = service.get("spec", {}).get("clusterIP", "None")
         return "" if address in {"", "None"} else f"{_bracketed(address)}:{relay.service.port}"
 
 
-def _of_pod(relay: Relay, pods: tuple[Object, ...]) -> str:
+def _pod_address(relay: Relay, pods: tuple[Object, ...]) -> str:
     for pod in pods:
         address = pod.get("status", {}).get("podIP")
         if address and is_running(pod):

@@ -1,4 +1,7 @@
-"""Makes the cluster agree with one TokenplaceRelay, as often as it is called."""
+"""Makes the cluster agree with one TokenplaceRelay.
+
+`reconcile` is idempotent: it compares desired and live state, whatever event caused it.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -8,50 +11,64 @@ from functools import partial
 from typing import Protocol
 
 from tokenplace_operator.api.kinds import DEPLOYMENT, HTTP_ROUTE, RELAY, Key, Object, identity
-from tokenplace_operator.api.spec.gpu import GpuMode
 from tokenplace_operator.api.spec.reader import SpecError
 from tokenplace_operator.api.spec.relay import Relay, parse
-from tokenplace_operator.cache.optional_apis import Server
+from tokenplace_operator.cache.optional_apis import ApiLister
 from tokenplace_operator.cache.store import Store
 from tokenplace_operator.children.apply import Applier, ChildWriter, NameTakenError
-from tokenplace_operator.children.plan import Plan, controlled, defer, plan, remaining
+from tokenplace_operator.children.plan import (
+    Plan,
+    controlled,
+    defer,
+    is_being_deleted,
+    plan,
+    remaining,
+)
 from tokenplace_operator.children.write_backoff import WriteBackoff
 from tokenplace_operator.desired.build import build
 from tokenplace_operator.kube.errors import Forbidden, Invalid, NotFound
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.observe.certificates import Getter
-from tokenplace_operator.observe.gpu_addresses import REFRESH_SECONDS
+from tokenplace_operator.observe.facts import Facts
 from tokenplace_operator.reconcile.events import EventWriter
-from tokenplace_operator.reconcile.observer import Lister, Observer
+from tokenplace_operator.reconcile.observer import Observer
 from tokenplace_operator.reconcile.rejection_backoff import RejectionBackoff
+from tokenplace_operator.reconcile.requeue import Requeue
+from tokenplace_operator.reconcile.result import Result
 from tokenplace_operator.reconcile.status_writer import StatusApi, StatusWriter
 from tokenplace_operator.status.compute import compute_status, invalid_status
 from tokenplace_operator.status.observed import Observed
 from tokenplace_operator.status.rollback import active_rollback, due_rollback, with_rollback
-from tokenplace_operator.status.rollout import is_settled
 
-REPORT_SECONDS = 1.0
-"""Children that were just made are reported at their first event, and no later than this."""
-POLL_SECONDS = 5.0
-"""Pods are not watched; while a rollout goes on their state is read this often."""
+FIRST_STATUS_SECONDS = 1.0
+"""New children are reported at their first event, and no later than this."""
 
 
-class Api(Getter, Lister, Server, ChildWriter, StatusApi, EventWriter, Protocol):
+class KubeApi(Getter, ApiLister, ChildWriter, StatusApi, EventWriter, Protocol):
     """The calls of `Kube` that a reconcile makes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """requeue_after: seconds until the next reconcile is wanted without any event."""
+class Applied:
+    """A plan that was executed.
 
-    requeue_after: float | None = None
+    rejection: the message of the API server that ended the execution, or empty.
+    """
+
+    plan: Plan
+    rejection: str = ""
+
+    @property
+    def is_first_apply(self) -> bool:
+        """Whether all children were just created, so that no state is known to report yet."""
+        return self.plan.creates_everything and not self.rejection
 
 
 @dataclass(slots=True)
 class Reconciler:
-    """Holds what a reconcile works with; one per process."""
+    """The parts that a reconcile works with; one per process."""
 
-    kube: Api
+    kube: KubeApi
     store: Store
     metrics: Metrics
     observer: Observer
@@ -63,130 +80,122 @@ class Reconciler:
     async def reconcile(self, key: Key) -> Result:
         """Bring children and status of one relay up to date; raises KubeError to be retried."""
         obj = self.store.get(RELAY, key)
-        if obj is None or "deletionTimestamp" in obj["metadata"]:
+        if obj is None or is_being_deleted(obj):
             self.rejections.reset(key)
-            return Result()  # The garbage collector takes the children.
+            return Result()  # The garbage collector deletes the children.
         try:
-            relay = parse(obj)
+            relay = self._with_live_replicas(parse(obj))
         except SpecError as error:
-            return Result(await self.status_writer.status(obj, self._of_invalid(obj, error)))
-        relay = self._as_scaled(relay)
+            return await self._report_invalid(obj, error)
+
         previous = obj.get("status", {})
         facts, gpu_error = await self.observer.facts(relay, previous)
         rollback = active_rollback(relay, previous)
-        wanted = build(with_rollback(relay, rollback), facts)
-        todo, refusal = await self._make(obj, relay, wanted)
-        if todo.creates_everything and not (refusal or relay.paused):
-            return Result(REPORT_SECONDS)
-        pods = await self.observer.pods(relay, previous)
-        seen = Observed(
-            plan=todo if relay.paused else remaining(todo, self.store, rejected=bool(refusal)),
-            deployment=self.store.get(DEPLOYMENT, key),
-            now=self.now(),
-            pods=pods,
-            facts=facts,
-            route=self.store.get(HTTP_ROUTE, key),
+        children = build(with_rollback(relay, rollback), facts)
+
+        applied = await self._apply(obj, relay, children)
+        if applied.is_first_apply and not relay.paused:
+            return Result(FIRST_STATUS_SECONDS)
+
+        observed = replace(
+            await self._observe(relay, previous, applied, facts),
             gpu_error=gpu_error,
-            rejection=refusal,
-            upstream=self.observer.upstream(relay, pods),
-            certificate=await self.observer.certificate(relay),
-            reverts=self.backoff.active(controlled(todo)),
             rollback=rollback,
-            previous=previous,
         )
-        beginning = due_rollback(relay, seen) if rollback is None else None
-        if beginning is not None:
-            seen = replace(seen, rollback=beginning)
-        held = await self.status_writer.status(obj, compute_status(relay, seen))
-        return Result(self._next_look(relay, seen, held, begins=beginning is not None))
+        new_rollback = due_rollback(relay, observed) if rollback is None else None
+        if new_rollback is not None:
+            observed = replace(observed, rollback=new_rollback)
 
-    async def _make(self, obj: Object, relay: Relay, wanted: list[Object]) -> tuple[Plan, str]:
-        """Plan and write; return also what the API server said against it, if it did.
+        status_delay = await self.status_writer.write(obj, compute_status(relay, observed))
 
-        Names of a relay without conditions are taken to be free, and whether they are is looked
-        at when the server says that one is not.
+        if new_rollback is not None and self._has_recorded_rollback(key):
+            return Result(0.0)
+        requeue = Requeue(self.observer.upstreams, self.rejections)
+        return Result(requeue.after(relay, observed, status_delay))
+
+    async def _report_invalid(self, obj: Object, error: SpecError) -> Result:
+        """Set the status of a relay whose spec cannot be parsed; its children stay as they are."""
+        generation = obj["metadata"].get("generation", 0)
+        status = invalid_status(generation, error.problems, obj.get("status", {}), self.now())
+        return Result(await self.status_writer.write(obj, status))
+
+    async def _apply(self, obj: Object, relay: Relay, children: list[Object]) -> Applied:
+        """Plan the writes and execute them, unless the relay is paused.
+
+        Objects without our label are not watched, so their names need a read. For a new relay
+        that read is saved: names are taken to be free until the API server rejects one.
         """
         if relay.paused:
-            return await self._plan(relay, wanted, look=True), ""
-        todo = await self._plan(relay, wanted, look="conditions" in obj.get("status", {}))
+            return Applied(await self._plan(relay, children, read_unwatched=True))
+        has_status = "conditions" in obj.get("status", {})
+        todo = await self._plan(relay, children, read_unwatched=has_status)
         try:
-            return todo, await self._execute(obj, todo)
+            return Applied(todo, await self._execute(obj, todo))
         except NameTakenError:
-            todo = await self._plan(relay, wanted, look=True)
-            return todo, await self._execute(obj, todo)
+            todo = await self._plan(relay, children, read_unwatched=True)
+            return Applied(todo, await self._execute(obj, todo))
 
-    async def _plan(self, relay: Relay, wanted: list[Object], *, look: bool) -> Plan:
-        found = await asyncio.gather(*(self._live(obj, look=look) for obj in wanted))
-        pairs = zip(wanted, found, strict=True)
-        live = {identity(obj): one for obj, one in pairs if one is not None}
-        todo = plan(wanted, live, self.store.children(relay.uid), relay.uid)
+    async def _plan(self, relay: Relay, children: list[Object], *, read_unwatched: bool) -> Plan:
+        present = await asyncio.gather(
+            *(self._live(child, read_unwatched=read_unwatched) for child in children)
+        )
+        pairs = zip(children, present, strict=True)
+        live = {identity(child): obj for child, obj in pairs if obj is not None}
+        todo = plan(children, live, self.store.children(relay.uid), relay.uid)
         return todo if relay.paused else defer(todo, self.backoff)
 
-    async def _live(self, obj: Object, *, look: bool) -> Object | None:
-        """What has the name of a child; look: also what is not labelled, and so not watched."""
-        kind, key = identity(obj)
-        known = self.store.get(kind, key)
-        if known is not None or not look:
-            return known
+    async def _live(self, child: Object, *, read_unwatched: bool) -> Object | None:
+        """The live object with the name of a child, whoever owns it."""
+        kind, key = identity(child)
+        live = self.store.get(kind, key)
+        if live is not None or not read_unwatched:
+            return live
         try:
             return await self.kube.get(kind, *key)
         except NotFound:
             return None
 
     async def _execute(self, obj: Object, todo: Plan) -> str:
-        report = partial(self.status_writer.conflict, obj)
+        """Carry out a plan; return the message of a rejection, or empty."""
+        on_conflict = partial(self.status_writer.report_conflict, obj)
+        applier = Applier(self.kube, self.store, self.metrics, self.backoff, on_conflict)
         try:
-            applier = Applier(self.kube, self.store, self.metrics, self.backoff, report)
             await applier.execute(todo)
-        except (Invalid, Forbidden) as refusal:  # Quota and admission refuse with 403.
-            return refusal.message
+        except (Invalid, Forbidden) as rejection:  # Quota and admission answer 403.
+            return rejection.message
         except NotFound:
-            await self.observer.discovery.refresh()  # Perhaps a kind went with its CRD.
+            # The CRD of an optional child may just have been deleted.
+            await self.observer.optional_apis.refresh()
             raise
         return ""
 
-    def _as_scaled(self, relay: Relay) -> Relay:
+    async def _observe(
+        self, relay: Relay, previous: Object, applied: Applied, facts: Facts
+    ) -> Observed:
+        pods = await self.observer.pods(relay, previous)
+        todo, rejected = applied.plan, bool(applied.rejection)
+        return Observed(
+            plan=todo if relay.paused else remaining(todo, self.store, rejected=rejected),
+            deployment=self.store.get(DEPLOYMENT, relay.child_key(DEPLOYMENT)),
+            now=self.now(),
+            pods=pods,
+            facts=facts,
+            route=self.store.get(HTTP_ROUTE, relay.child_key(HTTP_ROUTE)),
+            rejection=applied.rejection,
+            upstream=self.observer.upstream(relay, pods),
+            certificate=await self.observer.certificate(relay),
+            reverts=self.backoff.active(controlled(todo)),
+            previous=previous,
+        )
+
+    def _with_live_replicas(self, relay: Relay) -> Relay:
         """The relay with the number of pods that its autoscaler has set."""
         live = self.store.get(DEPLOYMENT, relay.child_key(DEPLOYMENT))
         if live is None or not relay.is_autoscaled:
             return relay
         return replace(relay, replicas=max(1, live["spec"].get("replicas", 1)))
 
-    def _next_look(
-        self, relay: Relay, seen: Observed, held: float | None, *, begins: bool
-    ) -> float | None:
-        """Seconds until something unwatched may have changed; None when nothing can.
-
-        held: until a status that somebody undoes may be written.
-        """
-        key = relay.key
-        # Only once it is on record: an older CRD may have dropped it.
+    def _has_recorded_rollback(self, key: Key) -> bool:
+        """Whether the stored status has the rollback: an older CRD drops that field."""
         stored = self.store.get(RELAY, key) or {}
-        if begins and "rollback" in stored.get("status", {}):
-            return 0.0
-        unsettled = not is_settled(seen.deployment, relay.replicas)
-        rolling = unsettled and seen.deployment is not None
-        retry = self._retry_seconds(key, seen)
-        # The first pod is an event; until then nothing but the deadline can pass.
-        rollout = POLL_SECONDS if seen.pods else float(relay.rollback.deadline_seconds)
-        wishes = (
-            (rollout, rolling),
-            (POLL_SECONDS, self.observer.upstreams.is_asking(key)),
-            (self.observer.upstreams.wait(key), bool(seen.upstream and not seen.upstream.settled)),
-            (retry or 0.0, retry is not None),
-            (held or 0.0, held is not None),
-            (REFRESH_SECONDS, relay.gpu.mode is not GpuMode.NONE),
-            *((one.seconds, True) for one in seen.reverts),
-            (seen.certificate.seconds if seen.certificate else 0.0, seen.certificate is not None),
-        )
-        return min((seconds for seconds, wanted in wishes if wanted), default=None)
-
-    def _retry_seconds(self, key: Key, seen: Observed) -> float | None:
-        if seen.rejection or seen.plan.blocked:
-            return self.rejections.delay(key)
-        self.rejections.reset(key)
-        return None
-
-    def _of_invalid(self, obj: Object, error: SpecError) -> Object:
-        generation = obj["metadata"].get("generation", 0)
-        return invalid_status(generation, error.problems, obj.get("status", {}), self.now())
+        return "rollback" in stored.get("status", {})

@@ -1,7 +1,7 @@
-"""When to try again what others refuse: a quota, an admission, a name that a stranger has.
+"""Backs off writes that the API server rejects: by a quota, an admission policy, a taken name.
 
-Nothing tells when that ends, so each wait in vain is twice as long as the one before. Reconciles
-that come for other reasons meanwhile do not make it longer. Kept in memory only.
+No event reports that the cause is gone, so each further attempt waits twice as long. Reconciles
+for other reasons in between do not extend the wait. State is in memory only.
 """
 
 from collections.abc import Callable
@@ -20,14 +20,14 @@ class _Wait:
 
 
 class RejectionBackoff:
-    """The waits of the relays that are refused something; times by a monotonic clock."""
+    """The waits of relays with a rejected write; times are of a monotonic clock."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._waits: dict[Key, _Wait] = {}
 
     def delay(self, key: Key) -> float:
-        """Seconds from now until the next attempt, after one that was refused."""
+        """Seconds until the next attempt, after a rejected one; starts a wait if none runs."""
         now, last = self._clock(), self._waits.get(key)
         if last is not None and now < last.until:
             return last.until - now
@@ -36,5 +36,5 @@ class RejectionBackoff:
         return seconds
 
     def reset(self, key: Key) -> None:
-        """Begin anew with the next refusal: nothing is refused any more, or the relay is gone."""
+        """Drop the wait of a relay whose writes succeed, or that is gone."""
         self._waits.pop(key, None)

@@ -1,8 +1,7 @@
-"""What users get to read: the status of a relay, and an Event when it changes its mind."""
+"""Writes the status of a relay, and an Event for each transition that users should notice."""
 
 import hashlib
 import re
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,20 +10,22 @@ import msgspec
 
 from tokenplace_operator.api.conditions import OWNED_TYPES, Condition, Reason, Type
 from tokenplace_operator.api.kinds import RELAY, Object, key_of
+from tokenplace_operator.bounded import BoundedDict
 from tokenplace_operator.cache.store import Store
 from tokenplace_operator.children.write_backoff import WriteBackoff
 from tokenplace_operator.kube.errors import FieldConflict, KubeError, Unavailable
 from tokenplace_operator.logs import get_logger
 from tokenplace_operator.metrics import Metrics
-from tokenplace_operator.reconcile.events import MAX_REMEMBERED, Recorder
+from tokenplace_operator.reconcile.events import Recorder
 
 log = get_logger(__name__)
 
-ASK_AGAIN_SECONDS = 600.0
+UNDECLARED_SECONDS = 600.0
+"""Fields that the CRD lacks are left out for this time, then tried again."""
 _UNDECLARED = re.compile(r"\.status\.([A-Za-z.]+): field not declared in schema")
-_ORDINARY = {Reason.ROLLOUT_IN_PROGRESS, Reason.DEPLOYMENT_NOT_FOUND, Reason.PAUSED}
-"""Reasons not to be Ready that are no trouble."""
-TOLD = frozenset(
+_EXPECTED = {Reason.ROLLOUT_IN_PROGRESS, Reason.DEPLOYMENT_NOT_FOUND, Reason.PAUSED}
+"""Reasons not to be Ready that need no attention: their Events are of type Normal."""
+EVENT_REASONS = frozenset(
     {
         Reason.GPU_HOST_UNRESOLVED,
         Reason.TOO_MANY_GPU_ADDRESSES,
@@ -35,14 +36,14 @@ TOLD = frozenset(
         Reason.ROUTE_REJECTED,
     }
 )
-"""Reasons of other conditions than Ready that have an Event: mistakes that only the cluster can
-tell. What any relay begins with is not among them, nor what comes and goes with its GPU server."""
+"""Reasons of other conditions than Ready that get an Event: mistakes that only the cluster can
+reveal. Reasons that every new relay passes through, or that follow its GPU server, are left out."""
 _TIMES = frozenset({"lastTransitionTime", "lastResolved"})
-"""Of a status; they begin anew for whoever wiped it out."""
+"""Times of a status; they restart when another writer deletes the status."""
 
 
 class StatusApi(Protocol):
-    """The call of `Kube` that writing a status needs."""
+    """The call of `Kube` that writes a status."""
 
     async def apply_status(self, obj: Object) -> Object:
         """Server-side apply of the status."""
@@ -51,7 +52,7 @@ class StatusApi(Protocol):
 
 @dataclass(slots=True)
 class StatusWriter:
-    """Writes only what differs from what is there."""
+    """Writes a status only when it differs from the stored one."""
 
     kube: StatusApi
     store: Store
@@ -59,47 +60,57 @@ class StatusWriter:
     clock: Callable[[], float]
     metrics: Metrics
     backoff: WriteBackoff
-    _unknown: frozenset[str] = frozenset()
-    """Fields that the CRD does not have; asked again from time to time."""
-    _ask_at: float = 0.0
-    _told: OrderedDict[tuple[str, str], tuple[str, ...]] = field(default_factory=OrderedDict)
-    """By uid and type, the version of each relay whose transition was told last, and what to."""
+    _undeclared: frozenset[str] = frozenset()
+    """Fields that the CRD does not declare; tried again from time to time."""
+    _retry_undeclared_at: float = 0.0
+    _transitions: BoundedDict[tuple[str, str], tuple[str, ...]] = field(default_factory=BoundedDict)
+    """By uid and type, the last transition that got an Event: version, status and reason."""
 
-    async def status(self, obj: Object, status: Object) -> float | None:
-        """Write the status of a relay; return seconds to wait where somebody undoes it each time.
+    async def write(self, obj: Object, status: Object) -> float | None:
+        """Write the status of a relay; return the seconds of its write backoff, if it is in one.
 
-        The Event goes first: killed between the two, the next process sees the same transition
-        again, and an Event that exists already is not written twice.
+        The Event comes first: killed between the two, the next process repeats the transition,
+        and an Event that exists already is not written twice.
         """
         before = obj.get("status", {})
-        status = self._known(status)
-        if _ours(status) == _ours(before):
+        status = self._declared(status)
+        if _own(status) == _own(before):
             return None
-        where, content = (RELAY, key_of(obj)), _content(status)
-        if self.backoff.is_backing_off(where, content):
-            return self.backoff.active([where])[0].seconds
-        await self._tell(obj, before, status)
-        self.backoff.record(where, content, "the status is changed")
-        for contest in self.backoff.active([where]):
-            log.warning("somebody undoes the status each time", seconds=round(contest.seconds))
+        target, content = (RELAY, key_of(obj)), _content_hash(status)
+        if self.backoff.is_backing_off(target, content):
+            return self.backoff.active([target])[0].seconds
+        await self._record_transitions(obj, before, status)
+        await self._apply(obj, before, status)
+        self.backoff.record(target, content, "the status is changed")
+        for revert in self.backoff.active([target]):
+            log.warning("status is being reverted by another writer", seconds=round(revert.seconds))
         return None
 
-    async def _tell(self, obj: Object, before: Object, status: Object) -> None:
-        await self._transitions(obj, before, status)
-        try:
-            await self._write(obj, status)
-        except Unavailable as error:
-            found = _undeclared(error)
-            if not found:
-                raise
-            self._unknown |= found
-            self._ask_at = self.clock() + ASK_AGAIN_SECONDS
-            log.warning("the CRD is older than this operator", fields=sorted(found))
-            status = self._known(status)
-            if _ours(status) != _ours(before):
-                await self._write(obj, status)
+    async def report_conflict(
+        self, obj: Object, child: Object, conflicts: tuple[FieldConflict, ...]
+    ) -> None:
+        """Record an Event with the fields that are taken back, and their owners."""
+        fields = ", ".join(f"{conflict.field} of {conflict.manager}" for conflict in conflicts)
+        name = f"{child['kind']} {child['metadata']['name']}"
+        text = f"{name}: took back {fields}. Change the TokenplaceRelay instead."
+        await self.recorder.record(obj, Reason.FIELD_CONFLICT, text, warning=True)
 
-    async def _write(self, obj: Object, status: Object) -> None:
+    async def _apply(self, obj: Object, before: Object, status: Object) -> None:
+        """Write the status, without the fields that the CRD turns out not to declare."""
+        try:
+            await self._apply_status(obj, status)
+        except Unavailable as error:
+            undeclared = _undeclared_fields(error)
+            if not undeclared:
+                raise
+            self._undeclared |= undeclared
+            self._retry_undeclared_at = self.clock() + UNDECLARED_SECONDS
+            log.warning("the CRD is older than this operator", fields=sorted(undeclared))
+            status = self._declared(status)
+            if _own(status) != _own(before):
+                await self._apply_status(obj, status)
+
+    async def _apply_status(self, obj: Object, status: Object) -> None:
         metadata = {name: obj["metadata"][name] for name in ("name", "namespace")}
         update = {
             "apiVersion": RELAY.api_version,
@@ -115,68 +126,53 @@ class StatusWriter:
         self.metrics.status_writes.labels("applied").inc()
         self.store.put(written)
 
-    async def conflict(
-        self, obj: Object, child: Object, conflicts: tuple[FieldConflict, ...]
-    ) -> None:
-        """Tell which fields of a child are taken back, and from whom."""
-        fields = ", ".join(f"{one.field} of {one.manager}" for one in conflicts)
-        name = f"{child['kind']} {child['metadata']['name']}"
-        text = f"{name}: took back {fields}. Change the TokenplaceRelay instead."
-        await self.recorder.record(obj, Reason.FIELD_CONFLICT, text, warning=True)
-
-    def _known(self, status: Object) -> Object:
-        """The status without what the CRD does not have."""
-        if self._unknown and self.clock() >= self._ask_at:
-            self._unknown = frozenset()
-        for path in self._unknown:
+    def _declared(self, status: Object) -> Object:
+        """The status without the fields that the CRD does not declare."""
+        if self._undeclared and self.clock() >= self._retry_undeclared_at:
+            self._undeclared = frozenset()
+        for path in self._undeclared:
             status = _without(status, path.split("."))
         return status
 
-    async def _transitions(self, obj: Object, before: Object, status: Object) -> None:
-        """An Event for what has another reason now: what `kubectl describe` should show."""
-        known = _conditions(before)
-        for kind, one in _conditions(status).items():
-            earlier = known.get(kind)
-            if earlier is not None and _essence(earlier) == _essence(one):
+    async def _record_transitions(self, obj: Object, before: Object, status: Object) -> None:
+        """Record an Event for each condition with a new reason that `kubectl describe` shows."""
+        earlier = _conditions(before)
+        for kind, condition in _conditions(status).items():
+            if kind in earlier and _state(earlier[kind]) == _state(condition):
                 continue
-            if kind == Type.READY or one["reason"] in TOLD:
-                await self._transition(obj, one, status.get("rollback", {}))
+            if kind == Type.READY or condition["reason"] in EVENT_REASONS:
+                await self._record_transition(obj, condition, status.get("rollback", {}))
 
-    async def _transition(self, obj: Object, condition: Condition, images: Object) -> None:
-        if self._is_told(obj, condition):
+    async def _record_transition(self, obj: Object, condition: Condition, images: Object) -> None:
+        target = obj["metadata"]["uid"], condition["type"]
+        transition = (obj["metadata"]["resourceVersion"], *_state(condition))
+        # The same version again: the Event was recorded, and only the status was not written.
+        if self._transitions.get(target) == transition:
             return
+        self._transitions[target] = transition
         reason = Reason(condition["reason"])
-        troubled = condition["status"] != "True" and reason not in _ORDINARY
+        warning = condition["status"] != "True" and reason not in _EXPECTED
         # The cause of a rollback names a pod, and after a restart perhaps another one.
-        about = f"{images['from']} {images['to']}" if reason is Reason.ROLLED_BACK else None
+        identity = f"{images['from']} {images['to']}" if reason is Reason.ROLLED_BACK else None
         message = condition["message"]
-        await self.recorder.record(obj, reason, message, warning=troubled, identity=about)
-
-    def _is_told(self, obj: Object, condition: Condition) -> bool:
-        """Whether the transition was told before, and only its status could not be written."""
-        about = obj["metadata"]["uid"], condition["type"]
-        told = self._told.pop(about, None)
-        self._told[about] = now = (obj["metadata"]["resourceVersion"], *_essence(condition))
-        if len(self._told) > MAX_REMEMBERED:
-            self._told.popitem(last=False)
-        return told == now
+        await self.recorder.record(obj, reason, message, warning=warning, identity=identity)
 
 
-def _content(status: Object) -> str:
-    """What a status says, whenever that began."""
+def _content_hash(status: Object) -> str:
+    """A hash of a status without its times."""
     return hashlib.sha256(msgspec.json.encode(_timeless(status), order="sorted")).hexdigest()
 
 
 def _timeless(value: Any) -> Any:  # noqa: ANN401 (JSON of any shape)
     if isinstance(value, dict):
-        return {name: _timeless(one) for name, one in value.items() if name not in _TIMES}
+        return {name: _timeless(item) for name, item in value.items() if name not in _TIMES}
     if isinstance(value, list):
-        return [_timeless(one) for one in value]
+        return [_timeless(item) for item in value]
     return value
 
 
-def _undeclared(error: Unavailable) -> frozenset[str]:
-    """The fields of a status that the server refused, for its CRD does not declare them."""
+def _undeclared_fields(error: Unavailable) -> frozenset[str]:
+    """The fields of a status that the server rejected because its CRD does not declare them."""
     return frozenset(_UNDECLARED.findall(error.message))
 
 
@@ -190,14 +186,15 @@ def _without(obj: Object, path: list[str]) -> Object:
 
 
 def _conditions(status: Object) -> dict[str, Condition]:
-    """By type, without those that somebody else added to the list."""
-    return {one["type"]: one for one in status.get("conditions", []) if one["type"] in OWNED_TYPES}
+    """The conditions of this API by type; other writers may add further ones to the list."""
+    conditions = status.get("conditions", [])
+    return {item["type"]: item for item in conditions if item["type"] in OWNED_TYPES}
 
 
-def _ours(status: Object) -> Object:
-    """What we say, in whatever order the server keeps it."""
+def _own(status: Object) -> Object:
+    """The fields of a status that the operator writes, independent of the server's order."""
     return {**status, "conditions": _conditions(status)}
 
 
-def _essence(condition: Condition) -> tuple[str, str]:
+def _state(condition: Condition) -> tuple[str, str]:
     return condition["status"], condition["reason"]

@@ -1,32 +1,24 @@
-"""Workers between the queue and the reconciler, and the ticker that resyncs the store."""
+"""Workers between the queue and the reconciler, and tickers that resync store and optional APIs."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import Protocol
 
 from tokenplace_operator.api.kinds import Key
 from tokenplace_operator.kube.errors import Invalid, KubeError, Unavailable
 from tokenplace_operator.logs import get_logger, reconciling
 from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.reconcile.result import Result
 from tokenplace_operator.runtime.workqueue import QueueClosedError, WorkQueue
 
 log = get_logger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.5
 LAST_PAUSE_SECONDS = 15.0
-"""Between attempts to start; each is twice as long as the one before, up to the last."""
-
-
-class Result(Protocol):
-    """What a reconcile that did not fail says about the next one."""
-
-    @property
-    def requeue_after(self) -> float | None:
-        """Seconds until the next reconcile is wanted without any event; None: not at all."""
-        ...
-
+"""Pauses between attempts to start double from the first to the last."""
+INVALID_SECONDS = 30.0
+"""Least delay after a rejected object: only a change of the relay helps, and that is an event."""
 
 Reconcile = Callable[[Key], Awaitable[Result]]
 Resync = Callable[[], Awaitable[list[Key]]]
@@ -34,7 +26,7 @@ Refresh = Callable[[], Awaitable[None]]
 
 
 class Controller:
-    """Runs `workers` reconciles at a time, `resync` and `refresh` every so many seconds +-10 %."""
+    """Runs `workers` reconciles at a time, and `resync` and `refresh` periodically (+-10 %)."""
 
     def __init__(
         self,
@@ -64,7 +56,10 @@ class Controller:
         self._tickers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Fill the store, queue every relay, then start the workers and the tickers."""
+        """Fill the store, queue every relay, then start workers and tickers.
+
+        Raises KubeError when a right is missing; waits while the API server is unavailable.
+        """
         await self._retry_until_available(self._enqueue_all)
         if self._refresh is not None:
             await self._retry_until_available(self._refresh)
@@ -75,11 +70,8 @@ class Controller:
         if self._refresh is not None:
             self._tickers.append(self._ticker("refresh", self._refresh, self._refresh_seconds))
 
-    def _ticker(self, name: str, action: Refresh, seconds: float) -> asyncio.Task[None]:
-        return asyncio.create_task(self._tick(name, action, seconds), name=name)
-
     async def drain(self, seconds: float) -> None:
-        """Take no more keys, let running reconciles finish, and cancel them after `seconds`."""
+        """Close the queue, let running reconciles finish, and cancel them after `seconds`."""
         self._queue.close()
         for ticker in self._tickers:
             ticker.cancel()
@@ -90,7 +82,6 @@ class Controller:
         await asyncio.gather(*self._workers, *self._tickers, return_exceptions=True)
 
     async def _retry_until_available(self, action: Refresh) -> None:
-        """Do what must be done first; a busy server is asked again, a missing right is an error."""
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
@@ -106,15 +97,18 @@ class Controller:
         for key in await self._resync():
             self._queue.add(key)
 
+    def _ticker(self, name: str, action: Refresh, seconds: float) -> asyncio.Task[None]:
+        return asyncio.create_task(self._tick(name, action, seconds), name=name)
+
     async def _tick(self, name: str, action: Refresh, seconds: float) -> None:
-        """Act for ever: nobody would see that a ticker has ended."""
         while True:
             await self._sleep(seconds * (0.9 + 0.2 * self._rng.random()))
             try:
                 await action()
             except KubeError as error:
                 log.warning("ticker failed", ticker=name, reason=error.reason, code=error.code)
-            except Exception:  # A bug: logged with its traceback, and the next time is soon.
+            except Exception:
+                # A bug. The task goes on, since no probe would notice that it has ended.
                 log.exception("ticker crashed", ticker=name)
 
     async def _work(self) -> None:
@@ -127,26 +121,25 @@ class Controller:
                 await self._process(key)
 
     async def _process(self, key: Key) -> None:
-        """Reconcile one key and give it back; no error of one relay ends a worker."""
+        """Reconcile one key; no error of one relay ends a worker."""
         started = time.monotonic()
         try:
             result = await self._reconcile(key)
         except KubeError as error:
             self._failed(key, error)
-        except Exception:  # A bug: counted, logged with its traceback, retried.
+        except Exception:
+            # A bug: counted, logged with its traceback, retried.
             log.exception("reconcile crashed")
             self._metrics.failed(1, "Bug")
-            self._queue.done(key, ok=False)
-        except asyncio.CancelledError:
-            self._queue.done(key, ok=True)
-            raise
+            self._queue.add_rate_limited(key)
         else:
             self._succeeded(key, result)
         finally:
+            self._queue.done(key)
             self._metrics.reconcile_duration.observe(time.monotonic() - started)
 
     def _succeeded(self, key: Key, result: Result) -> None:
-        self._queue.done(key, ok=True)
+        self._queue.forget(key)
         self._metrics.reconciles.labels("requeued" if result.requeue_after else "ok").inc()
         if result.requeue_after is not None:
             self._queue.add_after(key, result.requeue_after)
@@ -156,9 +149,10 @@ class Controller:
             "reconcile failed", code=error.code, reason=error.reason, message=error.message[:500]
         )
         self._metrics.failed(error.code, error.reason)
-        at_least = 0.0
-        if isinstance(error, Unavailable):
-            at_least = error.retry_after or 0.0
-        elif isinstance(error, Invalid):
-            at_least = 30.0  # Only a change of the relay helps, and that comes as an event.
-        self._queue.done(key, ok=False, at_least=at_least)
+        self._queue.add_rate_limited(key, at_least=_least_delay(error))
+
+
+def _least_delay(error: KubeError) -> float:
+    if isinstance(error, Unavailable):
+        return error.retry_after or 0.0
+    return INVALID_SECONDS if isinstance(error, Invalid) else 0.0

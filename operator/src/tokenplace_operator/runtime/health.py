@@ -16,10 +16,10 @@ MAX_RECONCILE_SECONDS = 300.0
 
 
 class Health:
-    """What the probes answer from.
+    """The state behind the probes.
 
-    Alive: the event loop ticks and no reconcile is stuck. Whether the API server answers is no
-    part of it, a restart would not help. Ready: up and in the election, as leader or standby.
+    Alive: the event loop ticks and no reconcile is stuck. An unavailable API server is not part
+    of it, because a restart would not help. Ready: in the election, as leader or standby.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Health:
         self.ready = False
 
     async def tick(self) -> None:
-        """Note every second that the loop turns, and how late."""
+        """Record every second that the event loop runs, and how late it is."""
         while True:
             before = self._clock()
             await asyncio.sleep(TICK_SECONDS)
@@ -51,7 +51,7 @@ class Health:
 
 
 def make_app(health: Health, metrics: Metrics) -> web.Application:
-    """Build the application; nothing in it needs the API server."""
+    """Build the application; none of its handlers needs the API server."""
 
     async def livez(_: web.Request) -> web.Response:
         problem = health.problem()
@@ -75,7 +75,7 @@ def make_app(health: Health, metrics: Metrics) -> web.Application:
 
 @asynccontextmanager
 async def serve(health: Health, metrics: Metrics, port: int) -> AsyncIterator[int]:
-    """Serve on all addresses; yields the port, which is a free one when 0 was asked."""
+    """Serve on all addresses; yields the port, a free one for port 0."""
     runner = web.AppRunner(make_app(health, metrics), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     ticking = asyncio.create_task(health.tick(), name="tick")
@@ -90,7 +90,7 @@ async def serve(health: Health, metrics: Metrics, port: int) -> AsyncIterator[in
 
 
 def _listen(port: int) -> socket.socket:
-    """One socket for IPv4 and IPv6, so that a free port is the same port for both."""
+    """One socket for IPv4 and IPv6, so that port 0 gives both the same port."""
     if socket.has_dualstack_ipv6():
         return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
     return socket.create_server(("", port))

@@ -1,8 +1,8 @@
 """Leader election with one Lease.
 
-Expiry is judged by our own monotonic clock since the Lease last changed before our eyes, never by
-the times written in it: clocks of two machines may differ. Each request has a short timeout, so
-that a hung one cannot outlive the deadline at which the leader must stop.
+A Lease expires when it has not changed for its duration by our own monotonic clock. The times in
+it are never compared with ours, because the clocks of two machines may differ. Each request has a
+short timeout, so that a hung one cannot outlive the deadline at which the leader must stop.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from datetime import datetime
 from random import Random
 from typing import Protocol
 
-from tokenplace_operator.api.kinds import LEASE, Kind, Object
+from tokenplace_operator.api.kinds import LEASE, Kind, Object, version_of
 from tokenplace_operator.kube.errors import Conflict, KubeError, NotFound
 from tokenplace_operator.logs import get_logger
 from tokenplace_operator.metrics import Metrics
@@ -21,11 +21,11 @@ log = get_logger(__name__)
 
 
 class LeaseLostError(Exception):
-    """Another process leads, or we could not renew in time; stop acting at once."""
+    """Another process leads, or the Lease was not renewed in time: stop writing at once."""
 
 
 class LeaseApi(Protocol):
-    """What the elector needs of `Kube`."""
+    """The calls of `Kube` that the elector makes."""
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Read one object."""
@@ -42,7 +42,12 @@ class LeaseApi(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LeaseTimes:
-    """Seconds: a silent leader is dead after `lease`, and must itself have stopped by `renew`."""
+    """Times in seconds.
+
+    lease: another process may lead when the Lease has not changed for this time.
+    renew: a leader that could not renew for this time stops.
+    retry: pause between attempts to acquire or renew. request: timeout of one request.
+    """
 
     lease: float = 15.0
     renew: float = 10.0
@@ -87,9 +92,9 @@ class Elector:
         self._renewed_at = 0.0
 
     async def acquire(self) -> None:
-        """Wait until we lead."""
+        """Wait until this process leads."""
         while not await self._attempt():
-            # Up to a fifth sooner, so that two standbys do not collide for ever.
+            # Up to a fifth sooner, so that two standbys do not collide at each attempt.
             await self._sleep(self._times.retry * (1 - 0.2 * self._rng.random()))
         self._metrics.leader.set(1)
         self._metrics.leader_transitions.inc()
@@ -99,17 +104,17 @@ class Elector:
         """Renew until cancelled; raises LeaseLostError by the renew deadline at the latest."""
         try:
             while True:
-                await self._sleep(min(self._times.retry, max(self._left(), 0.0)))
+                await self._sleep(min(self._times.retry, max(self._seconds_left(), 0.0)))
                 await self._renew()
         finally:
             self._metrics.leader.set(0)
 
     def holds(self) -> bool:
-        """Whether nobody else can lead yet: the last renewal is younger than the deadline."""
-        return self._left() > 0
+        """Whether no other process can lead yet: the last renewal is younger than the deadline."""
+        return self._seconds_left() > 0
 
     async def release(self) -> None:
-        """Let the next one start at once; errors are only logged, the Lease expires anyway."""
+        """Free the Lease for the next leader; errors are only logged, since it expires anyway."""
         if self._seen is None or _spec(self._seen).get("holderIdentity") != self._identity:
             return
         lease = self._lease(self._seen, holder="", seconds=1)
@@ -149,21 +154,21 @@ class Elector:
         started = self._clock()
         try:
             lease = self._lease(self._seen, holder=self._identity, seconds=self._times.lease)
-            self._see(await self._call(self._api.replace(lease), self._left()))
+            self._see(await self._call(self._api.replace(lease), self._seconds_left()))
         except Conflict:
             await self._reread()
         except (KubeError, TimeoutError) as error:
             log.warning("lease not renewed", error=str(error) or "no answer in time")
         else:
             self._renewed_at = started
-        if self._left() <= 0:
+        if self._seconds_left() <= 0:
             raise LeaseLostError(f"not renewed for {self._times.renew:g} s")
 
     async def _reread(self) -> None:
-        """After a conflict: our own late write, or another leader?"""
+        """Decide whether a conflict comes from our own late write or from another leader."""
         try:
             lease = await self._call(
-                self._api.get(LEASE, self._namespace, self._name), self._left()
+                self._api.get(LEASE, self._namespace, self._name), self._seconds_left()
             )
         except NotFound:
             raise LeaseLostError("the Lease was deleted") from None
@@ -175,17 +180,19 @@ class Elector:
             raise LeaseLostError(f"{holder!r} leads now")
         self._see(lease)
 
-    async def _call(self, call: Awaitable[Object], left: float | None = None) -> Object:
-        seconds = self._times.request if left is None else min(self._times.request, left)
+    async def _call(self, call: Awaitable[Object], seconds_left: float | None = None) -> Object:
+        seconds = (
+            self._times.request if seconds_left is None else min(self._times.request, seconds_left)
+        )
         async with asyncio.timeout(max(seconds, 0.0)):
             return await call
 
-    def _left(self) -> float:
+    def _seconds_left(self) -> float:
         return self._renewed_at + self._times.renew - self._clock()
 
     def _see(self, lease: Object | None) -> None:
-        """Remember the Lease, and since when it looks as it does."""
-        if lease is None or self._seen is None or _version(lease) != _version(self._seen):
+        """Remember the Lease and when it last changed."""
+        if lease is None or self._seen is None or version_of(lease) != version_of(self._seen):
             self._seen_at = self._clock()
         self._seen = lease
 
@@ -199,7 +206,7 @@ class Elector:
         return self._clock() - self._seen_at > seconds
 
     def _lease(self, current: Object | None, *, holder: str, seconds: float) -> Object:
-        """The Lease as we want it next, based on the one we saw (which guards the write)."""
+        """The next Lease; the resourceVersion of the current one guards the write."""
         spec = dict(_spec(current)) if current is not None else {}
         now = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         if holder and spec.get("holderIdentity") != holder:
@@ -223,7 +230,3 @@ class Elector:
 def _spec(lease: Object) -> Object:
     spec: Object = lease.get("spec") or {}
     return spec
-
-
-def _version(lease: Object) -> str:
-    return str(lease["metadata"].get("resourceVersion", ""))

@@ -1,11 +1,13 @@
-"""The queue between events and workers.
+"""The queue of relay keys between events and workers.
 
-A key is in the queue once, however often it is added. It is never with two workers: added while a
-worker has it, it comes back when that worker is done. Failed keys come back after a backoff.
+A key is in the queue once, however often it is added, and never with two workers: a key that is
+added while a worker has it returns to the queue when that worker is done. As in client-go, a
+worker calls `done` after each key, and `forget` after a success or `add_rate_limited` after a
+failure.
 
-There are two lanes. Urgent keys go before ordinary ones: what users want is done before it is told
-how it went. While an ordinary key has waited `PATIENCE_SECONDS` one goes after every `URGENT_TURNS`
-urgent ones, so that neither lane is held up by the other.
+There are two lanes. Urgent keys go before ordinary ones, so a change of a spec does not wait for
+status updates. Once an ordinary key has waited `PATIENCE_SECONDS`, one goes after every
+`URGENT_TURNS` urgent ones, so that neither lane starves.
 """
 
 import asyncio
@@ -33,18 +35,18 @@ class WorkQueue:
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
-        # As sets that know their order: a key that becomes urgent leaves the middle of its lane.
+        # Dicts as ordered sets: a key that becomes urgent leaves the middle of its lane.
         self._urgent: dict[Key, None] = {}
         self._ordinary: dict[Key, None] = {}
         self._waiting_since: dict[Key, float] = {}
         self._running_since: dict[Key, float] = {}
-        self._again: dict[Key, bool] = {}
-        """Keys that were added while a worker had them, and whether urgently."""
+        self._dirty: dict[Key, bool] = {}
+        """Keys that were added while a worker had them, and whether as urgent."""
         self._due: dict[Key, float] = {}
         self._timers: list[tuple[float, Key]] = []
         self._failures: dict[Key, int] = {}
         self._turns = URGENT_TURNS
-        """Urgent keys that went since an overdue ordinary one did."""
+        """Urgent keys that were taken since the last overdue ordinary one."""
         self._changed = asyncio.Event()
         self._closed = False
         metrics.queue_depth.set_function(lambda: len(self._waiting_since))
@@ -52,19 +54,19 @@ class WorkQueue:
         metrics.queue_longest.set_function(self.longest_running)
 
     def add(self, key: Key, *, urgent: bool = False) -> None:
-        """Hand the key to a worker as soon as one is free; one that waits can become urgent."""
+        """Queue a key; a key that waits already can become urgent."""
         if self._closed:
             return
         if key not in self._waiting_since:
             self._waiting_since[key] = self._clock()
             self._metrics.queue_adds.inc()
         if key in self._running_since:
-            self._again[key] = urgent or self._again.get(key, False)
+            self._dirty[key] = urgent or self._dirty.get(key, False)
         else:
             self._line_up(key, urgent=urgent)
 
     def add_after(self, key: Key, seconds: float) -> None:
-        """Add the key later; the earliest of several times counts."""
+        """Queue a key later; the earliest of several times counts."""
         due = self._clock() + seconds
         if self._closed or due >= self._due.get(key, float("inf")):
             return
@@ -72,8 +74,19 @@ class WorkQueue:
         heapq.heappush(self._timers, (due, key))
         self._changed.set()
 
+    def add_rate_limited(self, key: Key, at_least: float = 0.0) -> None:
+        """Queue a key that failed, after its backoff or `at_least` seconds."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        self._metrics.queue_retries.inc()
+        self.add_after(key, max(at_least, self._backoff(failures)))
+
+    def forget(self, key: Key) -> None:
+        """Reset the backoff of a key that succeeded."""
+        self._failures.pop(key, None)
+
     async def get(self) -> Key:
-        """Wait for a key and hold it until `done`; raises QueueClosedError after `close`."""
+        """Wait for a key and keep it until `done`; raises QueueClosedError after `close`."""
         while True:
             if self._closed:
                 raise QueueClosedError
@@ -86,36 +99,26 @@ class WorkQueue:
     def take(self) -> Key | None:
         """Return a key that is ready now, or None."""
         now = self._clock()
-        while self._timers and self._timers[0][0] <= now:
-            due, key = heapq.heappop(self._timers)
-            if self._due.get(key) == due:
-                del self._due[key]
-                self.add(key)
+        self._queue_due(now)
         lane = self._next_lane(now)
         if not lane:
             return None
         key = next(iter(lane))
         del lane[key]
-        self._due.pop(key, None)  # This reconcile says anew when the next one is wanted.
+        # The reconcile that starts now returns the time of the next one.
+        self._due.pop(key, None)
         self._metrics.queue_wait.observe(now - self._waiting_since.pop(key))
         self._running_since[key] = now
         return key
 
-    def done(self, key: Key, ok: bool, at_least: float = 0.0) -> None:
-        """Give the key back; a failed one comes again after its backoff, `at_least` seconds."""
+    def done(self, key: Key) -> None:
+        """Give a key back; it is queued again if it was added in the meantime."""
         self._metrics.queue_work.observe(self._clock() - self._running_since.pop(key))
-        if key in self._again:
-            self._line_up(key, urgent=self._again.pop(key))
-        if ok:
-            self._failures.pop(key, None)
-            return
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
-        self._metrics.queue_retries.inc()
-        self.add_after(key, max(at_least, self._backoff(failures)))
+        if key in self._dirty:
+            self._line_up(key, urgent=self._dirty.pop(key))
 
     def close(self) -> None:
-        """Refuse new keys and send the workers home; running keys may still be done."""
+        """Reject new keys and end `get`; workers may still call `done`."""
         self._closed = True
         self._changed.set()
 
@@ -123,6 +126,14 @@ class WorkQueue:
         """Age of the oldest running reconcile in seconds; 0 when idle."""
         now = self._clock()
         return max((now - since for since in self._running_since.values()), default=0.0)
+
+    def _queue_due(self, now: float) -> None:
+        while self._timers and self._timers[0][0] <= now:
+            due, key = heapq.heappop(self._timers)
+            # A heap entry cannot be removed: one with another time was replaced or dropped.
+            if self._due.get(key) == due:
+                del self._due[key]
+                self.add(key)
 
     def _line_up(self, key: Key, *, urgent: bool) -> None:
         if key in self._urgent:
@@ -150,7 +161,7 @@ class WorkQueue:
 
     def _backoff(self, failures: int) -> float:
         """Doubling from 0.1 s to 300 s; the jitter takes off up to a quarter."""
-        # 2**12 tenths of a second are beyond the limit already.
+        # 2**12 tenths of a second are above the limit already.
         seconds: float = FIRST_BACKOFF_SECONDS * 2 ** min(failures, 12)
         return min(seconds, MAX_BACKOFF_SECONDS) * (1 - 0.25 * self._rng.random())
 
