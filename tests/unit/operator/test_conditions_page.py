@@ -32,7 +32,7 @@ def test_every_reason_has_one_line_and_no_other_has() -> None:
 
 
 def test_the_reasons_that_have_an_event_are_named() -> None:
-    told = re.search(r"once when they\s+come: ([^.]*)\.", PAGE)
+    told = re.search(r"when they\s+appear: ([^.]*)\.", PAGE)
     assert told is not None
     assert set(re.findall(r"`(\w+)`", told[1])) == {str(reason) for reason in EVENT_REASONS}
 
