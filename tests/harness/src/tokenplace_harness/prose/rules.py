@@ -67,6 +67,11 @@ RULES: Final = (
     Rule(r"\bfor so long\b|\bso many\b", "for this time, this many"),
     Rule(r"\bwish(?:es|ed)?\b", "request, change, desired state"),
     Rule(r"\bdefects?\b", "bug"),
+    Rule(r"\btroubles?\b", "problem"),
+    Rule(r"\bgets? to (?:know|see|read|hear)\b", "receives, is shown"),
+    Rule(r"\bfor good\b", "permanently"),
+    Rule(r"\bput(?:s|ting)? (?:\w+ )?right\b", "correct, fix"),
+    Rule(r"\bas it stands\b|\bno word of\b", "as it is, without mentioning"),
     Rule(r"\ban answer [1-5]\d\d\b", "a 410 response"),
     # Old or literary words.
     Rule(r"\bfor ever\b|\bforever\b", "indefinitely, permanently"),
