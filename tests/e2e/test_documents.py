@@ -30,7 +30,7 @@ EXPECTED = {
     "helm show crds": "tokenplacerelays.token.place serverside-applied",
     "helm history": "deployed",
     "kubectl get tokenplacerelays --all": "tokenplace",
-    "kubectl tokenplace adopt -f relay.yaml --dry-run": "give Service tokenplace to the operator",
+    "kubectl tokenplace adopt -f relay.yaml --dry-run": "hand Service tokenplace over to the",
     "kubectl tokenplace status tokenplace": "tokenplace in namespace relays: Ready",
 }
 """What the output of a command must hold, for a part of the command."""
