@@ -122,11 +122,11 @@ def test_every_object_is_taken_by_the_api_server(
     objects = render(yaml.safe_load((GOLDEN / f"{case}.values.yaml").read_text()))
     assert objects
     for obj in objects:
-        metadata = obj["metadata"]
-        if metadata.get("namespace"):
-            metadata["namespace"] = place
-        strict = ("apply", "--server-side", "--dry-run=server", "--validate=strict")
-        plane.kubectl(*strict, "--filename=-", given=json.dumps(obj))
+        if obj["metadata"].get("namespace"):
+            obj["metadata"]["namespace"] = place
+    strict = ("apply", "--server-side", "--dry-run=server", "--validate=strict")
+    plane.kubectl(*strict, "--filename=-", given=yaml.safe_dump_all(objects))
+    for obj in objects:
         if obj["kind"] == "Deployment":
             template = obj["spec"]["template"]
             template["spec"].pop("priorityClassName", None)

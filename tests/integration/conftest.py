@@ -57,10 +57,12 @@ def start_operator(
     shared_operator.stop()
     with Operators.of(tmp_path, operator_kubeconfig) as operators:
 
-        def start(*arguments: str, kubeconfig: Path | None = None) -> OperatorProcess:
+        def start(
+            *arguments: str, kubeconfig: Path | None = None, before: str = ""
+        ) -> OperatorProcess:
             # Some tests kill the holder of the Lease.
             flags = (f"--lease-namespace={shipped.NAMESPACE}", "--lease-seconds=3")
-            started = operators.start(*flags, *arguments, kubeconfig=kubeconfig)
+            started = operators.start(*flags, *arguments, kubeconfig=kubeconfig, before=before)
             eventually(started.leads, seconds=60)
             return started
 

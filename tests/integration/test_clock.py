@@ -23,7 +23,7 @@ wiring.utc_now = lambda: true_now() + timedelta(days=float(days.read_text()))
 {PROGRAM}
 """
 DAYS = 2
-LEASE_SECONDS = 9
+LEASE_SECONDS = 6
 RENEWALS = 9
 """They take longer than a Lease lasts that nobody renews."""
 

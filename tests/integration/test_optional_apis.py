@@ -15,7 +15,7 @@ from tokenplace_cluster.control_plane.optional_apis import (
     remove,
 )
 from tokenplace_cluster.fixtures import Eventually
-from tokenplace_cluster.subjects.operator_process import OperatorProcess
+from tokenplace_cluster.subjects.operator_process import IMPATIENT, OperatorProcess
 from tokenplace_cluster.subjects.relays import Relays
 
 StartOperator = Callable[..., OperatorProcess]
@@ -48,7 +48,7 @@ ABSENT = {
     "CertificateReady": "CertificateNotFound",
 }
 NOTICED_SECONDS = 120
-"""The operator of these tests looks every other second."""
+"""More than enough: the operator of these tests looks every second."""
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def operator(
 ) -> OperatorProcess:
     """With exactly the shipped rights: what it asks for and may not have fails the test."""
     del none_at_first, kubelet
-    return start_operator("--look-seconds=2")
+    return start_operator("--look-seconds=1", before=IMPATIENT)
 
 
 @pytest.mark.timeout(600)

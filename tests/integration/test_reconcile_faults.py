@@ -52,6 +52,7 @@ def test_killed_after_any_write_it_heals(
                 eventually(partial(has_ended_or_reconciled, running), seconds=60)
             if running.popen.poll() is None:
                 running.end()
+            shipped.delete_lease(control_plane)
             runs.append(len(changes(control_plane, namespace, since)))
     assert runs[-1] == 0, f"the runs wrote {runs}"
     assert len(runs) > CHILDREN_OF_FULL / 2, f"the kill came late: the runs wrote {runs}"

@@ -1,4 +1,4 @@
-"""The CRDs of other projects that the operator uses where they are: theirs, word for word."""
+"""The CRDs of other projects that the operator uses if they are installed, unchanged."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,21 +44,21 @@ ISSUERS: Final = ("clusterissuers.cert-manager.io",)
 
 
 def crd_file(name: str) -> Path:
-    """Where the CRD of this name is on this machine; fetched when it is not there yet."""
+    """The path of the CRD of this name; its Go module is downloaded on first use."""
     module, path = FILES[name]
     return module_folder(module) / path
 
 
 def install(control_plane: ControlPlane, *names: str) -> None:
     """Make the API server serve these kinds; returns when it does."""
-    for name in names:
-        control_plane.kubectl("apply", "--server-side", f"--filename={crd_file(name)}")
+    files = [f"--filename={crd_file(name)}" for name in names]
+    control_plane.kubectl("apply", "--server-side", *files)
     for name in names:
         control_plane.wait_established(name)
 
 
 def remove(control_plane: ControlPlane, *names: str) -> None:
-    """Take the kinds away with all their objects; absent ones are no error."""
+    """Remove the kinds with all their objects; absent ones are no error."""
     control_plane.kubectl("delete", "crd", *names, "--ignore-not-found", "--timeout=60s")
 
 

@@ -16,6 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 PROGRAM: Final = "from tokenplace_operator.main import cli; cli()"
 RUN: Final = (sys.executable, "-W", "error", "-c", PROGRAM, "run")
 STOP_SECONDS: Final = 30
+IMPATIENT: Final = """
+from tokenplace_operator.observe import certificates
+certificates.PENDING_SECONDS = 3.0
+"""
+"""Runs before the program: a certificate that is missing is read again after 3 s, not 60 s."""
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 """One scrape: values by name and labels."""
@@ -109,11 +114,15 @@ class Operators:
         self._running: list[OperatorProcess] = []
 
     def start(
-        self, *arguments: str, kubeconfig: Path | None = None, namespaces: tuple[str, ...] = ()
+        self,
+        *arguments: str,
+        kubeconfig: Path | None = None,
+        namespaces: tuple[str, ...] = (),
+        before: str = "",
     ) -> OperatorProcess:
-        """Start one that watches these namespaces, else the one that was named at first.
+        """Start one that watches these namespaces, by default the one given to `of`.
 
-        Without both, and for "*", it watches the whole cluster.
+        Without both, and for "*", it watches the whole cluster. before: Python to run first.
         """
         flags = ["--metrics-port=0", *arguments]
         if self._namespace:
@@ -121,7 +130,8 @@ class Operators:
         watched = namespaces or (self._namespace,)
         flags += [f"--namespace={one}" for one in watched if one not in {"", "*"}]
         log = self._folder / f"operator-{len(self._running)}.log"
-        process = OperatorProcess(log, kubeconfig or self._kubeconfig, *flags)
+        command = (*RUN[:-2], before + PROGRAM, "run")
+        process = OperatorProcess(log, kubeconfig or self._kubeconfig, *flags, command=command)
         self._running.append(process)
         return process
 
