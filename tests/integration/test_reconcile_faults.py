@@ -75,8 +75,8 @@ def test_idle_and_restart_write_nothing(
     eventually(lambda: len(relays.children()) == CHILDREN_OF_FULL)
     eventually(lambda: relays.when(Ready="True"), seconds=60)
     # Nothing answers as this relay, which is found out after it is Ready.
-    told = "did not tell whether it reaches"
-    eventually(lambda: told in relays.conditions()["UpstreamReachable"]["message"])
+    unknown = "did not report whether it reaches"
+    eventually(lambda: unknown in relays.conditions()["UpstreamReachable"]["message"])
 
     since = audit.now()
     reconciled = running.reconciles()
