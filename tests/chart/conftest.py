@@ -13,7 +13,7 @@ from tokenplace_cluster.programs.helm import CHART, Helm, Object, Render, helm_f
 
 @pytest.fixture(scope="session")
 def offline(tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    """Helm that reaches no cluster."""
+    """Helm without a cluster."""
     return helm_for(tmp_path_factory.mktemp("helm"), "/nowhere")
 
 
@@ -30,7 +30,7 @@ def render(offline: Helm) -> Render:
 
 @pytest.fixture(scope="session")
 def plane() -> Iterator[ControlPlane]:
-    """A control plane that knows the kinds of prometheus-operator but not yet ours."""
+    """A control plane with the CRDs of prometheus-operator, but not yet with ours."""
     with ControlPlane.start() as started:
         optional_apis.install(started, *optional_apis.MONITORING)
         yield started

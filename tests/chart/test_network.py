@@ -1,4 +1,4 @@
-"""Which connections of the chart's own pods its NetworkPolicies allow, as Cyclonus judges them."""
+"""Connections that the NetworkPolicies of the chart allow its pods, as evaluated by Cyclonus."""
 
 import pytest
 
@@ -79,12 +79,12 @@ def test_the_probe_reaches_dns_and_its_relay(render: Render) -> None:
 
 
 @pytest.mark.parametrize("source", [OPERATOR, PROBE], ids=["operator", "probe"])
-def test_without_a_cluster_to_ask_no_address_is_guessed(render: Render, source: Peer) -> None:
+def test_without_a_cluster_no_dns_address_is_assumed(render: Render, source: Peer) -> None:
     unknown = dns(source, DNS_SERVICE, DNS_SERVICE_6)
     assert wrong(render, {}, dns(source, KUBE_DNS, NODE_LOCAL), {**never(source), **unknown}) == []
 
 
-def test_prometheus_is_let_in_when_it_is_to_scrape(render: Render) -> None:
+def test_prometheus_is_allowed_when_the_service_monitor_is_on(render: Render) -> None:
     allowed = {"Prometheus": (PROMETHEUS, OPERATOR, 8080, "TCP")}
     denied = {
         "Prometheus on another port": (PROMETHEUS, OPERATOR, 22, "TCP"),
@@ -93,9 +93,9 @@ def test_prometheus_is_let_in_when_it_is_to_scrape(render: Render) -> None:
     assert wrong(render, SCRAPED, allowed, denied) == []
 
 
-def test_other_dns_pods_take_the_place_of_the_usual_ones(render: Render) -> None:
+def test_other_dns_pods_replace_the_default_ones(render: Render) -> None:
     chosen = {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "dns"}}}
-    # Helm merges maps; null takes a default away.
+    # Helm merges maps; null removes a default.
     chosen["podSelector"]["matchLabels"]["k8s-app"] = None  # type: ignore[assignment]
     mine = pod("infra", "10.244.0.7", app="dns")
     values = {"operator": {"networkPolicy": {"dns": chosen}}}

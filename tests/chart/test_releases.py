@@ -1,4 +1,4 @@
-"""The life of a release by real Helm on a real API server: from the first install to the last."""
+"""Install, upgrade, rollback and uninstall of a release, with real Helm on a real API server."""
 
 import json
 import os
@@ -34,7 +34,7 @@ class Run(Protocol):
 
 @pytest.fixture
 def place(plane: ControlPlane) -> Iterator[str]:
-    """A namespace for strict pods only, on a cluster that does not know our kind."""
+    """A namespace with the Pod Security Standard "restricted", on a cluster without our CRD."""
     forget(plane)
     name = f"chart-{os.urandom(4).hex()}"
     plane.kubectl("create", "namespace", name)
@@ -76,7 +76,7 @@ def crd(plane: ControlPlane) -> Object:
 
 
 def age(plane: ControlPlane) -> None:
-    """Make the kind in the cluster an older one: without a field and the hash of the new one."""
+    """Make the CRD in the cluster an older one: without one field, and without the hash."""
     old = yaml.safe_load((CHART / "crds" / f"{CRD.partition('.')[0]}.yaml").read_text())
     del old["metadata"]["annotations"]
     spec = old["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
@@ -91,7 +91,7 @@ def knows_paused(plane: ControlPlane) -> bool:
 
 
 def stranger(plane: ControlPlane, place: str) -> None:
-    """A relay that somebody else made."""
+    """Create a relay that does not belong to the release."""
     relay = {
         "apiVersion": "token.place/v1alpha1",
         "kind": "TokenplaceRelay",
@@ -101,7 +101,7 @@ def stranger(plane: ControlPlane, place: str) -> None:
     plane.kubectl("apply", "--filename=-", given=json.dumps(relay))
 
 
-def test_one_step_installs_the_kind_the_operator_and_a_relay(
+def test_one_step_installs_the_crd_the_operator_and_a_relay(
     plane: ControlPlane, place: str, run: Run
 ) -> None:
     said = run("install", str(CHART), values={"ingress": {"domain": "example.com"}})
@@ -114,7 +114,7 @@ def test_one_step_installs_the_kind_the_operator_and_a_relay(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_object_is_taken_by_the_api_server(
+def test_the_api_server_accepts_every_object(
     case: str, plane: ControlPlane, place: str, render: Render
 ) -> None:
     plane.kubectl("apply", "--server-side", f"--filename={CHART / 'crds'}")
@@ -139,7 +139,9 @@ def test_every_object_is_taken_by_the_api_server(
             )  # fmt: skip
 
 
-def test_the_examples_that_artifact_hub_shows_are_taken(plane: ControlPlane, place: str) -> None:
+def test_the_api_server_accepts_the_examples_on_artifact_hub(
+    plane: ControlPlane, place: str
+) -> None:
     plane.kubectl("apply", "--server-side", f"--filename={CHART / 'crds'}")
     plane.wait_established(CRD)
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
@@ -154,7 +156,7 @@ def test_the_examples_that_artifact_hub_shows_are_taken(plane: ControlPlane, pla
 def operator(
     request: pytest.FixtureRequest, plane: ControlPlane, place: str, run: Run, tmp_path: Path
 ) -> Iterator[OperatorProcess]:
-    """An operator with the rights that the chart gives for what it is to watch."""
+    """An operator with the rights that the chart grants for its namespaces."""
     watched = [place] if request.param == "one namespace" else []
     run("install", str(CHART), values={"operator": {"watchNamespaces": watched}})
     account = plane.service_account_kubeconfig(place, "tokenplace-operator")
@@ -162,7 +164,7 @@ def operator(
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     verb, *flags = [one.replace("$(POD_NAMESPACE)", place) for one in container["args"]]
     assert verb == "run"
-    # The last of two ports counts: any that is free.
+    # The last of two port options applies; 0 is any free port.
     started = OperatorProcess(tmp_path / "log", account, *flags, "--metrics-port=0")
     yield started
     assert started.end() == 0
@@ -183,7 +185,7 @@ def test_the_operator_works_with_what_the_chart_grants(
 
 @pytest.mark.usefixtures("place")
 def test_the_command_of_the_readme_installs(plane: ControlPlane, helm: Helm) -> None:
-    """The server judges it and keeps nothing; that it works is shown by the quickstart."""
+    """A dry run on the server; tests/e2e/test_documents.py installs the chart for real."""
     plane.kubectl("apply", "--server-side", f"--filename={CHART / 'crds'}")
     plane.wait_established(CRD)
     for page in ("README.head.md", "tokenplace-relay/README.md"):
@@ -197,7 +199,7 @@ def test_the_command_of_the_readme_installs(plane: ControlPlane, helm: Helm) -> 
 
 @pytest.fixture
 def dns_service(plane: ControlPlane) -> Iterator[list[str]]:
-    """The addresses of a DNS Service as every cluster has it."""
+    """The addresses of a DNS Service such as every cluster has."""
     meta = {"name": "kube-dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}}
     spec = {"selector": {"k8s-app": "kube-dns"}, "ports": [{"port": 53, "protocol": "UDP"}]}
     service = {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
@@ -206,7 +208,7 @@ def dns_service(plane: ControlPlane) -> Iterator[list[str]]:
     plane.kubectl("delete", "service", "kube-dns", "--namespace=kube-system")
 
 
-def test_the_addresses_of_the_dns_service_are_open_for_a_cache_that_answers_under_them(
+def test_the_policies_allow_the_addresses_of_the_dns_service(
     plane: ControlPlane, place: str, run: Run, dns_service: list[str]
 ) -> None:
     run("install", str(CHART))
@@ -220,7 +222,7 @@ def test_the_addresses_of_the_dns_service_are_open_for_a_cache_that_answers_unde
 
 @pytest.fixture
 def tenant(plane: ControlPlane, place: str, tmp_path: Path) -> Helm:
-    """Helm as somebody who may do everything in one namespace and nothing elsewhere."""
+    """Helm as a user with all rights in one namespace and none elsewhere."""
     plane.kubectl("apply", "--server-side", f"--filename={CHART / 'crds'}")
     plane.wait_established(CRD)
     every_right = ("--verb=*", "--resource=*.*")
@@ -231,7 +233,7 @@ def tenant(plane: ControlPlane, place: str, tmp_path: Path) -> Helm:
 
 
 @pytest.mark.usefixtures("dns_service")
-def test_a_second_relay_takes_rights_in_its_namespace_only(
+def test_a_second_relay_needs_rights_in_its_namespace_only(
     tenant: Helm, plane: ControlPlane, place: str
 ) -> None:
     arguments = (RELEASE, str(CHART), f"--namespace={place}", "--skip-crds")
@@ -243,7 +245,7 @@ def test_a_second_relay_takes_rights_in_its_namespace_only(
     assert read(plane, place, "tokenplacerelays", RELEASE)
 
 
-def test_who_may_not_look_into_the_cluster_says_so_in_the_values(tenant: Helm, place: str) -> None:
+def test_values_replace_lookups_for_a_user_without_cluster_rights(tenant: Helm, place: str) -> None:
     arguments = ("install", RELEASE, str(CHART), f"--namespace={place}", "--skip-crds")
     values: Object = {"operator": {"watchNamespaces": [place]}}
     done = tenant(*arguments, values=values)
@@ -256,7 +258,7 @@ def test_who_may_not_look_into_the_cluster_says_so_in_the_values(tenant: Helm, p
     assert done.returncode == 0, done.stderr
 
 
-def test_an_upgrade_changes_the_relay_and_runs_no_job_without_need(
+def test_an_upgrade_changes_the_relay_and_runs_no_job_when_the_crd_is_current(
     plane: ControlPlane, place: str, run: Run
 ) -> None:
     run("install", str(CHART))
@@ -266,7 +268,7 @@ def test_an_upgrade_changes_the_relay_and_runs_no_job_without_need(
     assert crd(plane)["metadata"]["resourceVersion"] == before
 
 
-def test_an_upgrade_brings_an_older_kind_up_to_date_first(
+def test_an_upgrade_updates_an_older_crd_first(
     plane: ControlPlane, place: str, run: Run, tmp_path: Path
 ) -> None:
     run("install", str(CHART))
@@ -284,7 +286,7 @@ def test_an_upgrade_brings_an_older_kind_up_to_date_first(
     assert [one for one in left if "crd-upgrade" in one["metadata"]["name"]] == []
 
 
-def test_a_rollback_brings_the_relay_back_and_leaves_the_kind(
+def test_a_rollback_restores_the_relay_and_keeps_the_crd(
     plane: ControlPlane, place: str, run: Run
 ) -> None:
     run("install", str(CHART), values={"image": {"tag": "1.0.0"}})
@@ -297,12 +299,12 @@ def test_a_rollback_brings_the_relay_back_and_leaves_the_kind(
     assert crd(plane)["metadata"]["resourceVersion"] == before
 
 
-def test_an_uninstall_ends_and_leaves_the_kind_and_what_others_made(
+def test_an_uninstall_keeps_the_crd_and_relays_of_others(
     plane: ControlPlane, place: str, run: Run
 ) -> None:
     run("install", str(CHART))
     stranger(plane, place)
-    # No operator runs here: nothing may wait for one.
+    # No operator runs here, so the uninstall must not depend on one.
     run("uninstall", "--wait", "--timeout=60s")
     relays = every(plane, place, "tokenplacerelays")
     assert [one["metadata"]["name"] for one in relays] == ["stranger"]
@@ -316,7 +318,7 @@ def test_an_uninstall_ends_and_leaves_the_kind_and_what_others_made(
     assert [one for one in roles if one["metadata"]["name"].startswith(place)] == []
 
 
-def test_a_later_install_finds_everything_as_it_was(
+def test_a_later_install_finds_the_crd_and_relays_of_others(
     plane: ControlPlane, place: str, run: Run
 ) -> None:
     run("install", str(CHART))
@@ -355,9 +357,7 @@ def test_the_last_commands_of_the_documents_remove_everything(
         crd(plane)
 
 
-def test_namespaced_mode_makes_no_role_for_the_cluster(
-    plane: ControlPlane, place: str, run: Run
-) -> None:
+def test_namespaced_mode_creates_no_cluster_role(plane: ControlPlane, place: str, run: Run) -> None:
     run("install", str(CHART), values={"operator": {"watchNamespaces": [place]}})
     account = f"--as=system:serviceaccount:{place}:tokenplace-operator"
     asked = ("auth", "can-i", "list", "tokenplacerelays.token.place", account)
@@ -366,7 +366,7 @@ def test_namespaced_mode_makes_no_role_for_the_cluster(
         plane.kubectl(*asked, "--namespace=default")
 
 
-def test_a_value_that_only_the_api_server_can_judge_is_refused_with_its_rule(
+def test_a_value_that_only_the_api_server_can_validate_is_rejected_with_its_rule(
     helm: Helm, place: str
 ) -> None:
     values = {"gpuExternalName": {"mode": "ExternalName"}}

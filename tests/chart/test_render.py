@@ -1,4 +1,4 @@
-"""What the chart makes of values, without a cluster: real Helm, snapshots, and rules on top."""
+"""Objects that the chart renders from values, without a cluster: golden files and rules."""
 
 import json
 import os
@@ -21,15 +21,15 @@ CASES = sorted(path.name.removesuffix(".values.yaml") for path in GOLDEN.glob("*
 DIGEST = "sha256:" + "c" * 64
 
 EXCEPTIONS = {
-    "container-resource-requests-equal-limits": "idle pods may lend what they do not use",
-    "container-cpu-requests-equal-limits": "idle pods may lend what they do not use",
-    "container-memory-requests-equal-limits": "idle pods may lend what they do not use",
-    "container-ephemeral-storage-request-equals-limit": "idle pods may lend what they do not use",
-    "container-image-pull-policy": "tags are never moved, so a node need not ask again",
-    "container-security-context-user-group-id": "uid 1000 is what the relay is asked to run as",
-    "deployment-replicas": "a standby is of use only with a second node",
+    "container-resource-requests-equal-limits": "other pods may use what idle ones do not",
+    "container-cpu-requests-equal-limits": "other pods may use what idle ones do not",
+    "container-memory-requests-equal-limits": "other pods may use what idle ones do not",
+    "container-ephemeral-storage-request-equals-limit": "other pods may use what idle ones do not",
+    "container-image-pull-policy": "released tags are never moved",
+    "container-security-context-user-group-id": "the request asks for uid 1000",
+    "deployment-replicas": "a standby is useful only with a second cluster node",
 }
-"""Checks of kube-score that are not heeded, and why."""
+"""Checks of kube-score that are ignored, and why."""
 
 
 def one(objects: list[Object], kind: str) -> Object:
@@ -50,8 +50,8 @@ def pod_specs(objects: list[Object]) -> Iterator[Object]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_renders_what_the_snapshot_says(case: str, render: Render) -> None:
-    """After an intended change run this with UPDATE_GOLDEN=1, then read the diff."""
+def test_rendered_objects_match_the_golden_file(case: str, render: Render) -> None:
+    """After an intended change run this with UPDATE_GOLDEN=1, then review the diff."""
     objects = render(yaml.safe_load((GOLDEN / f"{case}.values.yaml").read_text()))
     for obj in objects:
         # They are those of the shipped manifests, which a test of their own says.
@@ -62,7 +62,7 @@ def test_renders_what_the_snapshot_says(case: str, render: Render) -> None:
     assert list(yaml.safe_load_all(expected.read_text())) == objects
 
 
-def test_a_digest_wins_and_is_what_runs(render: Render) -> None:
+def test_a_digest_takes_precedence_over_a_tag(render: Render) -> None:
     image = {"repository": "registry.example/relay", "tag": "1.0.0", "digest": DIGEST}
     objects = render({"image": image, "operator": {"image": {"digest": DIGEST}}})
     relay = one(objects, "TokenplaceRelay")["spec"]["image"]
@@ -74,7 +74,7 @@ def test_a_digest_wins_and_is_what_runs(render: Render) -> None:
     assert operator["image"] == f"ghcr.io/futuroptimist/tokenplace-operator@{DIGEST}"
 
 
-def test_without_digest_and_tag_the_chart_names_its_own_version(render: Render) -> None:
+def test_without_digest_and_tag_the_image_is_that_of_the_chart_version(render: Render) -> None:
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
     assert one(render(), "TokenplaceRelay")["spec"]["image"]["tag"] == version
 
@@ -91,7 +91,7 @@ def test_every_gpu_mode_reaches_the_relay(gpu: Object, render: Render) -> None:
     assert one(render({"gpuExternalName": gpu}), "TokenplaceRelay")["spec"]["gpu"] == gpu
 
 
-def test_the_values_that_the_documents_show_are_taken(render: Render) -> None:
+def test_the_values_in_the_documents_are_valid(render: Render) -> None:
     page = (ROOT / "docs" / "relay-deploy.md").read_text()
     shown = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
     values = [one for one in shown if "apiVersion" not in one]
@@ -100,14 +100,14 @@ def test_the_values_that_the_documents_show_are_taken(render: Render) -> None:
         assert render(one_of_them)
 
 
-def test_the_values_for_the_traefik_of_k3s_are_nested_as_its_chart_wants_them() -> None:
+def test_the_values_for_traefik_of_k3s_have_the_structure_of_its_chart() -> None:
     page = (ROOT / "docs" / "relay-deploy.md").read_text()
     (text,) = re.findall(r"```yaml\n(apiVersion: helm.cattle.io/v1\n.*?)```", page, re.DOTALL)
     values = yaml.safe_load(yaml.safe_load(text)["spec"]["valuesContent"])
     assert values == {"service": {"spec": {"externalTrafficPolicy": "Local"}}}
 
 
-def test_a_domain_asks_for_an_ingress_with_a_certificate(render: Render) -> None:
+def test_a_domain_requests_an_ingress_with_a_certificate(render: Render) -> None:
     ingress = {"domain": "example.com", "tls": {"clusterIssuer": "letsencrypt-dns01"}}
     assert one(render({"ingress": ingress}), "TokenplaceRelay")["spec"]["ingress"] == ingress
 
@@ -122,9 +122,7 @@ def test_a_domain_asks_for_an_ingress_with_a_certificate(render: Render) -> None
         ({}, "port-forward"),
     ],
 )
-def test_the_notes_tell_where_the_relay_will_be(
-    ingress: Object, wanted: str, offline: Helm
-) -> None:
+def test_the_notes_show_the_url_of_the_relay(ingress: Object, wanted: str, offline: Helm) -> None:
     release = ("install", "tokenplace", str(CHART), "--dry-run=client")
     done = offline(*release, values={"ingress": ingress})
     assert done.returncode == 0, done.stderr
@@ -135,7 +133,7 @@ def test_the_notes_tell_where_the_relay_will_be(
 
 @pytest.mark.parametrize("is_asked_for", [True, False])
 @pytest.mark.parametrize("is_reachable", [True, False])
-def test_the_notes_warn_of_a_relay_that_strangers_can_reach_and_register_with(
+def test_the_notes_warn_of_a_reachable_relay_without_a_registration_token(
     *, is_asked_for: bool, is_reachable: bool, offline: Helm
 ) -> None:
     token = {"registrationTokenSecretRef": {"name": "nodes"}}
@@ -150,7 +148,7 @@ def test_the_notes_warn_of_a_relay_that_strangers_can_reach_and_register_with(
     assert warned == (is_reachable and not is_asked_for)
 
 
-def test_monitoring_is_off_until_it_is_asked_for(render: Render) -> None:
+def test_monitoring_is_off_by_default(render: Render) -> None:
     assert "ServiceMonitor" not in kinds(render())
     assert "monitoring" not in one(render(), "TokenplaceRelay")["spec"]
     monitored = render(
@@ -165,7 +163,7 @@ def test_monitoring_is_off_until_it_is_asked_for(render: Render) -> None:
     assert policy["ingress"][0]["ports"] == [{"protocol": "TCP", "port": "http"}]
 
 
-def test_alerts_and_dashboard_of_the_operator_are_those_of_its_own_tables(render: Render) -> None:
+def test_alerts_and_dashboard_of_the_operator_are_generated_from_its_code(render: Render) -> None:
     wanted = {"prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}}
     before = kinds(render())
     assert not {"PrometheusRule", "ConfigMap"} & set(before)
@@ -185,7 +183,7 @@ def policies(objects: list[Object]) -> dict[str, Object]:
     return {obj["metadata"]["name"]: obj for obj in objects if obj["kind"] == "NetworkPolicy"}
 
 
-def test_the_operator_talks_with_dns_the_api_server_and_relays_only(render: Render) -> None:
+def test_the_operator_may_connect_to_dns_the_api_server_and_relays_only(render: Render) -> None:
     policy = policies(render())["tokenplace-operator"]["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert policy["ingress"] == []
@@ -196,7 +194,7 @@ def test_the_operator_talks_with_dns_the_api_server_and_relays_only(render: Rend
     assert peer["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "tokenplace-relay"}
 
 
-def test_the_prober_is_let_in_by_the_relay_and_may_talk_with_it_alone(render: Render) -> None:
+def test_the_probe_may_connect_to_its_relay_only(render: Render) -> None:
     objects = render({"networkPolicy": {"extraIngress": [{"from": [{"podSelector": {}}]}]}})
     labels = one(objects, "Pod")["metadata"]["labels"].items()
     rules = one(objects, "TokenplaceRelay")["spec"]["networkPolicy"]["extraIngress"]
@@ -211,7 +209,7 @@ def test_the_prober_is_let_in_by_the_relay_and_may_talk_with_it_alone(render: Re
     ("reference", "key"),
     [(None, None), ({"name": "nodes"}, "token"), ({"name": "nodes", "key": "all"}, "all")],
 )
-def test_the_prober_shows_the_token_that_the_relay_asks_for(
+def test_the_probe_uses_the_registration_token_of_the_relay(
     reference: Object | None, key: str | None, render: Render
 ) -> None:
     objects = render({"relay": {"registrationTokenSecretRef": reference}} if reference else {})
@@ -224,7 +222,7 @@ def test_the_prober_shows_the_token_that_the_relay_asks_for(
     assert probe["env"] == [{"name": "TOKENPLACE_PROBE_TOKEN", "valueFrom": secret}]
 
 
-def test_without_a_relay_only_the_operator_is_there(render: Render) -> None:
+def test_without_a_relay_only_the_operator_is_installed(render: Render) -> None:
     found = kinds(render({"relay": {"create": False}}))
     assert "Deployment" in found
     assert not {"TokenplaceRelay", "Pod"} & set(found)
@@ -302,7 +300,7 @@ def test_labels_of_users_do_not_break_the_selector(render: Render) -> None:
         ({"relay": {"createe": True}}, "createe"),
     ],
 )
-def test_what_is_not_a_value_is_refused_by_name(
+def test_an_unknown_or_invalid_value_is_rejected_with_its_name(
     values: Object, message: str, offline: Helm
 ) -> None:
     done = offline("template", "tokenplace", str(CHART), values=values)
@@ -310,26 +308,26 @@ def test_what_is_not_a_value_is_refused_by_name(
     assert message in done.stderr
 
 
-def test_resources_may_be_numbers_as_well_as_text(render: Render) -> None:
+def test_resources_may_be_numbers_or_strings(render: Render) -> None:
     limits = {"cpu": 1, "memory": "256Mi"}
     relay = one(render({"resources": {"limits": limits}}), "TokenplaceRelay")
     assert relay["spec"]["resources"]["limits"] == limits
 
 
-def test_an_older_kubernetes_is_refused(offline: Helm) -> None:
+def test_an_older_kubernetes_is_rejected(offline: Helm) -> None:
     done = offline("template", "tokenplace", str(CHART), "--kube-version=1.30.9")
     assert done.returncode != 0
     assert "1.30.9" in done.stderr
 
 
-def test_helm_lint_has_nothing_to_say(offline: Helm) -> None:
+def test_helm_lint_reports_nothing(offline: Helm) -> None:
     done = offline("lint", "--strict", str(CHART))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "[WARNING]" not in done.stdout
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_linter_of_manifests_finds_only_what_we_chose(case: str, render: Render) -> None:
+def test_kube_score_reports_only_the_exceptions(case: str, render: Render) -> None:
     objects = render(yaml.safe_load((GOLDEN / f"{case}.values.yaml").read_text()))
     done = subprocess.run(
         [build.program("kubescore")],
@@ -339,18 +337,18 @@ def test_a_linter_of_manifests_finds_only_what_we_chose(case: str, render: Rende
         check=True,
     )
     found = [line.split("\t") for line in done.stdout.splitlines()]
-    # Two of the cases turn the policies off, which the linter rightly says.
+    # Two of the cases turn the policies off, which the linter reports.
     off = {"pod-networkpolicy"} if case.endswith("-only") else set()
     assert [line for line in found if line[1] not in EXCEPTIONS.keys() | off] == []
 
 
-def test_what_is_generated_is_up_to_date() -> None:
+def test_generated_files_are_up_to_date() -> None:
     command = [sys.executable, str(CHART.parent / "generate.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_schema_knows_every_field_of_the_kind() -> None:
+def test_the_schema_has_every_field_of_the_crd() -> None:
     crd = yaml.safe_load((ROOT / "crds" / "tokenplacerelays.yaml").read_text())
     schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     fields = set(schema["properties"]["spec"]["properties"])
@@ -360,7 +358,7 @@ def test_the_schema_knows_every_field_of_the_kind() -> None:
 
 
 def test_the_readme_lists_every_value() -> None:
-    """By itself, or by the one that it is part of."""
+    """As a row of its own, or in the row of its section."""
     rows = re.findall(
         r"^\| `([\w.]+)` \| `.+` \| \S.* \|$", (CHART / "README.md").read_text(), re.MULTILINE
     )
@@ -378,7 +376,7 @@ def leaves(values: Object, above: str = "") -> Iterator[str]:
             yield above + name
 
 
-def test_artifact_hub_is_told_what_is_in_it() -> None:
+def test_the_artifact_hub_annotations_match_the_chart() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     hub = {
         key.removeprefix("artifacthub.io/"): yaml.safe_load(value)
