@@ -55,6 +55,7 @@ def uses_in_cluster_config(target: Target) -> bool:
     """Whether this is a pod, and no option, variable or file names another cluster."""
     if "KUBERNETES_SERVICE_HOST" not in os.environ:
         return False
+    # kubectl also prefers a kubeconfig to the ServiceAccount of its pod.
     names_cluster = target.context or target.kubeconfig or "KUBECONFIG" in os.environ
     return not names_cluster and not (Path.home() / ".kube" / "config").exists()
 
@@ -69,6 +70,7 @@ def _pod_namespace() -> str:
 
 async def _read_kubeconfig(target: Target) -> dict[str, Any]:
     """The kubeconfig in effect: kubectl merges the options, KUBECONFIG and ~/.kube/config."""
+    # kubectl itself merges several files and resolves relative paths.
     command = [kubectl_path(), "config", "view", "--raw", "--minify", "--flatten", "--output=json"]
     process = await asyncio.create_subprocess_exec(
         *command,

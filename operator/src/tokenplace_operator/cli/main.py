@@ -94,6 +94,7 @@ def _report_usage_error(error: Any, arguments: list[str]) -> int:  # noqa: ANN40
     if not arguments:
         error.show()  # Without arguments, the error holds the help page.
         return Exit.USAGE
+    # An error that a command raises itself has no context.
     path = error.ctx.command_path if error.ctx is not None else PROGRAM
     text = error.format_message().replace("Value error, ", "").rstrip(".")
     print_error(f"{text}; see {path} --help")
@@ -113,4 +114,5 @@ def _location(error: Exception) -> str:
 
 def as_click(argument: str) -> str:
     """`-n=shop`, which kubectl accepts, as `-nshop`."""
+    # click would read `=shop` as the value.
     return re.sub(r"^(-[a-z])=", r"\1", argument)

@@ -38,6 +38,7 @@ def relay_name(value: str | None) -> str | None:
 
 def optional_relay_name(value: str) -> str:
     """As `relay_name`, for an argument that may be left out."""
+    # typer calls the callback also for the default.
     return (relay_name(value) or "") if value else ""
 
 

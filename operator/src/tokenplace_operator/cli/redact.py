@@ -26,10 +26,15 @@ _MAPS = {"annotations", "volumeAttributes"}
 """Fields with all their values redacted."""
 
 _PATTERNS = (
+    # PEM blocks.
     re.compile(r"-----BEGIN [^-]+-----.*?-----END [^-]+-----", re.DOTALL),
+    # JSON web tokens: base64url of a JSON object, then two more parts.
     re.compile(r"eyJ[\w-]{5,}\.[\w-]{5,}\.[\w-]*"),
+    # User and password in a URL; the host stays.
     re.compile(r"(?<=://)[^/\s:@\"]+:[^/\s@\"]+(?=@)"),
+    # Values of an Authorization header.
     re.compile(r"(?i)(?<=bearer )[^\s\"',;]+|(?<=basic )[^\s\"',;]+"),
+    # Assignments such as token=abc or "password": "abc"; the name stays.
     re.compile(
         r"(?i)(?<![a-z])((?:[\w-]*(?:token|secret|password|passwd|api[-_]?key|authorization|cookie))"
         r"[\"']?\s*[:=]\s*[\"']?)(?!bearer |basic |<redacted>|null|true|false)[^\s\"',;&}{]+"
@@ -59,6 +64,7 @@ class Redactor:
     def redact_text(self, text: str) -> str:
         """A redacted copy of a text, such as a log."""
         # The longest first: a secret may contain another one.
+        # A value that is also public, such as a host name, would make the text unreadable.
         for value in sorted(self._values - self._public, key=len, reverse=True):
             text = text.replace(value, REDACTED)
         for pattern in _PATTERNS:
@@ -71,6 +77,7 @@ class Redactor:
                 return [self._variable(item) for item in value]
             return [self._redact_fields(item, name) for item in value]
         if isinstance(value, dict):
+            # managedFields are long and of no use for support.
             kept = {key: inner for key, inner in value.items() if key != "managedFields"}
             if name in _MAPS:
                 return {key: self._entry(key, inner) for key, inner in kept.items()}
@@ -91,6 +98,7 @@ class Redactor:
         return str(value) if key in _KEPT_ANNOTATIONS else self._record(str(value))
 
     def _record(self, value: str) -> str:
+        """Remember a secret value for the second pass; returns its replacement."""
         if len(value) >= MIN_LENGTH:
             self._values.add(value)
         return REDACTED

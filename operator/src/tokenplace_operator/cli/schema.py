@@ -111,6 +111,7 @@ def _in_text(value: str, schema: Mapping[str, Any], path: str) -> Iterator[str]:
     if length_problems:
         return
     if "pattern" in schema and not re.search(schema["pattern"], value):
+        # The CRD has `$`; the generator wrote `\Z`, because Python's `$` allows a line break.
         yield f"{path}: must match {schema['pattern'].replace(chr(92) + 'Z', '$')}"
     for rule in schema.get("rules", ()):
         if bool(re.search(rule["pattern"], value)) is not rule["matches"]:

@@ -52,10 +52,12 @@ async def read_snapshot(kube: Kube, namespace: str, name: str) -> Snapshot:
         _items(kube.list(EVENT, namespace), unreadable),
         *(_items(kube.list(kind, namespace, selector), unreadable) for kind in kinds),
     )
+    # Labels can be set by anyone, so a child must also have the relay as its controller.
     children = [child for items in lists for child in items or () if _is_child(child, relay)]
     objects = [relay, *children, *(pods or ())]
     related = [event for event in events or () if _is_about(event, objects, name)]
     related.sort(key=last_seen)
+    # A kind counts as served also when the user may not list it.
     served = {kind for kind, items in zip(kinds, lists, strict=True) if items is not None}
     return Snapshot(
         relay,

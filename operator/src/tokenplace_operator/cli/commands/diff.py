@@ -111,6 +111,7 @@ async def _changes(cluster: Cluster, name: str, filename: str) -> list[Change]:
         if not error.knows_kind:
             raise
         snapshot = Snapshot({**obj, "metadata": {**metadata, "uid": UNKNOWN_UID}})
+    # With the live uid, the children of the file have the same owner as the live ones.
     uid = snapshot.relay["metadata"]["uid"]
     relay = parse_file({**obj, "metadata": {**metadata, "uid": uid}})
     return await compare(kube, relay, snapshot)
@@ -124,7 +125,7 @@ async def compare(kube: Kube, relay: Relay, snapshot: Snapshot) -> list[Change]:
         kind, key = identity(child)
         try:
             live[kind, key] = await kube.get(kind, *key)
-        except NotFound:
+        except NotFound:  # It will be created.
             continue
     todo = plan(desired, live, snapshot.children, relay.uid)
     blocked = {(one.kind, one.name): one.by for one in todo.blocked}

@@ -64,6 +64,7 @@ def running_digest(pods: list[Object], reference: str) -> str:
     image_ids = {
         str(container.get("imageID", "")).rpartition("@")[2]
         for pod in pods
+        # Pods of an earlier rollout may still run another image.
         if _image_of(pod) == reference
         for container in pod.get("status", {}).get("containerStatuses", [])
         if container.get("name") == CONTAINER and "running" in container.get("state", {})

@@ -85,6 +85,7 @@ async def probe(
     async with connected(target) as cluster:
         relay = parse(await cluster.kube.get(RELAY, cluster.namespace, name))
         kubectl = [kubectl_path(), *target.kubectl_flags, f"--namespace={relay.namespace}"]
+        # Also for a probe of the Service: without a ready pod it would only time out.
         pod = await _ready_pod(cluster.kube, relay)
         if local is None or via is Via.POD:
             process = await _probe_in_pod(kubectl, pod, relay, timeout_seconds)
@@ -161,6 +162,7 @@ def _is_ready(pod: Object) -> bool:
 @asynccontextmanager
 async def _forwarded_port(command: list[str], relay: Relay) -> AsyncIterator[int]:
     """A local port that is forwarded to the Service while the block runs."""
+    # An empty local port lets kubectl choose a free one.
     target = ["--address=127.0.0.1", f"service/{relay.name}", f":{relay.service.port}"]
     process = await asyncio.create_subprocess_exec(
         *command, *target, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE

@@ -123,6 +123,7 @@ def redacted(
     """The files of a bundle by name, with all secrets redacted."""
     redactor = Redactor()
     operator_pods = list(operator_pods)
+    # Learn from all objects first: the status of one may quote a secret of another.
     redactor.learn([snapshot.relay, *snapshot.children, *snapshot.pods, *operator_pods])
     files = {"README.txt": README.format(version=__version__)}
     status = redactor.redact(details(snapshot))

@@ -85,6 +85,7 @@ def plan_handover(relay: Relay, live: Release) -> HandoverPlan:
     staying = [one for one in live.replica_sets if one not in taken_over]
     bare_pods = [pod for pod in live.pods if controller_of(pod) is None]
     pods_of_taken_over = [pod for pod in live.pods if _is_controlled_by(pod, taken_over)]
+    # Pinning is possible only when one hash selects all old pods.
     pins = service is not None and bool(template_hash) and _selects_new_pods(relay, service)
     return HandoverPlan(
         problems=tuple(find_problems(relay, live, template_hash)),
@@ -121,6 +122,7 @@ def _is_controlled_by(pod: Object, replica_sets: list[Object]) -> bool:
 
 def _shared_template_hash(live: Release) -> str:
     """The pod-template-hash of all old pods; empty when they are of several rollouts."""
+    # Pods that are terminating no longer receive requests.
     active = [pod["metadata"] for pod in live.pods if "deletionTimestamp" not in pod["metadata"]]
     hashes = {str(metadata["labels"].get(HASH, "")) for metadata in active}
     return hashes.pop() if len(hashes) == 1 else ""

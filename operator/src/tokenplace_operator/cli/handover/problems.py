@@ -81,6 +81,7 @@ def _ingress_problems(relay: Relay, live: Release) -> list[str]:
         if hosts - desired_hosts:
             missing = ", ".join(sorted(hosts - desired_hosts))
             problems.append(f"spec.ingress.hosts: Ingress {name} also serves {missing}")
+        # An Ingress without rules serves nothing, so its class does not matter.
         if hosts and spec.get("ingressClassName") != desired.get("ingressClassName"):
             problems.append(f"spec.ingress.className: Ingress {name} has another class")
         if _tls_secrets(spec) != _tls_secrets(desired):

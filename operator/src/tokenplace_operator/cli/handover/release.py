@@ -66,6 +66,7 @@ async def read_release(kube: Kube, relay: Relay, name: str = "") -> Release:
     children = [identity(child) for child in build(relay, Facts(apis=apis))]
     live = [obj for child in children if (obj := await _get(kube, *child)) is not None]
     conflicting = [obj for obj in live if not _is_controlled_by(obj, uid)]
+    # An adopted object keeps Helm's annotation, so an interrupted handover still finds the release.
     name = name or next(iter(filter(None, map(release_name, [*conflicting, *live]))), "")
     if not name:
         return Release(uid, conflicting=tuple(conflicting))

@@ -57,6 +57,7 @@ class Runner:
         relay = replace(relay, uid=applied["metadata"]["uid"])
         self.report(f"applied {relay.name}")
         await self._wait("the new pods are ready", partial(self._has_new_pods, relay))
+        # The new pods are ready, so adopting the Service loses no request.
         for child in self.plan.adopted:
             await self._adopt(child, relay)
         await self._wait(
@@ -151,6 +152,7 @@ class Runner:
         live = await self.kube.get(RELAY, relay.namespace, relay.name)
         return any(
             (one["type"], one["status"]) == ("Ready", "True")
+            # A condition of an older generation does not describe the adopted objects.
             and one.get("observedGeneration") == live["metadata"]["generation"]
             for one in pick(live, "status", "conditions", default=[])
         )

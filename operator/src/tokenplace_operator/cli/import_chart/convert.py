@@ -13,6 +13,7 @@ from tokenplace_operator.cli.import_chart.monitoring import monitoring
 from tokenplace_operator.cli.import_chart.network_policy import network_policy
 from tokenplace_operator.cli.import_chart.value_mapping import Entry, Outcome, ValueMapping
 
+# The order of docs/api.md, for people who read the printed YAML.
 SECTION_ORDER = (
     "image",
     "replicas",

@@ -52,6 +52,7 @@ def environment(mapping: ValueMapping) -> None:
             mapping.change(effective[name][0], "", None, f"Overridden by {path[0]}")
         effective[name] = (path, variable)
     for name, (path, variable) in effective.items():
+        # Entries of a map that equal the chart's defaults are not the user's.
         if path[0] != "env" or not isinstance(mapping.get("env"), dict) or mapping.is_set(*path):
             _variable(mapping, path, name, variable)
     mapping.copy(("envFrom",), "spec.podTemplate.envFrom")
@@ -92,6 +93,7 @@ def _variable(mapping: ValueMapping, path: Path, name: str, variable: Object) ->
         mapping.leave_out(path, DERIVED[name])
     elif name in SECRET_FIELDS:
         _secret(mapping, path, SECRET_FIELDS[name], reference)
+    # A secret in plain values must not be copied into a spec, which many users can read.
     elif reference is None and is_secret(name, value):
         todo = "It looks like a secret: create a Secret, and refer to it in spec.podTemplate.env"
         mapping.leave_out(path, todo)

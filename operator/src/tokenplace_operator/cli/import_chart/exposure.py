@@ -64,6 +64,7 @@ def _hosts(mapping: ValueMapping) -> list[str]:
             why = "All paths of a host go to the relay"
             mapping.change(("ingress", "hosts", "paths"), "", None, why)
     hosts = [name for name in names if name]
+    # A placeholder that the user did not set must not become a host of the relay.
     if hosts == [PLACEHOLDER] and not any(
         mapping.is_set("ingress", name) for name in ("host", "hosts")
     ):

@@ -20,6 +20,7 @@ _OPERATOR_LABELS = {*(f"app.kubernetes.io/{name}" for name in _APP_LABELS), "pod
 def image(mapping: ValueMapping, digest: str) -> None:
     """Map the image. digest: overrides the one in the values."""
     repository = str(mapping.get("image", "repository") or "")
+    # A value such as ${REGISTRY}/relay is a template that was never filled in.
     if "$" in repository:
         mapping.leave_out(("image", "repository"), "It holds a placeholder; the default applies")
     else:
@@ -47,6 +48,7 @@ def _tag(mapping: ValueMapping) -> None:
     path, field = ("image", "tag"), "spec.image.tag"
     tag = str(mapping.get(*path) or "")
     pinned = "digest" in mapping.spec.get("image", {})
+    # Tags such as main-latest are moved with each build.
     if tag.lower().endswith("latest") or not tag:
         if not pinned:
             mapping.leave_out(path, "Not a fixed image; set spec.image.digest, or use --digest")
@@ -101,6 +103,7 @@ def security_contexts(mapping: ValueMapping) -> None:
     ):
         if not mapping.is_set(name):
             continue
+        # A subset of the charts' defaults weakens nothing, so it needs no action.
         if mapping.map_at(name).items() <= always.items():
             mapping.carry_over((name,), "", None, "The operator sets the same")
         else:
@@ -171,6 +174,7 @@ def termination(mapping: ValueMapping) -> None:
         mapping.leave_out(("probes",), "Fixed: liveness fails after 30 s, readiness after 2 s")
     if not (mapping.is_set("preStop") or mapping.is_set("terminationGracePeriodSeconds")):
         return
+    # preStop counts towards the grace period, as the operator's delay does.
     stop = mapping.map_at("preStop")
     delay = _seconds(stop.get("sleepSeconds")) if stop.get("enabled") else 0
     grace = _seconds(mapping.get("terminationGracePeriodSeconds"))

@@ -110,6 +110,7 @@ class ValueMapping:
             value = _at(self._given, path)
             if value == _at(self._defaults, path) or self._is_recorded(path):
                 continue
+            # Helm removes a default that is set to null, and so does this mapping.
             if value is None:
                 self._record(Outcome.CARRIED, path, "", "Removes the chart's default")
             else:
@@ -124,6 +125,7 @@ class ValueMapping:
         self.entries.append(Entry(outcome, dotted(path), field, note))
 
     def _set_field(self, field: str, value: Any) -> None:  # noqa: ANN401
+        # Some entries name metadata.name, or no field at all; the spec does not hold those.
         if value is None or not field.startswith("spec."):
             return
         *parents, last = field.split(".")[1:]
