@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes docs/api.md, the reference of the TokenplaceRelay kind, from its CRD.
+"""Write docs/api.md, the reference of TokenplaceRelay, from the CRD.
 
 Usage: python docs/generate_api_reference.py [--check]
 With --check nothing is written, and the exit code is 1 when docs/api.md is out of date.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes what `kubectl tokenplace explain` says of reasons: tables of conditions.md as JSON.
+"""Write the tables of docs/conditions.md as JSON, for `kubectl tokenplace explain`.
 
-`make docs` runs it. With --check it writes nothing and fails when the file is not current.
+`make docs` runs it. With --check nothing is written; the exit code is 1 when the file is out of date.
 """
 
 import json
@@ -17,8 +17,8 @@ _LINK = re.compile(r"\[([^]]+)\]\([^)]+\)")
 
 
 def reasons(page: str) -> dict[str, dict[str, str]]:
-    """Meaning and next step by reason; of two rows for a reason the first counts."""
-    found: dict[str, dict[str, str]] = {}
+    """Return meaning and next step by reason; the first row of a reason counts."""
+    rows: dict[str, dict[str, str]] = {}
     title = ""
     for line in page.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]
@@ -28,8 +28,8 @@ def reasons(page: str) -> dict[str, dict[str, str]]:
             title = cells[0]
         elif title in {"Reason", "Event"} and cells[0].startswith("`"):
             row = {"meaning": _plain(cells[-2]), "step": _plain(cells[-1])}
-            found.setdefault(cells[0].strip("`"), row)
-    return found
+            rows.setdefault(cells[0].strip("`"), row)
+    return rows
 
 
 def _plain(text: str) -> str:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the shapes that `kubectl tokenplace` checks files by: the schema of the kind as JSON.
+"""Write the schema of the CRD as JSON, by which `kubectl tokenplace` checks files.
 
 Without descriptions and defaults, and of the rules in CEL only those of a text and a pattern.
 `make docs` runs it. With --check it writes nothing and fails when the file is not current.
@@ -23,7 +23,7 @@ _RULE = re.compile(r"(!?)self\.matches\('((?:[^'\\]|\\.)*)'\)")
 
 
 def shape(schema: dict[str, Any]) -> dict[str, Any]:
-    """What can be checked of a schema without CEL, in the words of JSON Schema."""
+    """Return the part of a schema that can be checked without CEL, as JSON Schema."""
     found = {key: schema[key] for key in KEPT if key in schema}
     if "pattern" in found:
         found["pattern"] = _whole(found["pattern"])
@@ -50,12 +50,12 @@ def _rules(validation: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _whole(pattern: str) -> str:
-    """The same for Python, whose $ lets a line break pass."""
+    """Return the pattern for Python, where $ also matches before a final line break."""
     return re.sub(r"\$\Z", r"\\Z", pattern)
 
 
 def text() -> str:
-    """The file as it should be."""
+    """Return the current text of the file."""
     crd = yaml.safe_load(CRD.read_text())
     (version,) = crd["spec"]["versions"]
     spec = shape(version["schema"]["openAPIV3Schema"]["properties"]["spec"])

@@ -108,7 +108,7 @@ def counted(number: int, singular: str, plural: str = "") -> str:
 
 def find(conditions: Iterable[Condition], kind: str) -> Condition:
     """Return the condition of this type; an empty one when the list has none."""
-    return next((one for one in conditions if one.get("type") == kind), {})
+    return next((condition for condition in conditions if condition.get("type") == kind), {})
 
 
 def is_true(conditions: Iterable[Condition], kind: str) -> bool:

@@ -1,4 +1,4 @@
-"""The Kubernetes kinds this operator reads and writes, as plain values without any client."""
+"""The Kubernetes kinds that the operator reads and writes, as plain values."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A namespaced kind: where the API server serves it and what its objects call themselves."""
+    """A namespaced kind. plural: its name in URLs; kind: the `kind` of its objects."""
 
     group: str
     version: str
@@ -22,13 +22,16 @@ class Kind:
 
     @property
     def api_version(self) -> str:
-        """What an object of this kind has in `apiVersion`: `v1`, `apps/v1`."""
+        """The `apiVersion` of objects of this kind: `v1`, `apps/v1`."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(
         self, namespace: str | None, name: str | None = None, subresource: str | None = None
     ) -> str:
-        """URL path of the collection, of one object or its subresource; None: all namespaces."""
+        """Return the URL path of the collection, of an object or of its subresource.
+
+        namespace None: all namespaces.
+        """
         root = f"/apis/{self.group}" if self.group else "/api"
         parts = [root, self.version]
         if namespace is not None:
@@ -71,10 +74,10 @@ CHILD_KINDS = (
     AUTOSCALER,
     DISRUPTION_BUDGET,
 )
-"""Kinds of the objects a relay owns; all are watched, selected by their managed-by label."""
+"""Kinds of child resources that every cluster serves; all are watched."""
 
 OPTIONAL_CHILD_KINDS = (SERVICE_MONITOR, PROMETHEUS_RULE, HTTP_ROUTE)
-"""Children whose APIs may be absent, appear and vanish: listed again and again, not watched."""
+"""Kinds of child resources whose CRDs may be absent; listed periodically, not watched."""
 
 OPTIONAL_KINDS = (*OPTIONAL_CHILD_KINDS, CERTIFICATE)
 """Every kind whose API may be absent."""
@@ -88,12 +91,12 @@ _BY_NAME = {
 
 
 def is_label(text: str) -> bool:
-    """Whether it is a DNS label, as names of namespaces and of relays are."""
+    """Whether the text is a DNS label, like the names of namespaces and of relays."""
     return _LABEL.fullmatch(text) is not None
 
 
 def of(obj: Object) -> Kind:
-    """Return the kind of an object; ValueError when this operator does not know it."""
+    """Return the kind of an object; ValueError for a kind that the operator does not use."""
     name = (obj.get("apiVersion", ""), obj.get("kind", ""))
     try:
         return _BY_NAME[name]

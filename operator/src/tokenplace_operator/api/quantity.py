@@ -1,4 +1,4 @@
-"""Kubernetes quantities in the canonical form that the API server stores and returns.
+"""Kubernetes quantities in the canonical form of the API server.
 
 Source: k8s.io/apimachinery/pkg/api/resource, Quantity.CanonicalizeBytes.
 """
@@ -15,7 +15,7 @@ _PATTERN = re.compile(
     r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]|[eE][+-]?[0-9]{1,3})?"
 )
 MAX_CHARACTERS = 64
-"""The server caps what is beyond 2^63; arithmetic with it would take for ever here."""
+"""The API server caps values above 2^63; without a limit, arithmetic on them could take minutes."""
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _DECIMAL = {-3: "n", -2: "u", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T", 5: "P", 6: "E"}
 _POWER = {suffix: power for power, suffix in _DECIMAL.items()}
@@ -23,9 +23,9 @@ _POWER = {suffix: power for power, suffix in _DECIMAL.items()}
 
 @lru_cache(maxsize=1024)
 def canonical(quantity: str | int) -> str:
-    """The same amount as the server writes it: `0.5` is `500m`, `1024Mi` is `1Gi`.
+    """Return the quantity as the API server stores it: `0.5` is `500m`, `1024Mi` is `1Gi`.
 
-    Raises ValueError for text that is no quantity.
+    Raises ValueError for text that is not a quantity.
     """
     sign, number, suffix = _parts(quantity)
     amount = Fraction(number) * _multiplier(suffix)
@@ -33,13 +33,13 @@ def canonical(quantity: str | int) -> str:
 
 
 def amount(quantity: str | int) -> Fraction:
-    """The number that a quantity stands for; ValueError for text that is none."""
+    """Return the value of a quantity in its base unit; ValueError for text that is not one."""
     sign, number, suffix = _parts(quantity)
     return (-1 if sign == "-" else 1) * Fraction(number) * _multiplier(suffix)
 
 
 def canonical_values(quantities: Mapping[str, str | int]) -> dict[str, str]:
-    """`canonical` for each value of a resource list."""
+    """Return a resource list with canonical values."""
     return {name: canonical(quantity) for name, quantity in quantities.items()}
 
 

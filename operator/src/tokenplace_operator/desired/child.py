@@ -47,7 +47,7 @@ def child(
     annotations: Mapping[str, str] | None = None,
     **body: Any,  # noqa: ANN401 (the body of any kind)
 ) -> Object:
-    """Return an owned and labelled object; `body` holds its fields besides metadata."""
+    """Return an owned and labelled object; `body` holds its fields other than metadata."""
     metadata: Object = {
         "name": name or names.child(kind, relay.name),
         "namespace": relay.namespace,

@@ -16,7 +16,7 @@ RUNBOOKS = "https://github.com/futuroptimist/token.place/blob/main/docs/runbooks
 class Alert:
     """One alert. `duration` is how long `expr` must be true, as a Prometheus duration: `5m`.
 
-    severity: `warning` (look at it today) or `critical` (people are affected now).
+    severity: `warning` (investigate today) or `critical` (people are affected now).
     """
 
     name: str

@@ -1,6 +1,6 @@
 """The alerts on the operator itself, as a table. $SELECT is the placeholder for label matchers.
 
-warning: look at it today. critical: relays are not reconciled; running relays keep running.
+warning: investigate today. critical: relays are not reconciled; running relays keep running.
 The chart ships them: deploy/charts/generate.py writes them into it.
 """
 
@@ -210,6 +210,6 @@ def groups(namespace: str, job: str) -> list[dict[str, Any]]:
 
 
 def fill(expression: str, namespace: str, job: str) -> str:
-    """Replace $SELECT, and $MATCH beside other matchers, with the operator's label matchers."""
+    """Replace $SELECT, and $MATCH next to other matchers, with the operator's label matchers."""
     match = f'namespace="{namespace}",job="{job}"'
     return expression.replace("$SELECT", f"{{{match}}}").replace("$MATCH", match)

@@ -1,6 +1,6 @@
 """The alerts on a relay, as a table: expression, duration, severity and texts.
 
-warning: look at it today. critical: people cannot use the relay.
+warning: investigate today. critical: people cannot use the relay.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tokenplace_operator.monitoring.alert import Alert, rule
 HELD_ROUTES = "/api/v1/relay/servers/poll|/api/v1/relay/responses/retrieve|/api/v1/[*]"
 """Routes that hold a request until there is work or an answer."""
 FAILURES = "expired|timed_out|dependency_failure|failed"
-_DEADLINE = next(one for one in TIMERS if one.field == "requestDeadlineSeconds")
+_DEADLINE = next(timer for timer in TIMERS if timer.field == "requestDeadlineSeconds")
 
 
 def groups(relay: Relay) -> list[Object]:

@@ -17,7 +17,7 @@ from tokenplace_operator.observe.upstream_health import UpstreamHealth
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Everything besides the relay that a status depends on."""
+    """Everything other than the relay that a status depends on."""
 
     plan: Plan
     deployment: Object | None

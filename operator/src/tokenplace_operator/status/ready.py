@@ -89,7 +89,7 @@ def _apply_rejected(_relay: Relay, observed: Observed) -> Problem | None:
 def _conflicting_writes(relay: Relay, observed: Observed) -> Problem | None:
     if relay.paused or not observed.reverts:
         return None
-    reverts = "; ".join(f"{one.kind} {one.name}: {one.how}" for one in observed.reverts)
+    reverts = "; ".join(f"{revert.kind} {revert.name}: {revert.how}" for revert in observed.reverts)
     text = (
         f"Another writer keeps reverting child resources. {reverts}. Stop that writer, or change "
         "the TokenplaceRelay; until then the operator backs off."

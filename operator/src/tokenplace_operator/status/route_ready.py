@@ -25,14 +25,14 @@ def _state(relay: Relay, route: Object) -> ConditionState:
     pending = []
     for parent in relay.gateway.parents:
         conditions = _parent_conditions(relay, parent, route)
-        rejection = next((one for one in conditions if one.get("status") == "False"), None)
+        rejection = next((item for item in conditions if item.get("status") == "False"), None)
         if rejection is not None:
             text = (
                 f"Gateway {parent['name']} rejects the HTTPRoute. Check that its listeners allow "
                 f"this namespace and these hosts: {rejection.get('message', '')}"
             )
             return ConditionState(False, Reason.ROUTE_REJECTED, text)
-        states = {(one.get("type"), one.get("status")) for one in conditions}
+        states = {(item.get("type"), item.get("status")) for item in conditions}
         if ("Accepted", "True") not in states:
             pending.append(str(parent["name"]))
     if pending:

@@ -28,7 +28,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """spec.ingress.tls: without an issuer the certificate in secret_name is the user's own."""
+    """spec.ingress.tls. Without an issuer, secret_name holds a certificate of the user."""
 
     enabled: bool = True
     secret_name: str = ""
@@ -38,7 +38,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Ingress:
-    """spec.ingress: enabled is None while the user leaves it to domain and hosts."""
+    """spec.ingress. enabled None: there is an Ingress if domain or hosts is set."""
 
     enabled: bool | None = None
     domain: str = ""
@@ -49,7 +49,7 @@ class Ingress:
 
     @classmethod
     def read(cls, spec: SpecReader) -> Ingress:
-        """Read the section; only an untouched tls section has the default issuer."""
+        """Read the section. The default issuer applies only when tls is not set at all."""
         default_issuer = "" if "tls" in spec else "letsencrypt-dns01"
         tls = spec.section("tls")
         return cls(
@@ -68,12 +68,12 @@ class Ingress:
 
     @property
     def effective_hosts(self) -> tuple[str, ...]:
-        """The hosts to serve, in the user's order; none when there is to be no Ingress."""
+        """The hosts of the Ingress, in the user's order; empty when no Ingress is desired."""
         return () if self.enabled is False else self.named_hosts
 
     @property
     def named_hosts(self) -> tuple[str, ...]:
-        """The hosts that the user named, whether an Ingress serves them or not."""
+        """The hosts of the section, also when no Ingress is desired."""
         if self.hosts:
             return self.hosts
         return (f"relay.{self.domain}",) if self.domain else ()
@@ -81,7 +81,7 @@ class Ingress:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """spec.gateway: parents are parentRefs of gateway.networking.k8s.io/v1; none: no HTTPRoute."""
+    """spec.gateway. parents: parentRefs of gateway.networking.k8s.io/v1; empty: no HTTPRoute."""
 
     parents: tuple[Json, ...] = ()
     hosts: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""spec.gpu: how relay pods reach a GPU server outside the cluster."""
+"""spec.gpu: how relay pods reach GPU servers outside the cluster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tokenplace_operator.api.spec.reader import SpecReader
 
 
 class GpuMode(StrEnum):
-    """How relay pods reach a GPU server, if at all."""
+    """How relay pods reach GPU servers, if at all."""
 
     EXTERNAL_NAME = "ExternalName"
     HEADLESS = "Headless"
@@ -19,7 +19,7 @@ class GpuMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """spec.gpu: host is set only in mode ExternalName, addresses only in mode Headless."""
+    """spec.gpu. host: mode ExternalName only; addresses: mode Headless only; port: TCP."""
 
     mode: GpuMode = GpuMode.EXTERNAL_NAME
     host: str = ""
@@ -40,7 +40,7 @@ class Gpu:
 
     @property
     def problems(self) -> list[str]:
-        """What the CRD refuses by rules between fields."""
+        """Violations of the CRD's rules between fields."""
         problems = []
         if (self.mode is GpuMode.EXTERNAL_NAME) != bool(self.host):
             problems.append(

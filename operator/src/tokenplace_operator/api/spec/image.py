@@ -1,4 +1,4 @@
-"""spec.image: what the pods run."""
+"""spec.image: the container image of the relay."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Image:
 
     @property
     def reference(self) -> str:
-        """What the kubelet is told to pull: the digest wins over the tag."""
+        """The image reference of the pods; a digest takes precedence over a tag."""
         return (
             f"{self.repository}@{self.digest}" if self.digest else f"{self.repository}:{self.tag}"
         )
 
     @property
     def problems(self) -> list[str]:
-        """What the CRD refuses by rules between fields."""
+        """Violations of the CRD's rules between fields."""
         if not self.tag and not self.digest:
             return ["spec.image: set digest (preferred) or tag"]
         if self.tag.lower().endswith("latest") and not self.digest:

@@ -1,4 +1,4 @@
-"""spec.monitoring: what Prometheus and Grafana get to know of the relay."""
+"""spec.monitoring: resources for Prometheus and Grafana."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ GRAFANA_LABELS = {"grafana_dashboard": "1"}
 
 @dataclass(frozen=True, slots=True)
 class SecretKey:
-    """One key of a Secret of the relay's namespace. The operator never reads it: pods do."""
+    """A key of a Secret in the relay's namespace. Only pods read it, never the operator."""
 
     name: str = ""
     key: str = ""
 
     @classmethod
     def read(cls, spec: SpecReader) -> SecretKey | None:
-        """Read the section; None when it is left out."""
+        """Read the section; None when it is not set."""
         return cls(spec.text("name"), spec.text("key", "token")) if "name" in spec else None
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceMonitor:
-    """spec.monitoring.serviceMonitor; times in seconds, labels for the Prometheus that selects."""
+    """spec.monitoring.serviceMonitor. labels: those by which Prometheus selects it."""
 
     enabled: bool = False
     interval_seconds: int = 30
@@ -46,7 +46,7 @@ class ServiceMonitor:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """spec.monitoring.prometheusRule or .dashboard; labels for the program that selects it."""
+    """spec.monitoring.prometheusRule or .dashboard. labels: those by which it is selected."""
 
     enabled: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -78,12 +78,12 @@ class Monitoring:
 
     @property
     def is_scraped(self) -> bool:
-        """Whether the relay serves metrics, and lets Prometheus in."""
+        """Whether the relay serves /metrics and the NetworkPolicy allows Prometheus."""
         return self.service_monitor.enabled or self.token is not None
 
     @property
     def problems(self) -> list[str]:
-        """What the CRD refuses by rules between fields."""
+        """Violations of the CRD's rules between fields."""
         if self.service_monitor.timeout_seconds > self.service_monitor.interval_seconds:
             return [
                 "spec.monitoring.serviceMonitor.timeoutSeconds: "

@@ -1,4 +1,4 @@
-"""spec.networkPolicy: who may talk to the relay, and with whom it may talk."""
+"""spec.networkPolicy: the traffic to and from the relay that is allowed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tokenplace_operator.api.spec.reader import Json, SpecReader
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Pods that match both selectors; an empty namespace selector means any namespace."""
+    """Pods that match both selectors; an empty namespace selector matches every namespace."""
 
     namespace_selector: Json = field(default_factory=dict)
     pod_selector: Json = field(default_factory=dict)
 
     @classmethod
     def read(cls, spec: SpecReader, default: Peer) -> Peer:
-        """Read the section; each selector has the default on its own."""
+        """Read the section; each selector falls back to its own default."""
         return cls(
             namespace_selector=spec.mapping("namespaceSelector", default.namespace_selector),
             pod_selector=spec.mapping("podSelector", default.pod_selector),
@@ -30,7 +30,7 @@ PROMETHEUS = Peer(pod_selector={"matchLabels": {"app.kubernetes.io/name": "prome
 
 @dataclass(frozen=True, slots=True)
 class NetworkPolicy:
-    """spec.networkPolicy; extra rules are networking.k8s.io/v1 rules as the user wrote them."""
+    """spec.networkPolicy. extra_ingress, extra_egress: rules of networking.k8s.io/v1."""
 
     enabled: bool = True
     ingress_controller: Peer = TRAEFIK

@@ -1,4 +1,4 @@
-"""spec.resources, spec.drain, spec.rollback and spec.podTemplate: the shape of the pods."""
+"""spec.resources, spec.drain, spec.rollback and spec.podTemplate: settings of the pods."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tokenplace_operator.api.quantity import canonical
 from tokenplace_operator.api.spec.reader import Json, SpecReader
 
 DRAIN_MARGIN_SECONDS = 5
-"""Time a pod has left after its drain timeout to close its sockets and exit."""
+"""Time for a pod to close its sockets and exit after its drain timeout."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """spec.resources: quantities as the user wrote them, by resource name."""
+    """spec.resources: Kubernetes quantities by resource name, not yet canonical."""
 
     requests: Mapping[str, str | int]
     limits: Mapping[str, str | int]
@@ -29,7 +29,7 @@ class Resources:
 
     @property
     def problems(self) -> list[str]:
-        """Texts that are no quantities."""
+        """Values that are not quantities."""
         problems = []
         for kind, amounts in (("requests", self.requests), ("limits", self.limits)):
             for name, amount in amounts.items():
@@ -57,13 +57,13 @@ class Drain:
 
     @property
     def grace_period_seconds(self) -> int:
-        """terminationGracePeriodSeconds of the pods: never shorter than the drain itself."""
+        """terminationGracePeriodSeconds of the pods; longer than the whole drain."""
         return self.delay_seconds + self.timeout_seconds + DRAIN_MARGIN_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """spec.rollback; deadline_seconds: how long a rollout may go without progress."""
+    """spec.rollback. deadline_seconds: maximum time of a rollout without progress."""
 
     enabled: bool = False
     deadline_seconds: int = 300
@@ -79,7 +79,7 @@ class Rollback:
 
 @dataclass(frozen=True, slots=True)
 class PodTemplate:
-    """spec.podTemplate: what the user adds to the pods, in the shapes of core/v1."""
+    """spec.podTemplate: additions to the pods, in the shapes of core/v1."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)

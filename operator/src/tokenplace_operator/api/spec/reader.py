@@ -1,4 +1,4 @@
-"""Reads typed values out of decoded JSON and collects every problem with its field path."""
+"""Reading of typed values from decoded JSON; every problem is collected with its field path."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ class SpecError(Exception):
 
 
 class SpecReader:
-    """One JSON object at `path`. Absent fields give the default; wrong ones a problem as well."""
+    """Reads one JSON object at `path`.
+
+    An absent field gives the default. A field of the wrong type gives the default and a problem.
+    """
 
     def __init__(self, data: object, path: str, problems: list[str]) -> None:
         self._path = path
@@ -73,17 +76,18 @@ class SpecReader:
         return self._wrong(name, "a list of strings", ())
 
     def mapping(self, name: str, default: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A JSON object as it stands."""
+        """A JSON object, unchanged."""
         value = self._data.get(name, default)
         return value if isinstance(value, Mapping) else self._wrong(name, "an object", default)
 
     def objects(self, name: str) -> tuple[Mapping[str, Any], ...]:
-        """A list of JSON objects as they stand, empty when absent."""
+        """A list of JSON objects, unchanged; empty when absent."""
         values = self._data.get(name, [])
         if isinstance(values, list) and all(isinstance(value, Mapping) for value in values):
             return tuple(values)
         return self._wrong(name, "a list of objects", ())
 
     def _wrong(self, name: str, rule: str, default: Default) -> Default:
+        """Record a problem and return the default."""
         self._problems.append(f"{self._path}.{name}: must be {rule}")
         return default

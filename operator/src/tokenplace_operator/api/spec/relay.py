@@ -1,4 +1,9 @@
-"""One TokenplaceRelay as a whole."""
+"""One TokenplaceRelay: its metadata and its spec.
+
+The API server applies defaults and rules first, so `parse` finds problems only in objects that were
+stored under an older CRD. The defaults are repeated for objects read from a file; a test compares
+them with the CRD.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +24,7 @@ from tokenplace_operator.api.spec.scaling import Autoscaling, BudgetMode, StateM
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """One TokenplaceRelay as it is wanted: metadata that children need, and spec."""
+    """The desired state of one TokenplaceRelay, and the metadata that child resources need."""
 
     name: str
     namespace: str
@@ -65,30 +70,30 @@ class Relay:
 
     @property
     def selector_text(self) -> str:
-        """`selector` as status.selector and the scale subresource want it."""
+        """`selector` as text, for status.selector and the scale subresource."""
         return ",".join(f"{key}={value}" for key, value in sorted(self.selector.items()))
 
     @property
     def is_autoscaled(self) -> bool:
-        """Whether an autoscaler sets the number of pods; with replicas 0 it does not."""
+        """Whether an autoscaler sets the number of pods; never with replicas 0."""
         return self.autoscaling is not None and self.replicas > 0
 
     @property
     def route_hosts(self) -> tuple[str, ...]:
-        """The hosts of the HTTPRoute; none when there is to be none."""
+        """The hosts of the HTTPRoute; empty when no HTTPRoute is desired."""
         if not self.gateway.parents:
             return ()
         return self.gateway.hosts or self.ingress.named_hosts
 
     @property
     def host(self) -> str:
-        """The name people reach the relay by: the first host outside, or the Service's name."""
+        """The first public host of the relay, or the DNS name of its Service."""
         hosts = self.ingress.effective_hosts or self.route_hosts
         return hosts[0] if hosts else f"{self.name}.{self.namespace}.svc"
 
     @property
     def public_url(self) -> str:
-        """Where the relay answers to the outside; empty when it is not served there."""
+        """The URL of the relay outside the cluster; empty when it has none."""
         if self.settings.public_url:
             return self.settings.public_url
         if self.ingress.effective_hosts:
@@ -97,13 +102,13 @@ class Relay:
 
     @property
     def url(self) -> str:
-        """Where the relay answers: outside, or inside the cluster when it is not served there."""
+        """The URL of the relay: the public one, or the one inside the cluster."""
         port = "" if self.service.port == 80 else f":{self.service.port}"
         return self.public_url or f"http://{self.name}.{self.namespace}.svc{port}"
 
 
 def parse(obj: Json) -> Relay:
-    """Read one TokenplaceRelay; SpecError lists everything that is wrong with it at once."""
+    """Read one TokenplaceRelay from decoded JSON; SpecError lists all its problems."""
     problems: list[str] = []
     metadata = SpecReader(obj.get("metadata"), "metadata", problems)
     spec = SpecReader(obj.get("spec"), "spec", problems)

@@ -1,7 +1,7 @@
-"""spec.relay: the settings of the relay program, and the environment variables that carry them.
+"""spec.relay: the settings of the relay, and the environment variable of each.
 
-One table says which field becomes which variable. Only what differs from the program's own default
-is passed on, so a new setting in a newer operator does not restart pods that do not use it.
+Only values that differ from the relay's own defaults become variables, so a new setting in a newer
+operator does not restart pods that do not use it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_INTEGER = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """An integer field of spec.relay.timers (seconds) or spec.relay.limits."""
+    """An integer field of spec.relay.timers (in seconds) or of spec.relay.limits."""
 
     field: str
     env: str
@@ -59,7 +59,7 @@ LIMITS = (
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
-    """spec.relay; `numbers` holds the timers and limits that differ from their default, by env."""
+    """spec.relay. numbers: pairs of variable and value, for values that differ from the default."""
 
     log_level: str = "INFO"
     public_url: str = ""
@@ -85,9 +85,10 @@ class RelaySettings:
 
 
 def _changed(spec: SpecReader, settings: tuple[Setting, ...]) -> list[tuple[str, int]]:
-    found = []
-    for one in settings:
-        value = spec.integer(one.field, one.default, one.low, one.high)
-        if value != one.default:
-            found.append((one.env, value))
-    return found
+    """Return variable and value of every setting that differs from its default."""
+    changed = []
+    for setting in settings:
+        value = spec.integer(setting.field, setting.default, setting.low, setting.high)
+        if value != setting.default:
+            changed.append((setting.env, value))
+    return changed

@@ -1,4 +1,4 @@
-"""spec.state, spec.autoscaling and spec.disruptionBudget: how many pods there are."""
+"""spec.state, spec.autoscaling and spec.disruptionBudget: the number of pods."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from tokenplace_operator.api.spec.reader import SpecReader
 
 
 class StateMode(StrEnum):
-    """Where a relay keeps registrations and requests."""
+    """Where a relay stores registrations and requests."""
 
     MEMORY = "Memory"
 
 
 class BudgetMode(StrEnum):
-    """Who makes the PodDisruptionBudget."""
+    """Whether the operator creates a PodDisruptionBudget."""
 
     AUTOMATIC = "Automatic"
     NONE = "None"
@@ -23,7 +23,7 @@ class BudgetMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Autoscaling:
-    """spec.autoscaling: cpu and memory are average percent of the requests; 0 leaves one out."""
+    """spec.autoscaling. cpu, memory: target average in percent of the requests; 0: no target."""
 
     min_replicas: int = 1
     max_replicas: int = 1
@@ -42,7 +42,7 @@ class Autoscaling:
 
     @property
     def problems(self) -> list[str]:
-        """What the CRD refuses by rules between fields."""
+        """Violations of the CRD's rules between fields."""
         problems = []
         if self.min_replicas > self.max_replicas:
             problems.append("spec.autoscaling.minReplicas: must not be greater than maxReplicas")
