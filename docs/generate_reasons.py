@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write the tables of docs/conditions.md as JSON, for `kubectl tokenplace explain`.
 
-`make docs` runs it. With --check nothing is written; the exit code is 1 when the file is out of date.
+`make docs` runs it. With --check nothing is written; exit code 1 means that it is out of date.
 """
 
 import json
