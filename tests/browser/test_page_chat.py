@@ -165,7 +165,7 @@ def test_context_size_is_asked_for(
     assert wide.jobs[0].inner["api_v1_request"]["routing"] == {"context_tier": "64k-full"}
 
 
-def test_model_that_nobody_serves_is_told(
+def test_a_model_without_a_node_is_reported(
     person: Person, shared_relay: RelayProcess, workers: Nodes
 ) -> None:
     workers.add(shared_relay.url, echo)
@@ -228,7 +228,7 @@ def test_place_in_the_queue_is_shown(
     second.gets("done two")
 
 
-def test_length_is_told_before_it_bites(person: Person) -> None:
+def test_length_is_shown_before_it_matters(person: Person) -> None:
     hints = person.page.locator("#hints")
     person.box.fill("x" * 40_000)
     person.page.get_by_label("Context size").select_option("8k-fast")

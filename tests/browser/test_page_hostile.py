@@ -140,7 +140,7 @@ def test_replayed_answer_is_refused(
     expect(person.answer).to_have_count(0)
 
 
-def test_answer_sealed_for_somebody_else_cannot_be_read(
+def test_answer_encrypted_for_another_client_cannot_be_read(
     person: Person, shared_relay: RelayProcess, workers: Nodes
 ) -> None:
     stranger = Identity.create()
@@ -171,7 +171,7 @@ def test_progress_that_lies_changes_nothing(
     assert "dreaming" not in person.page.content()
 
 
-def test_answer_without_text_is_told(
+def test_answer_without_text_is_reported(
     person: Person, shared_relay: RelayProcess, workers: Nodes
 ) -> None:
     async def mute(job: Job) -> None:

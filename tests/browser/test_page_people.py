@@ -151,7 +151,7 @@ def go_to(person: Person, name: str, key: str) -> None:
     raise AssertionError(f"{name} cannot be reached with {key}")
 
 
-def test_screen_reader_is_told_of_each_phase_once(
+def test_screen_reader_announces_each_phase_once(
     person: Person, shared_relay: RelayProcess, workers: Nodes
 ) -> None:
     async def count(job: Job) -> None:
@@ -202,7 +202,7 @@ def test_buttons_on_a_phone_are_large_enough(
         assert min(box["width"], box["height"]) >= 24, button.inner_text()
 
 
-def test_no_motion_where_none_is_wanted(
+def test_no_motion_with_reduced_motion(
     new_person: Callable[..., Person], shared_relay: RelayProcess, workers: Nodes
 ) -> None:
     async def wait(job: Job) -> None:
@@ -257,7 +257,7 @@ def test_commands_name_this_relay_and_work(
         assert person.page.request.get(f"{shared_relay.url}{address}").ok
 
 
-def test_picture_says_in_words_what_it_shows(person: Person) -> None:
+def test_picture_has_a_text_alternative(person: Person) -> None:
     shown = person.page.get_by_role("img").and_(person.page.locator(":visible"))
     expect(shown).to_have_count(1)
     words = shown.get_attribute("aria-label") or ""

@@ -78,7 +78,7 @@ def test_search_would_find_what_is_there() -> None:
         assert any(form in place for form in forms(QUESTION))
 
 
-def test_nobody_else_is_spoken_to(
+def test_no_other_host_is_contacted(
     person: Person, shared_relay: RelayProcess, workers: Nodes
 ) -> None:
     async def link(job: Job) -> None:

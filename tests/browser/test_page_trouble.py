@@ -55,7 +55,7 @@ def test_stop_really_cancels(
     person.gets("You said: think for ever")
 
 
-def test_stop_that_nobody_confirms_says_so(
+def test_unconfirmed_stop_is_reported(
     person: Person, shared_relay: RelayProcess, workers: Nodes, eventually: Callable[..., object]
 ) -> None:
     worker = workers.add(shared_relay.url, work_until_cancelled)
@@ -128,7 +128,7 @@ def test_another_node_takes_over_when_one_falls_silent(
     person.sees("The compute node fell silent. Sent again to another node.")
 
 
-def test_node_lost_without_another_is_told_and_the_question_kept(
+def test_node_lost_without_another_is_reported_and_the_question_kept(
     person: Person, shared_relay: RelayProcess, workers: Nodes, eventually: Callable[..., object]
 ) -> None:
     only = workers.add(shared_relay.url, work_until_cancelled)
@@ -256,7 +256,7 @@ def test_sleeping_tab_finds_its_answer(
     assert len(worker.jobs) == 1
 
 
-def test_deadline_is_told(new_person: Callable[..., Person], workers: Nodes) -> None:
+def test_deadline_is_reported(new_person: Callable[..., Person], workers: Nodes) -> None:
     with relay_process(TOKEN_PLACE_API_V1_REQUEST_DEADLINE_SECONDS="1") as relay:
         workers.add(relay.url, work_until_cancelled)
         somebody = new_person()
@@ -266,7 +266,7 @@ def test_deadline_is_told(new_person: Callable[..., Person], workers: Nodes) -> 
         somebody.sees("Ask again, or ask for less at once.")
 
 
-def test_conversation_that_the_relay_finds_too_large_is_told(
+def test_conversation_that_the_relay_finds_too_large_is_reported(
     person: Person, shared_relay: RelayProcess, workers: Nodes
 ) -> None:
     workers.add(shared_relay.url, echo)
@@ -278,7 +278,7 @@ def test_conversation_that_the_relay_finds_too_large_is_told(
     person.sees("The conversation is larger than the relay takes.")
 
 
-def test_error_of_the_node_is_told_with_what_to_do(
+def test_error_of_the_node_is_reported_with_the_next_step(
     person: Person, shared_relay: RelayProcess, workers: Nodes
 ) -> None:
     async def broken(job: Job) -> None:
@@ -320,7 +320,7 @@ def test_first_page_of_something_else_is_no_relay(person: Person) -> None:
     person.sees("The relay cannot be reached.")
 
 
-def test_rate_is_told_before_it_is_used_up_and_then_with_the_time(
+def test_rate_limit_is_shown_before_it_is_used_up_and_then_with_the_time(
     new_person: Callable[..., Person], workers: Nodes
 ) -> None:
     with relay_process(API_RATE_LIMIT="3/hour") as relay:

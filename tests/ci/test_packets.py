@@ -69,7 +69,9 @@ def test_a_name_that_is_not_known_is_no_denial() -> None:
     assert "NEITHER DENIED NOR ALLOWED" in done.stderr
 
 
-def test_what_arrives_is_allowed_and_what_does_not_is_told(listening: str, refusing: str) -> None:
+def test_arriving_packets_are_allowed_and_missing_ones_reported(
+    listening: str, refusing: str
+) -> None:
     good = play(f'{REACHES}; must "this" reach "$1"', listening)
     assert (good.returncode, good.stdout) == (0, "allowed: this\n")
     bad = play(f'{REACHES}; must "this" reach "$1"', refusing)

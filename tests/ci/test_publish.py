@@ -115,7 +115,7 @@ def test_everything_is_pushed_under_every_tag(registry: str, tmp_path: Path) -> 
     assert platforms == ["amd64", "arm64", "unknown"]
 
 
-def test_the_same_bits_may_be_published_again(registry: str, tmp_path: Path) -> None:
+def test_the_same_image_contents_may_be_published_again(registry: str, tmp_path: Path) -> None:
     built = archive(tmp_path / "image.tar", "again")
     first = run("publish-image", str(built), f"{registry}/again", "1.0.0")
     second = run("publish-image", str(built), f"{registry}/again", "1.0.0", "sha-7654321")
@@ -124,7 +124,7 @@ def test_the_same_bits_may_be_published_again(registry: str, tmp_path: Path) -> 
     assert "1.0.0 already names" in second.stderr
 
 
-def test_a_tag_never_gets_other_bits(registry: str, tmp_path: Path) -> None:
+def test_a_tag_never_gets_other_image_contents(registry: str, tmp_path: Path) -> None:
     repository = f"{registry}/taken"
     assert run("publish-image", str(archive(tmp_path / "a", "a")), repository, "1.0.0").stdout
     before = digest_of(f"{repository}:1.0.0")
@@ -164,7 +164,7 @@ def test_no_tag_is_called_latest(registry: str, tmp_path: Path, tag: str) -> Non
     assert "refused" in done.stderr
 
 
-def test_a_registry_in_trouble_is_not_an_empty_one(tmp_path: Path) -> None:
+def test_a_failing_registry_is_not_an_empty_one(tmp_path: Path) -> None:
     class Broken(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             self.send_response(503)

@@ -55,7 +55,7 @@ def options(action: str) -> Object:
     return chosen
 
 
-def test_every_action_is_pinned_by_commit_and_says_its_version() -> None:
+def test_every_action_is_pinned_by_commit_and_names_its_version() -> None:
     used = [line for path in WORKFLOWS for line in path.read_text().splitlines() if "uses:" in line]
     assert len(used) > 10
     pinned = re.compile(r"\s*(- )?uses: [\w-]+(/[\w-]+)+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
@@ -87,7 +87,7 @@ def test_nothing_may_be_written_but_where_it_is_published() -> None:
     }
 
 
-def test_no_job_runs_for_ever_and_no_checkout_leaves_its_token() -> None:
+def test_every_job_has_a_timeout_and_no_checkout_leaves_its_token() -> None:
     for path in WORKFLOWS:
         for name, job in jobs(path):
             assert job["timeout-minutes"] <= 90, (path.name, name)
@@ -96,7 +96,7 @@ def test_no_job_runs_for_ever_and_no_checkout_leaves_its_token() -> None:
             assert all(one["with"]["persist-credentials"] is False for one in checkouts)
 
 
-def test_what_strangers_write_never_becomes_a_command() -> None:
+def test_text_of_outsiders_never_becomes_a_command() -> None:
     for path in WORKFLOWS:
         for name, job in jobs(path):
             for step in job["steps"]:
@@ -222,7 +222,7 @@ def bases() -> list[list[str]]:
     return [re.findall(r"^FROM (.*)$", path.read_text(), re.MULTILINE) for path in DOCKERFILES]
 
 
-def test_both_images_stand_on_one_base_that_is_named_by_digest() -> None:
+def test_both_images_use_one_base_that_is_named_by_digest() -> None:
     """Written out in the first FROM: Dependabot knows no variables there."""
     relay, operator = bases()
     assert relay == operator

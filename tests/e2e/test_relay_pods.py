@@ -135,7 +135,7 @@ async def finish_work_while_it_goes(url: str, relay: str, delete: Callable[[str]
         assert answer["message"]["content"] == f"are you there, {relay}?"
 
 
-def test_new_digest_rolls_out_and_a_missing_one_says_so(
+def test_new_digest_rolls_out_and_a_missing_one_is_reported(
     relay: str, relay_image: str, second_image: str, kubectl: Kubectl, eventually: Eventually
 ) -> None:
     first, second = (one.partition("@")[2] for one in (relay_image, second_image))

@@ -93,7 +93,7 @@ def is_up(relay: subprocess.Popen[str], url: str) -> bool:
     return answers(url) == 200
 
 
-def test_the_relay_serves_on_arm64_and_stops_when_told(
+def test_the_relay_serves_on_arm64_and_stops_on_sigterm(
     machine: Path, eventually: Eventually
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

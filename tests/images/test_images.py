@@ -65,7 +65,7 @@ def blob(digest: str) -> str:
     return f"blobs/{digest.replace(':', '/')}"
 
 
-def test_says_what_it_is_and_runs_as_nobody_in_particular(built: Built) -> None:
+def test_image_has_labels_and_runs_as_an_unprivileged_user(built: Built) -> None:
     labels = {
         key.removeprefix("org.opencontainers.image."): value
         for key, value in built.config["Labels"].items()

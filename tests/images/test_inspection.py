@@ -82,7 +82,7 @@ FAULTS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize(("told", "spoil"), FAULTS.items(), ids=FAULTS)
-def test_each_fault_is_told(root: Path, told: str, spoil: Callable[[Path], object]) -> None:
+def test_each_fault_is_reported(root: Path, told: str, spoil: Callable[[Path], object]) -> None:
     spoil(root)
     done = inspect(root)
     assert (done.returncode, done.stdout) == (1, "")
@@ -90,7 +90,7 @@ def test_each_fault_is_told(root: Path, told: str, spoil: Callable[[Path], objec
     assert told in line
 
 
-def test_the_program_of_one_image_is_a_stranger_in_the_other(root: Path) -> None:
+def test_the_program_of_one_image_is_unexpected_in_the_other(root: Path) -> None:
     assert "/opt/tokenplace/bin has tokenplace-relay" in inspect(root, "operator").stderr
 
 

@@ -51,7 +51,7 @@ def start(operators: Operators, namespace: str, resync_seconds: float) -> Operat
     )
 
 
-def test_every_fault_is_outlasted_without_a_restart_or_a_storm_of_writes(
+def test_every_fault_is_survived_without_a_restart_or_a_storm_of_writes(
     *,
     proxy: FaultProxy,
     through: Operators,
@@ -88,7 +88,7 @@ def test_every_fault_is_outlasted_without_a_restart_or_a_storm_of_writes(
     assert running.end() == 0
 
 
-def test_a_change_that_a_silent_watch_does_not_tell_is_seen_when_it_is_renewed(
+def test_a_change_that_a_silent_watch_misses_is_seen_when_it_is_renewed(
     *,
     proxy: FaultProxy,
     through: Operators,

@@ -175,7 +175,7 @@ def test_render_without_a_uid_can_be_applied(plugin: Plugin, kubectl: Kubectl) -
     assert dry.returncode == 0, dry.stderr
 
 
-def test_render_says_what_is_wrong_with_a_file(plugin: Plugin) -> None:
+def test_render_reports_what_is_wrong_with_a_file(plugin: Plugin) -> None:
     start = "kind: TokenplaceRelay\napiVersion: token.place/v1alpha1\n"
     for text, message in (
         ("a: [", "standard input is not valid YAML"),
@@ -303,7 +303,7 @@ def test_several_kubeconfigs_are_one_as_for_kubectl(
     assert done.stdout == f"No TokenplaceRelay in namespace {namespace}.\n", done.stderr
 
 
-def test_wrong_usage_is_code_2_and_says_how(plugin: Plugin) -> None:
+def test_wrong_usage_is_code_2_and_names_the_correct_usage(plugin: Plugin) -> None:
     for arguments in (("status", "relay", "-A"), ("diff",), ("status", "--nonsense"), ("probe",)):
         assert_one_line(plugin(*arguments), 2, f"see kubectl tokenplace {arguments[0]} --help")
 
@@ -316,7 +316,7 @@ def test_the_api_server_takes_what_import_makes(path: Path, relays: Relays, crd:
     assert relays.would_take(relay) == (not golden["problems"])
 
 
-def test_import_prints_a_relay_to_apply_and_the_rest_beside_it(plugin: Plugin) -> None:
+def test_import_prints_a_relay_to_apply_and_the_rest_next_to_it(plugin: Plugin) -> None:
     values = (IMPORTS / "staging.values.yaml").read_text()
     first = plugin("import", "-f", "-", "--release=prod", "--name=relay", given=values)
     assert first.returncode == 0, first.stderr

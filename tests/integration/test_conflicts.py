@@ -10,7 +10,7 @@ from tokenplace_cluster.subjects.relays import DIGEST, REPOSITORY, Relays
 APPLIES = "tokenplace_operator_apply_total"
 
 
-def test_a_field_of_another_manager_is_told_once_and_taken_back(
+def test_a_field_of_another_manager_is_reported_once_and_overwritten(
     cluster_operator: OperatorProcess,
     kubelet: FakeKubelet,
     relays: Relays,

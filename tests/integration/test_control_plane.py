@@ -98,7 +98,7 @@ def test_audit_log_holds_a_write_and_no_read_among_writes(
     assert verbs(audit.writes(log, user="admin", namespace=namespace)) == {created}
 
 
-def test_audit_log_tells_a_missing_right_from_a_quota(
+def test_audit_log_distinguishes_a_missing_permission_from_a_quota(
     control_plane: ControlPlane, kubectl: Kubectl, namespace: str, eventually: Eventually
 ) -> None:
     kubectl("create", "quota", "full", "--hard=configmaps=0").check_returncode()

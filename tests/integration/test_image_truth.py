@@ -44,7 +44,7 @@ def test_the_status_names_the_digest_that_the_pods_run(
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_rollout_past_its_deadline_tells_the_pods_own_reason(
+def test_a_rollout_past_its_deadline_reports_the_reason_of_its_pods(
     kubelet: FakeKubelet, relays: Relays, eventually: Eventually
 ) -> None:
     fates = {

@@ -19,7 +19,7 @@ ENDED_SECONDS = 3.0
 
 
 @pytest.mark.timeout(300)
-def test_the_standby_takes_over_in_time_and_nobody_writes_beside_it(
+def test_the_standby_takes_over_in_time_and_is_the_only_writer(
     *,
     control_plane: ControlPlane,
     operators: Operators,

@@ -46,7 +46,7 @@ def test_two_relays_live_side_by_side(relays: Relays, eventually: Eventually) ->
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_gpu_service_name_that_another_relay_has_is_told_clearly(
+def test_a_gpu_service_name_that_another_relay_has_is_reported_clearly(
     relays: Relays, eventually: Eventually
 ) -> None:
     relays.apply("one", gpu=HOST)
@@ -107,7 +107,7 @@ def test_the_longest_names_work_for_every_child(
 
 
 @pytest.mark.usefixtures("operator")
-def test_hosts_and_names_of_others_may_be_as_long_as_dns_allows(
+def test_hosts_and_referenced_names_may_be_as_long_as_dns_allows(
     relays: Relays, eventually: Eventually
 ) -> None:
     """253 characters: a GPU host, the host of the Ingress, and the Secret of its certificate."""

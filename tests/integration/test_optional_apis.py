@@ -111,7 +111,7 @@ def test_apis_may_be_absent_appear_vanish_and_appear_again(
 
 
 @pytest.mark.timeout(300)
-def test_what_others_do_to_optional_children_is_put_right(
+def test_drift_of_optional_children_is_corrected(
     control_plane: ControlPlane,
     operator: OperatorProcess,
     relays: Relays,

@@ -103,7 +103,7 @@ DRIFTS: list[tuple[str, Object]] = [
 ]
 
 
-def test_what_somebody_changed_is_put_back_and_counted(
+def test_drift_is_corrected_and_counted(
     operator: OperatorProcess, relays: Relays, eventually: Eventually
 ) -> None:
     relays.apply(**FULL)
@@ -139,7 +139,7 @@ def test_a_deleted_child_is_made_again(relays: Relays, eventually: Eventually) -
         eventually(made_again)
 
 
-def test_what_is_no_longer_wanted_is_pruned(
+def test_children_that_are_no_longer_desired_are_pruned(
     operator: OperatorProcess, relays: Relays, eventually: Eventually
 ) -> None:
     relays.apply(**FULL)
@@ -151,7 +151,7 @@ def test_what_is_no_longer_wanted_is_pruned(
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_relay_that_is_paused_from_the_first_says_so_and_has_no_child(
+def test_a_relay_that_is_paused_from_the_first_reports_it_and_has_no_child(
     relays: Relays, eventually: Eventually
 ) -> None:
     relays.apply(paused=True)

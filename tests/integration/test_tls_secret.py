@@ -20,7 +20,7 @@ OWN = {"domain": "example.com", "tls": {"secretName": "mine"}}
 
 
 @pytest.mark.timeout(300)
-def test_a_named_secret_is_read_once_somebody_gave_the_right(
+def test_a_named_secret_is_read_once_the_permission_exists(
     *,
     control_plane: ControlPlane,
     start_operator: StartOperator,

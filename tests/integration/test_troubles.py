@@ -20,7 +20,7 @@ def message(relay: Object, kind: str = "Ready") -> str:
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_name_that_a_stranger_has_is_left_alone(relays: Relays, eventually: Eventually) -> None:
+def test_an_unmanaged_object_is_never_changed(relays: Relays, eventually: Eventually) -> None:
     service = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -56,7 +56,7 @@ def test_a_missing_secret_is_named(
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_quota_on_children_is_told_and_its_end_is_noticed(
+def test_a_quota_on_children_is_reported_and_its_end_is_noticed(
     relays: Relays, eventually: Eventually
 ) -> None:
     quota = {
@@ -89,7 +89,7 @@ def test_a_quota_on_children_is_told_and_its_end_is_noticed(
         ),
     ],
 )
-def test_pods_that_may_not_be_made_are_told(
+def test_pods_that_cannot_be_created_are_reported(
     relays: Relays, eventually: Eventually, rule: str, spec: Object, text: str
 ) -> None:
     obj = {"apiVersion": "v1", "kind": rule, "metadata": {"name": "rule"}, "spec": spec}
@@ -119,7 +119,7 @@ def test_an_admission_policy_that_denies_a_child_is_named(
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_denial_that_speaks_of_what_cannot_change_costs_no_child(
+def test_a_denial_that_mentions_immutable_fields_deletes_no_child(
     namespace: str, relays: Relays, eventually: Eventually
 ) -> None:
     relays.apply()
@@ -189,7 +189,7 @@ def is_allowed(relays: Relays) -> bool:
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_host_that_does_not_resolve_is_told(relays: Relays, eventually: Eventually) -> None:
+def test_a_host_that_does_not_resolve_is_reported(relays: Relays, eventually: Eventually) -> None:
     relays.apply(gpu={"mode": "ExternalName", "host": "nowhere.invalid"})
     relay = eventually(
         lambda: relays.when(Ready="True", NetworkPolicyAccurate="GPUHostUnresolved"), seconds=40

@@ -9,7 +9,7 @@ ORDINARY = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
 """Another user as far as programs can tell, though files stay readable to it."""
 
 
-def test_the_demo_shows_the_objects_and_says_that_no_pod_can_run(tmp_path: Path) -> None:
+def test_the_demo_shows_the_objects_and_reports_that_no_pod_can_run(tmp_path: Path) -> None:
     demo = (str(Path(sys.executable).with_name("tokenplace-cluster")), "demo", "--once")
     done = subprocess.run(
         [*ORDINARY, *demo],

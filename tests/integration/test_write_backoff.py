@@ -96,7 +96,7 @@ def assert_pauses(events: list[AuditEvent]) -> None:
 
 
 @pytest.mark.usefixtures("kubelet")
-def test_whoever_undoes_each_write_is_named_and_answered_ever_more_slowly(
+def test_a_writer_that_reverts_each_write_is_named_and_writes_slow_down(
     *,
     api: pykube.HTTPClient,
     written: Written,
@@ -128,7 +128,7 @@ def test_whoever_undoes_each_write_is_named_and_answered_ever_more_slowly(
 
 
 @pytest.mark.usefixtures("kubelet")
-def test_whoever_wipes_the_status_each_time_is_answered_ever_more_slowly_too(
+def test_status_writes_slow_down_for_a_writer_that_wipes_each_of_them(
     *,
     api: pykube.HTTPClient,
     written: Written,

@@ -86,7 +86,7 @@ async def test_bytes_of_requests() -> None:
         assert (await relay.submit("r4", ciphertext=big)).status == 200
 
 
-async def test_a_client_has_a_share_of_the_bytes_beside_a_lone_request_of_any_size() -> None:
+async def test_a_client_has_a_share_of_the_bytes_and_a_single_request_of_any_size() -> None:
     async with inside(max_request_bytes=4 * MIB) as relay:
         await relay.register()
         assert (await relay.submit("r1", ciphertext="x" * (2 * MIB))).status == 200

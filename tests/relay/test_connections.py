@@ -184,7 +184,7 @@ async def test_node_gone_before_it_learnt_its_credential(how: str) -> None:
 
 
 @pytest.mark.parametrize("how", LEAVES)
-async def test_client_gone_while_it_hands_in(how: str) -> None:
+async def test_client_gone_while_it_submits(how: str) -> None:
     """Half a request is none."""
     async with polling() as relay, connected(relay) as gone:
         await send(gone, http("requests", {"client_public_key": "c"})[:-3])
@@ -196,7 +196,7 @@ async def test_client_gone_while_it_hands_in(how: str) -> None:
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize("stage", ["queued", "claimed"])
-async def test_client_gone_while_its_request_is_under_way(how: str, stage: str) -> None:
+async def test_client_gone_while_its_request_is_in_progress(how: str, stage: str) -> None:
     """Its request goes on: it may come back for the answer from elsewhere."""
     async with polling() as relay, connected(relay) as gone:
         await relay.submit()
@@ -331,7 +331,7 @@ async def test_slow_reader_that_goes_on_gets_everything() -> None:
         assert (await read_answer(slow))["chat_history"] == "x" * 1_000_000
 
 
-async def test_writer_of_single_bytes_is_heard() -> None:
+async def test_writer_of_single_bytes_is_served() -> None:
     async with inside(real_time=True) as relay, connected(relay) as slow:
         for byte in b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n":
             await send(slow, bytes([byte]))
@@ -360,7 +360,7 @@ async def test_more_pipelined_bodies_than_wait_in_a_row_are_all_read(size: int) 
     assert found.count(b"HTTP/1.1 200 OK") == 1
 
 
-async def test_connection_beyond_the_bound_is_told_so() -> None:
+async def test_connection_beyond_the_bound_gets_a_response() -> None:
     async with inside(real_time=True, max_connections=8) as relay:
         assert (await relay.call("GET", "/livez")).status == 200
         opened = []

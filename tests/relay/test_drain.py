@@ -107,7 +107,7 @@ async def is_red(relay: RelayProcess) -> tuple[int, str] | None:
     return seen if seen[0] == 503 else None
 
 
-async def test_a_refusal_in_a_drain_says_when_to_come_again(identities: list[Identity]) -> None:
+async def test_a_refusal_in_a_drain_has_a_retry_after(identities: list[Identity]) -> None:
     with relay_that_drains(delay=0, timeout=30) as relay:
         async with connected(relay) as connection, aiohttp.ClientSession() as session:
             await claimed_work(connection, identities)

@@ -274,7 +274,7 @@ async def test_operator_takes_a_node_out(relay: Inside, headers: dict[str, str])
     assert (bad.status, bad.error["message"]) == (400, "Invalid public key")
 
 
-async def test_without_a_configured_token_nobody_is_an_operator() -> None:
+async def test_without_a_configured_token_no_caller_is_an_operator() -> None:
     async with inside() as relay:
         answer = await relay.call(
             "POST", f"{RELAY}/unregister", {}, headers={"X-Token-Place-Operator": ""}

@@ -264,7 +264,7 @@ async def test_pause_between_control_calls(settings: Json, hint: float) -> None:
         assert (await relay.control()).body["next_poll_seconds"] == hint
 
 
-async def test_node_at_work_stays_registered_until_the_deadline_of_its_work() -> None:
+async def test_busy_node_stays_registered_until_the_deadline_of_its_request() -> None:
     """`server.py` may think longer than its lease; it comes back with the answer."""
     async with inside() as relay:
         for step in CLAIMED:
@@ -288,7 +288,9 @@ async def test_what_is_queued_for_a_silent_node_is_given_up_after_the_grace() ->
         assert (await relay.respond()).status == 200, "what it was given may still come"
 
 
-async def test_the_client_of_a_node_that_died_at_work_is_told_long_before_its_deadline() -> None:
+async def test_the_client_of_a_node_that_died_while_computing_is_notified_long_before_its_deadline() -> (
+    None
+):
     """Nodes ask about their work every few seconds; one that did, and no longer does, is dead."""
     async with inside() as relay:
         for step in (*CLAIMED, control()):

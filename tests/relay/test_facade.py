@@ -136,9 +136,7 @@ async def test_streaming_is_refused(client: openai.AsyncOpenAI) -> None:
     assert (caught.value.param, caught.value.code) == ("stream", "streaming_not_supported")
 
 
-async def test_answer_tells_which_way_it_took(
-    relay: RelayProcess, http: aiohttp.ClientSession
-) -> None:
+async def test_answer_names_its_route(relay: RelayProcess, http: aiohttp.ClientSession) -> None:
     async with serving_node(relay.url, shout):
         body = chatting()
         async with http.post("/api/v1/chat/completions", json=body) as response:
@@ -341,7 +339,7 @@ async def test_caller_that_leaves_cancels_the_request(
     await node.unregister()
 
 
-async def test_node_that_leaves_is_told_at_once(
+async def test_node_that_leaves_is_reported_immediately(
     relay: RelayProcess, http: aiohttp.ClientSession
 ) -> None:
     node = ComputeNode(Connection(http, relay.url), Identity.create(), (MODEL,))
@@ -371,7 +369,7 @@ async def test_images_are_out_of_scope(http: aiohttp.ClientSession, base: str) -
     assert (status, error["code"]) == (501, "not_implemented")
 
 
-async def test_too_many_at_once_are_told_when_to_come_back() -> None:
+async def test_too_many_calls_get_a_retry_after() -> None:
     with relay_process("--facade-max-requests", "1") as relay:
         async with aiohttp.ClientSession(relay.url) as http:
             node = ComputeNode(Connection(http, relay.url), Identity.create(), (MODEL,))

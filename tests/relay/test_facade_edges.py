@@ -43,7 +43,7 @@ async def test_first_calls_at_one_time_share_one_key() -> None:
     assert len({one.body["public_key"] for one in answers}) == 1
 
 
-async def test_rotation_beside_the_first_call_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rotation_during_the_first_call_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     slow: asyncio.Future[Identity] = asyncio.get_running_loop().create_future()
     taking: list[int] = []
     first, new = (Identity(None, name) for name in ("first", "new"))  # type: ignore[arg-type]

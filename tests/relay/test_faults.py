@@ -22,7 +22,7 @@ async def test_error_rate_is_exact(rate: float, failed: int) -> None:
     assert seen == failed
 
 
-async def test_injected_error_says_what_it_is() -> None:
+async def test_injected_error_is_marked_as_injected() -> None:
     with pytest.raises(ApiError) as caught:
         await FaultInjector(delay=0, error_rate=1).inject("/api/v1/meta")
     assert (caught.value.status, caught.value.body["error"]["code"]) == (500, "injected_fault")

@@ -139,7 +139,7 @@ async def test_failed_registrations_and_polls_are_counted_by_reason() -> None:
     assert value(text, "tokenplace_relay_poll_failures_total", {"reason": "unknown_node"}) == 1
 
 
-async def test_labels_do_not_grow_with_what_strangers_ask_for() -> None:
+async def test_labels_do_not_grow_with_unknown_paths() -> None:
     with relay_process() as relay:
         async with aiohttp.ClientSession(relay.url) as http:
             for number in range(50):
@@ -197,7 +197,9 @@ async def test_who_may_scrape(settings: dict[str, str], header: str | None, stat
         {"X-Forwarded-For": ""},
     ],
 )
-async def test_without_a_token_nobody_scrapes_through_an_ingress(header: dict[str, str]) -> None:
+async def test_without_a_token_scrapes_through_an_ingress_are_rejected(
+    header: dict[str, str],
+) -> None:
     with relay_process() as relay:
         async with aiohttp.ClientSession(relay.url) as http:
             await scrape(http)

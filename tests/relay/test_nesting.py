@@ -51,7 +51,7 @@ def test_bytes_outside_of_texts_are_counted(raw: bytes) -> None:
     ],
     ids=["no end", "no end, escaped", "quotes", "texts", "lists"],
 )
-def test_no_bytes_are_looked_at_often(raw: bytes) -> None:
+def test_no_bytes_are_read_often(raw: bytes) -> None:
     # The timeout of a test is the bound: looked at anew from each quote, they would take hours.
     assert is_sparse(raw) == (outside(raw[:200_000]) < 100)
 

@@ -150,7 +150,7 @@ async def test_health_of_the_api(http: aiohttp.ClientSession) -> None:
         assert body == {"status": "ok", "version": "v1", "service": "token.place"}
 
 
-async def test_directory_says_that_nothing_is_listed(http: aiohttp.ClientSession) -> None:
+async def test_directory_reports_that_nothing_is_listed(http: aiohttp.ClientSession) -> None:
     empty = {"object": "list", "data": []}
     for path in ("server-providers", "community/providers", "community/leaderboard"):
         assert await get(http, f"/api/v1/{path}") == empty

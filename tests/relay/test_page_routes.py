@@ -48,7 +48,7 @@ async def test_page_is_html_and_asked_for_each_time() -> None:
     assert again.headers["ETag"] == response.headers["ETag"]
 
 
-async def test_assets_are_kept_for_good_under_names_of_their_content() -> None:
+async def test_assets_are_cached_permanently_under_names_of_their_content() -> None:
     for path in await assets():
         assert re.fullmatch(r"/assets/(app|icon)-[0-9a-f]{12}\.(js|css|svg)", path)
         response, _ = await fetch(path)

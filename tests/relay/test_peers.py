@@ -216,7 +216,7 @@ async def count_of_nodes(relay: Inside) -> object:
 
 
 @pytest.mark.parametrize("node", [URLLIB, REQUESTS], ids=["urllib", "requests"])
-async def test_node_that_is_told_to_stop(node: Peer) -> None:
+async def test_node_that_gets_a_stop(node: Peer) -> None:
     """It acknowledges what it is told, within two seconds."""
     async with inside() as relay:
         credential = await register(relay, node)

@@ -59,7 +59,7 @@ async def test_a_release_lets_a_few_go_in_a_turn() -> None:
     assert max(Counter(turn for _, turn in ended).values()) <= AT_A_TIME
 
 
-async def test_news_comes_at_once_to_a_call_that_is_about_to_end() -> None:
+async def test_work_comes_immediately_to_a_call_that_is_about_to_end() -> None:
     polls = PollWaiters()
     first = asyncio.create_task(polls.wait("node", 0))
     others = [asyncio.create_task(polls.wait("other", 60)) for _ in range(AT_A_TIME)]

@@ -70,7 +70,7 @@ async def test_answer_ends_the_hold() -> None:
         assert answer.headers["Preference-Applied"] == "wait=20"
 
 
-async def test_news_end_the_hold() -> None:
+async def test_progress_ends_the_hold() -> None:
     async with inside(real_time=True) as relay:
         await at_work(relay)
         task = await held(relay)

@@ -39,7 +39,7 @@ def test_other_forms_are_refused_with_the_rule(text: str) -> None:
     assert "must" in str(rate_error(text))
 
 
-def test_window_lets_so_many_through_and_tells_the_true_rest() -> None:
+def test_window_admits_its_limit_and_reports_the_exact_remaining_time() -> None:
     clock = FakeClock()
     limiter, charge = Limiter(clock, 10), [("a", rate("3/minute"))]
     assert [limiter.take(charge) for _ in range(3)] == [None] * 3
@@ -110,7 +110,7 @@ def test_buckets_are_bounded_and_the_oldest_goes() -> None:
     assert limiter.take([("address 0", once)]) is None
 
 
-def test_windows_that_are_over_are_forgotten() -> None:
+def test_windows_that_ended_are_evicted() -> None:
     clock = FakeClock()
     limiter = Limiter(clock, 100)
     for number in range(10):
@@ -165,7 +165,7 @@ def test_client_behind_private_proxies(peer: str | None, forwarded: list[str], c
 
 
 @pytest.mark.parametrize("networks", [(), ("none",)])
-def test_nobody_is_trusted(networks: tuple[str, ...]) -> None:
+def test_no_proxy_is_trusted(networks: tuple[str, ...]) -> None:
     assert TrustedProxies(networks).client_address("127.0.0.1", ["203.0.113.1"]) == "127.0.0.1"
 
 

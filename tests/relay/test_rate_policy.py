@@ -48,7 +48,7 @@ async def test_requests_of_one_address() -> None:
         told(await submit_from(relay, 6), "5 per 1 day", 86400 - 3600)
 
 
-async def test_client_is_told_what_is_left_before_it_is_used_up() -> None:
+async def test_client_sees_the_remaining_quota_before_it_is_used_up() -> None:
     async with inside(public_rate="3/hour", public_quota="5/day") as relay:
         await relay.register()
         for number, left in ((0, "r=2;t=3600"), (1, "r=1;t=3590")):
@@ -58,13 +58,13 @@ async def test_client_is_told_what_is_left_before_it_is_used_up() -> None:
             relay.clock.now += 10
 
 
-async def test_without_a_rate_nothing_is_told() -> None:
+async def test_without_a_rate_limit_there_are_no_headers() -> None:
     async with inside(public_rate="off", public_quota="off") as relay:
         await relay.register()
         assert "RateLimit" not in (await submit_from(relay, 0)).headers
 
 
-async def test_people_behind_one_ingress_are_told_apart() -> None:
+async def test_clients_behind_one_ingress_are_distinguished() -> None:
     async with inside(public_rate="1/hour") as relay:
         await relay.register()
         for number in range(5):
@@ -73,7 +73,7 @@ async def test_people_behind_one_ingress_are_told_apart() -> None:
             assert (await submit_from(relay, number, **person)).status == 429
 
 
-async def test_forwarded_is_not_believed_from_strangers() -> None:
+async def test_forwarded_is_ignored_from_untrusted_addresses() -> None:
     async with inside(public_rate="1/hour", trusted_proxies=("none",)) as relay:
         await relay.register()
         assert (await submit_from(relay, 1, **{"X-Forwarded-For": "203.0.113.1"})).status == 200
@@ -126,7 +126,7 @@ async def test_own_mistakes_are_not_counted_but_guesses_are() -> None:
         assert (await relay.cancel()).status == 429
 
 
-async def test_wrong_tokens_are_counted_like_strangers() -> None:
+async def test_wrong_tokens_are_counted_like_missing_ones() -> None:
     async with inside(public_rate="2/hour", server_tokens=("right",)) as relay:
         body = {"server_public_key": NODE}
         for _ in range(2):
@@ -170,7 +170,7 @@ async def _register(relay: Inside, key: str, headers: dict[str, str]) -> Answer:
     return await relay.post("servers/register", {"server_public_key": key}, **headers)
 
 
-async def test_without_tokens_nobody_can_use_up_a_node() -> None:
+async def test_without_tokens_no_caller_can_use_up_the_quota_of_a_node() -> None:
     """Anyone knows a node's public key: only its address and its credential can be counted."""
     async with inside(register_rate="1/hour", poll_rate="1/hour", response_rate="1/hour") as relay:
         assert {(await relay.register()).status for _ in range(3)} == {200}

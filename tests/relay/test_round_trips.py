@@ -102,7 +102,7 @@ async def test_cancel_reaches_the_node(identities: list[Identity]) -> None:
         assert (told.value.status, told.value.code) == (410, "cancelled")
 
 
-async def test_only_the_one_who_claimed_can_answer_when_it_proves_itself(
+async def test_only_the_claiming_node_can_answer_when_it_proves_itself(
     identities: list[Identity],
 ) -> None:
     async with meeting(identities) as (relay, node, client):

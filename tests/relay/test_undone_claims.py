@@ -40,7 +40,7 @@ def relay() -> Relay:
     return Relay()
 
 
-def test_what_nobody_got_was_never_handed_out(relay: Relay) -> None:
+def test_an_undelivered_claim_is_undone(relay: Relay) -> None:
     request, turn = relay.claim()
     relay.state.unclaim(request, turn)
     assert request.stage is Stage.QUEUED
@@ -55,7 +55,7 @@ def test_who_took_it_before_still_has_it(relay: Relay) -> None:
     assert relay.ask() == "active"
 
 
-def test_an_undo_that_comes_late_takes_it_from_nobody(relay: Relay) -> None:
+def test_a_late_undo_has_no_effect(relay: Relay) -> None:
     request, turn = relay.claim()
     relay.lapse()
     relay.claim()
@@ -63,7 +63,7 @@ def test_an_undo_that_comes_late_takes_it_from_nobody(relay: Relay) -> None:
     assert request.stage is Stage.CLAIMED
 
 
-def test_an_undo_after_a_renewal_takes_it_from_nobody(relay: Relay) -> None:
+def test_an_undo_after_a_renewal_has_no_effect(relay: Relay) -> None:
     request, turn = relay.claim()
     assert relay.ask() == "active"
     relay.state.unclaim(request, turn)

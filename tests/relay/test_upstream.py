@@ -98,7 +98,7 @@ async def verdict_at(port: int, host: str = "127.0.0.1") -> Verdict:
     [(200, Verdict.HTTP), (204, Verdict.HTTP), (404, Verdict.TCP), (401, Verdict.TCP),
      (302, Verdict.TCP), (500, Verdict.STATUS), (503, Verdict.STATUS)],
 )  # fmt: skip
-async def test_what_speaks_http(status: int, verdict: Verdict) -> None:
+async def test_an_http_server_is_an_answer(status: int, verdict: Verdict) -> None:
     async with http_upstream(status) as port:
         assert await verdict_at(port) is verdict
 
@@ -112,7 +112,7 @@ async def test_what_does_not(connected: Connected, verdict: Verdict) -> None:
         assert await verdict_at(port) is verdict
 
 
-async def test_nobody_there() -> None:
+async def test_no_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     assert await verdict_at(port) is Verdict.REFUSED

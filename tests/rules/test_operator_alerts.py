@@ -165,7 +165,7 @@ def test_a_healthy_operator_raises_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES.keys())
-def test_each_trouble_raises_its_alert_in_time_and_no_other(
+def test_each_problem_raises_its_alert_in_time_and_no_other(
     tmp_path: Path, trouble: Trouble
 ) -> None:
     moments = evaluate(
@@ -176,7 +176,7 @@ def test_each_trouble_raises_its_alert_in_time_and_no_other(
     assert "error" not in alert["annotations"]["description"]
 
 
-def test_a_change_of_leader_is_no_trouble(tmp_path: Path) -> None:
+def test_a_change_of_leader_raises_no_alert(tmp_path: Path) -> None:
     """For two scrapes both seem to lead, and for two nobody does."""
     given = {**HEALTHY, LEADER: "1x20 0x400", STANDBY: "0x18 1x20 0 0 1x400"}
     moments = evaluate(tmp_path, groups(NAMESPACE, JOB), given, 60)
@@ -200,5 +200,5 @@ def test_every_alert_is_tested_and_has_a_runbook() -> None:
 
 
 @pytest.mark.parametrize("alert", sorted({alert.name for alert in ALERTS}))
-def test_a_runbook_says_what_it_means_what_it_does_and_how_to_mend_it(alert: str) -> None:
+def test_a_runbook_has_meaning_impact_and_fix(alert: str) -> None:
     check_runbook(alert)

@@ -122,7 +122,7 @@ def test_a_healthy_relay_raises_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES.keys())
-def test_each_trouble_raises_its_alert_in_time_and_no_other(
+def test_each_problem_raises_its_alert_in_time_and_no_other(
     tmp_path: Path, trouble: Trouble
 ) -> None:
     moments = evaluated(tmp_path, make_relay(), trouble.series(HEALTHY), 30)
@@ -130,7 +130,7 @@ def test_each_trouble_raises_its_alert_in_time_and_no_other(
     assert (alert["labels"]["namespace"], alert["labels"]["relay"]) == ("team", "relay")
 
 
-def test_a_trouble_that_ends_ends_its_alert(tmp_path: Path) -> None:
+def test_an_alert_resolves_with_its_problem(tmp_path: Path) -> None:
     given = {**HEALTHY, UP: "0x40 1x100"}
     moments = evaluated(tmp_path, make_relay(), given, 30)
     assert firing(moments, 15) == {("TokenplaceRelayDown", "critical")}
@@ -170,7 +170,7 @@ def test_every_alert_is_tested_and_has_a_runbook() -> None:
 
 
 @pytest.mark.parametrize("alert", sorted({t.alert for t in TROUBLES.values()}))
-def test_a_runbook_says_what_it_means_what_it_does_and_how_to_mend_it(alert: str) -> None:
+def test_a_runbook_has_meaning_impact_and_fix(alert: str) -> None:
     check_runbook(alert)
 
 

@@ -62,7 +62,7 @@ def test_what_is_out_of_bounds_is_missed(field: str, value: object, text: str) -
     assert any(text in one for one in missed), missed
 
 
-def test_the_median_of_the_turns_counts_and_their_spread_is_told() -> None:
+def test_the_median_of_the_turns_counts_and_their_spread_is_shown() -> None:
     found = results()
     for name, more in {"bare": [8.2, 7.0], "ours": [9.0, 14.0]}.items():
         for seconds in more:

@@ -182,7 +182,7 @@ def test_a_relay_without_ingress_is_a_problem() -> None:
     assert len(planned(release(), ingress={}).problems) == 3
 
 
-def test_objects_of_others_are_a_problem() -> None:
+def test_objects_of_another_owner_are_a_problem() -> None:
     live = release()
     live.conflicting[0]["metadata"]["labels"] = {}
     (problem,) = planned(live).problems

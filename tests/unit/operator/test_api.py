@@ -103,7 +103,7 @@ def test_problems_name_field_and_rule(spec: dict[str, Any], problem: str) -> Non
     assert any(problem in found for found in caught.value.problems)
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     with pytest.raises(SpecError) as caught:
         parse({"metadata": METADATA, "spec": {"replicas": 3}})
     assert len(caught.value.problems) == 3

@@ -116,7 +116,7 @@ async def test_with_an_issuer_only_the_certificate_is_read() -> None:
         ),
     ],
 )
-async def test_what_cert_manager_says(
+async def test_states_of_cert_manager(
     answer: Object | Exception, state: CertificateState, text: str
 ) -> None:
     found = await look(Answers(answer), domain="example.com")
@@ -157,7 +157,7 @@ async def test_what_the_users_secret_holds(
     assert found.state is state
 
 
-async def test_a_certificate_that_is_ready_is_looked_at_less_often() -> None:
+async def test_a_certificate_that_is_ready_is_read_less_often() -> None:
     times = [0.0]
     good = certificate("True", notAfter="2027-02-01T00:00:00Z")
     answers = Answers(certificate("False"), good, good)
@@ -170,7 +170,7 @@ async def test_a_certificate_that_is_ready_is_looked_at_less_often() -> None:
     assert seen == [1, 1, 2, 2, 3]
 
 
-async def test_without_cert_manager_nothing_is_read_and_nobody_looks_again_soon() -> None:
+async def test_without_cert_manager_nothing_is_read() -> None:
     answers = Answers()
     certificates = Certificates(answers, lambda: 0.0)
     found = await certificates.read(relay(domain="example.com"), served=False)

@@ -266,7 +266,7 @@ def test_diff_is_unified_and_omits_fields_that_only_the_server_writes() -> None:
     assert diff.change("Service", "relay", live, live).action == "none"
 
 
-def test_diff_says_why_a_child_cannot_be_written() -> None:
+def test_diff_reports_why_a_child_cannot_be_written() -> None:
     blocked = diff.Change("Service", "gpu-server", "blocked", "the name belongs to Helm x")
     text = written(diff.text([blocked, diff.Change("Service", "relay", "none")]))
     assert text == "Service/gpu-server is blocked: the name belongs to Helm x\n"

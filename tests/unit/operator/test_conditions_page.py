@@ -37,7 +37,7 @@ def test_the_reasons_that_have_an_event_are_named() -> None:
     assert set(re.findall(r"`(\w+)`", told[1])) == {str(reason) for reason in EVENT_REASONS}
 
 
-def test_every_line_says_what_it_means_and_what_to_do() -> None:
+def test_every_row_has_a_meaning_and_a_next_step() -> None:
     for title in ("Types", "Reasons of Ready", "Reasons of the other", "Events"):
         for row in rows(title):
             assert all(row), row

@@ -66,7 +66,7 @@ def test_a_relay_listens_where_its_probes_come() -> None:
     assert listens_on("fd00::a") == listens_on("fd00::a", "fd00::b") == "::"
 
 
-def test_what_is_not_wanted_is_not_built() -> None:
+def test_disabled_children_are_not_built() -> None:
     assert kinds(build(relay(networkPolicy={"enabled": False}), Facts())) == [
         "ServiceAccount",
         "Service",

@@ -58,7 +58,7 @@ async def record(recorder: Recorder) -> None:
     await recorder.record(ABOUT, Reason.AVAILABLE, "The relay serves.", warning=False)
 
 
-async def test_what_the_server_has_forgotten_is_written_anew(server: Server) -> None:
+async def test_an_event_that_the_server_dropped_is_created_again(server: Server) -> None:
     recording = recorder(server)
     for _ in range(3):
         await record(recording)

@@ -93,7 +93,7 @@ async def test_an_address_that_comes_back_stays() -> None:
     assert await dns.after(2 * GRACE_SECONDS, A, B) == ((A, B), ())
 
 
-async def test_a_failure_of_any_length_closes_nothing_and_is_told() -> None:
+async def test_a_failure_of_any_length_closes_nothing_and_is_reported() -> None:
     dns = Dns(A)
     await dns.after(REFRESH_SECONDS, A)
     await dns.after(REFRESH_SECONDS, B)
@@ -131,7 +131,7 @@ async def test_a_restart_while_dns_fails_keeps_what_worked() -> None:
     assert (found.addresses, found.error) == ((A, C), "Name or service not known")
 
 
-async def test_each_relay_keeps_what_it_had_whoever_asks_first() -> None:
+async def test_each_relay_keeps_its_addresses_whichever_asks_first() -> None:
     dns = Dns()
     dns.failure = OSError(-3, "Temporary failure in name resolution")
     new = await dns.resolver.resolve(HOST)

@@ -79,7 +79,7 @@ async def test_a_version_that_is_not_there_lacks_all_its_kinds(server: Canned) -
 
 
 @pytest.mark.parametrize("status", [401, 403, 429])
-async def test_another_status_speaks_for_itself(server: Canned, status: int) -> None:
+async def test_another_status_is_passed_on(server: Canned, status: int) -> None:
     server.status, server.pieces = status, [b"why"]
     async with server.session.get("/apis/apps/v1") as answer:
         assert answer.status == status

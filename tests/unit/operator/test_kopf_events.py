@@ -58,7 +58,7 @@ async def test_a_bookmark_of_the_server_counts_and_is_not_taken(
     assert [event for _, event, _ in taken] == ["ADDED"]
 
 
-async def test_the_end_of_a_watch_comes_after_what_was_told(server: Canned, taken: Taken) -> None:
+async def test_the_end_of_a_watch_comes_after_its_events(server: Canned, taken: Taken) -> None:
     server.pieces = [line("ADDED", 5) + ERROR]
     first, last = (await server.told(SERVICES)).splitlines(keepends=True)
     assert (json.loads(first), last) == (bookmark(5), ERROR)
@@ -77,7 +77,7 @@ async def test_the_end_of_a_watch_comes_after_what_was_told(server: Canned, take
         b'{"type":"MODIFIED","object":{"metadata":{"namespace":"a","name":"b"}}}\n',
     ],
 )
-async def test_a_line_that_is_no_event_lets_the_watch_begin_again(
+async def test_a_line_that_is_no_event_restarts_the_watch(
     server: Canned, taken: Taken, broken: bytes
 ) -> None:
     server.pieces = [line("ADDED", 5) + broken + line("ADDED", 6)]

@@ -27,18 +27,18 @@ async def test_events_pass_and_half_a_line_is_left_out(server: Canned, size: int
 
 
 @pytest.mark.parametrize("before", [b"", ADDED])
-async def test_an_error_event_lets_the_watch_begin_again(server: Canned, before: bytes) -> None:
+async def test_an_error_event_restarts_the_watch(server: Canned, before: bytes) -> None:
     server.pieces = [before + ERROR + DELETED]
     assert await server.told() == before + BEGIN_AGAIN
 
 
-async def test_a_watch_that_is_gone_begins_again(server: Canned) -> None:
+async def test_a_watch_that_is_gone_restarts(server: Canned) -> None:
     server.status = 410
     assert await server.told() == BEGIN_AGAIN
 
 
 @pytest.mark.parametrize(("status", "params"), [(500, WATCH), (503, {}), (410, {})])
-async def test_a_server_in_trouble_is_a_failed_connection(
+async def test_a_server_error_is_a_failed_connection(
     server: Canned, status: int, params: dict[str, str]
 ) -> None:
     server.status = status
@@ -47,7 +47,7 @@ async def test_a_server_in_trouble_is_a_failed_connection(
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429])
-async def test_what_must_be_told_is_told(server: Canned, status: int) -> None:
+async def test_permission_errors_are_passed_on(server: Canned, status: int) -> None:
     server.status, server.pieces = status, [b"why"]
     async with server.session.get("/", params=WATCH) as answer:
         assert answer.status == status

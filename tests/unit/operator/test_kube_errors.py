@@ -27,7 +27,7 @@ def refusal(code: int, message: str, *causes: dict[str, Any]) -> Invalid:
         ({"message": "images are immutable: name a digest"}, False),
     ],
 )
-def test_only_a_rule_of_the_kind_says_that_an_object_cannot_change(
+def test_only_a_rule_of_the_schema_means_that_an_object_cannot_change(
     cause: dict[str, Any], *, is_immutable: bool
 ) -> None:
     assert refusal(422, "x", cause).is_immutable is is_immutable

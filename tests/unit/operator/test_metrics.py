@@ -88,7 +88,7 @@ def test_only_words_of_ours_become_labels() -> None:
     assert count("tokenplace_operator_relays", {"ready": "Unknown"}) == 1
 
 
-def test_relays_with_a_spec_that_no_status_speaks_of_are_counted() -> None:
+def test_relays_with_an_unobserved_spec_are_counted() -> None:
     metrics = Metrics()
 
     def at(generation: int, observed: int | None, **metadata: str) -> Object:

@@ -116,7 +116,7 @@ async def test_pods_behind_a_digest_are_not_read_by_a_new_process() -> None:
 
 
 @pytest.mark.parametrize("pods", [(), (pod(waiting="CrashLoopBackOff"),)])
-async def test_without_a_running_pod_nobody_is_asked(pods: tuple[Object, ...]) -> None:
+async def test_without_a_running_pod_no_request_is_made(pods: tuple[Object, ...]) -> None:
     watching = observer(Cluster(*pods), make_deployment(available=0))
     assert watching.upstream(make_relay(**GPU), pods) is None
     assert not watching.upstreams.is_asking(KEY)

@@ -98,16 +98,14 @@ async def test_an_api_that_appears_concerns_every_relay(
     assert queued == [("team", "relay")]
 
 
-async def test_what_nobody_uses_is_listed_once_and_then_left_alone(
-    cluster: Cluster, apis: OptionalApis
-) -> None:
+async def test_an_unused_kind_is_listed_once(cluster: Cluster, apis: OptionalApis) -> None:
     cluster.served = {SERVICE_MONITOR, HTTP_ROUTE}
     for _ in range(3):
         await apis.refresh()
     assert sorted(cluster.listed) == ["HTTPRoute@None", "ServiceMonitor@None"]
 
 
-async def test_a_change_by_others_is_noticed_at_the_next_look(
+async def test_a_change_by_another_writer_is_noticed_at_the_next_refresh(
     cluster: Cluster, apis: OptionalApis, store: Store, queued: list[Key]
 ) -> None:
     cluster.served = {PROMETHEUS_RULE}
@@ -168,7 +166,7 @@ async def test_only_the_watched_namespaces_are_listed(cluster: Cluster, store: S
     assert cluster.listed == ["HTTPRoute@a", "HTTPRoute@b"]
 
 
-async def test_those_who_come_during_a_look_share_it(cluster: Cluster, apis: OptionalApis) -> None:
+async def test_concurrent_callers_share_a_refresh(cluster: Cluster, apis: OptionalApis) -> None:
     cluster.gate = asyncio.Event()
     looks = [asyncio.create_task(apis.refresh()) for _ in range(5)]
     await asyncio.sleep(0)

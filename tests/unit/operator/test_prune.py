@@ -13,7 +13,7 @@ from tokenplace_operator.metrics import Metrics
 
 
 @pytest.mark.parametrize(("kind", "is_known"), [(SERVICE_MONITOR, False), (DEPLOYMENT, True)])
-async def test_only_a_watched_child_is_known_until_its_end_is_told(
+async def test_only_a_watched_child_is_cached_until_its_deletion_event(
     kind: Kind, *, is_known: bool
 ) -> None:
     metrics, kube = Metrics(), AsyncMock()

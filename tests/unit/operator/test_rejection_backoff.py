@@ -17,7 +17,7 @@ class Clock:
         return self.now
 
 
-def test_each_wait_in_vain_doubles_the_next_up_to_the_last() -> None:
+def test_each_failed_wait_doubles_the_next_up_to_the_last() -> None:
     clock = Clock()
     rejections = RejectionBackoff(clock)
     waits = []
@@ -36,7 +36,7 @@ def test_reconciles_meanwhile_leave_the_time_of_the_next_attempt_as_it_is() -> N
         assert rejections.delay(KEY) == FIRST_SECONDS - passed
 
 
-def test_what_is_no_longer_refused_begins_anew_and_others_wait_by_themselves() -> None:
+def test_an_accepted_write_resets_the_backoff_and_relays_are_independent() -> None:
     clock = Clock()
     rejections = RejectionBackoff(clock)
     rejections.delay(KEY)

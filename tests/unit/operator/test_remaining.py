@@ -22,7 +22,7 @@ def written(*objs: Object) -> Store:
     return store
 
 
-def test_what_was_written_before_a_refusal_is_as_wanted() -> None:
+def test_writes_before_a_refusal_count_as_done() -> None:
     wanted = build(make_relay(), Facts())
     policy = next(one for one in wanted if one["kind"] == "NetworkPolicy")
     todo = plan(wanted, {}, [], "u")

@@ -54,7 +54,7 @@ CALM = {Reason.ROLLOUT_IN_PROGRESS, Reason.NO_PODS_AVAILABLE, Reason.SCALED_TO_Z
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_every_trouble_names_the_next_step(case: Case) -> None:
+def test_every_problem_names_the_next_step(case: Case) -> None:
     status = compute_status(make_relay(**case.spec), observed(case))
     for one in status["conditions"]:
         if is_good(one) or one["reason"] in CALM:
@@ -63,7 +63,7 @@ def test_every_trouble_names_the_next_step(case: Case) -> None:
         assert step(one["reason"]) not in {"", "Nothing."}, one["reason"]
 
 
-def test_a_stranger_of_a_name_is_told_by_its_field_managers() -> None:
+def test_an_unmanaged_object_is_described_by_its_field_managers() -> None:
     service = next(one for one in build(make_relay(), Facts()) if one["kind"] == "Service")
     fields = [
         {"manager": "helm", "operation": "Update"},
@@ -95,7 +95,7 @@ def test_a_spec_that_cannot_be_read_keeps_what_is_known() -> None:
     assert status["image"] == before["image"]
 
 
-def test_a_condition_of_somebody_else_is_not_made_ours() -> None:
+def test_a_condition_of_another_writer_is_not_applied() -> None:
     before = compute_status(make_relay(), observed(Case()))
     theirs = {"type": "example.com/Audited", "status": "True", "reason": "Seen", "message": ""}
     before = {**before, "conditions": [theirs, *before["conditions"]]}

@@ -103,7 +103,7 @@ async def test_a_status_that_is_written_later_has_one_event(
     assert counted == [3, 1]
 
 
-async def test_what_came_meanwhile_is_told_as_well(
+async def test_later_conflicts_are_reported_too(
     server: Server, status_writer: StatusWriter
 ) -> None:
     server.refuses = True
@@ -125,7 +125,7 @@ async def test_the_same_change_of_a_newer_relay_counts_up(
     assert event["count"] == 2
 
 
-async def test_who_undoes_the_status_each_time_gets_pauses_and_no_storm(
+async def test_a_writer_that_reverts_the_status_causes_pauses_and_no_storm(
     server: Server, status_writer: StatusWriter, clock: Clock
 ) -> None:
     for second in range(FREE_WRITES + 1):
@@ -189,7 +189,7 @@ async def test_a_host_that_does_not_resolve_has_one_warning(
     assert event["count"] == 1
 
 
-async def test_both_the_relay_and_its_host_are_told_where_only_the_status_is_not_written(
+async def test_events_are_written_even_where_only_the_status_is_not(
     server: Server, status_writer: StatusWriter
 ) -> None:
     server.refuses = True

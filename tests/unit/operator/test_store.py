@@ -63,7 +63,7 @@ def store(metrics: Metrics) -> Store:
     return Store(metrics)
 
 
-def test_the_echo_of_our_own_write_is_no_news(store: Store) -> None:
+def test_the_echo_of_an_own_write_is_no_change(store: Store) -> None:
     store.put(make(DEPLOYMENT, 7))
     assert not store.observe("MODIFIED", make(DEPLOYMENT, 7))
     assert not store.observe("MODIFIED", make(DEPLOYMENT, 6))
@@ -193,9 +193,7 @@ async def test_resync_of_one_namespace_leaves_the_others(store: Store) -> None:
     assert set(selectors.values()) == {ours}
 
 
-def test_words_that_nobody_says_any_more_are_let_go(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unused_strings_are_dropped(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tokenplace_operator.cache.store.MAX_WORDS", 20)
     for version in range(100):
         store.put(make(SERVICE, version))

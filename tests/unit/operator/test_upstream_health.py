@@ -56,20 +56,20 @@ async def probed(url: str, wanted: bool) -> UpstreamHealth:
     return found
 
 
-async def test_a_real_relay_tells_that_its_upstream_answers(serve: Serve) -> None:
+async def test_a_real_relay_reports_that_its_upstream_answers(serve: Serve) -> None:
     gpu = await serve(answering("well"))
     relay = await serve(make_app(Config(upstream_url=gpu)))
     assert await probed(relay, True) == UpstreamHealth(True, "http")
 
 
 @pytest.mark.parametrize("required", [False, True])
-async def test_a_real_relay_tells_why_its_upstream_does_not(serve: Serve, required: bool) -> None:
+async def test_a_real_relay_reports_why_its_upstream_does_not(serve: Serve, required: bool) -> None:
     gone = "http://127.0.0.1:1"
     relay = await serve(make_app(Config(upstream_url=gone, require_upstream_health=required)))
     assert await probed(relay, False) == UpstreamHealth(False, "refused")
 
 
-async def test_a_relay_without_an_upstream_does_not_tell(serve: Serve) -> None:
+async def test_a_relay_without_an_upstream_does_not_report_one(serve: Serve) -> None:
     relay = await serve(make_app(Config()))
     assert await ask(relay) == UpstreamHealth(None, "its answer has no upstream health")
 
@@ -89,7 +89,7 @@ async def test_what_is_not_understood_is_not_guessed(serve: Serve, body: str, ve
     assert await ask(await serve(answering(body))) == UpstreamHealth(None, verdict)
 
 
-async def test_nobody_there_is_no_error_and_asked_again_soon() -> None:
+async def test_an_absent_relay_is_no_error_and_is_asked_again_soon() -> None:
     assert await ask("http://127.0.0.1:1") == UpstreamHealth(
         None, "ClientConnectorError", settled=False
     )
@@ -120,7 +120,7 @@ async def test_an_answer_in_two_pieces_is_read_to_its_end(serve: Serve) -> None:
     assert await ask(await serve(app)) == UpstreamHealth(True, "http")
 
 
-async def test_no_answer_is_forgotten_in_seconds_and_an_answer_in_a_minute(serve: Serve) -> None:
+async def test_no_answer_expires_in_seconds_and_an_answer_in_a_minute(serve: Serve) -> None:
     now = 0.0
     probe = UpstreamProbe(lambda: now)
     waits = []

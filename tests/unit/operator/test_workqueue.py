@@ -247,7 +247,7 @@ async def test_close_sends_waiting_workers_home(queue: WorkQueue) -> None:
         await asyncio.wait_for(getting, 1)
 
 
-def test_metrics_tell_depth_and_the_oldest_running_key(
+def test_metrics_report_depth_and_the_oldest_running_key(
     queue: WorkQueue, clock: FakeClock, metrics: Metrics
 ) -> None:
     queue.add(A)

@@ -66,7 +66,7 @@ def test_pauses_double_up_to_a_limit(backoff: WriteBackoff, clock: Clock) -> Non
     assert len(times) < 32, "in an hour"
 
 
-def test_a_contest_is_told_and_counted(
+def test_a_revert_is_reported_and_counted(
     backoff: WriteBackoff, clock: Clock, metrics: Metrics
 ) -> None:
     for _ in range(FREE_WRITES - 1):
@@ -83,7 +83,7 @@ def test_a_contest_is_told_and_counted(
     assert later.seconds == QUIET_SECONDS - 1
 
 
-def test_quiet_ends_a_contest(backoff: WriteBackoff, clock: Clock, metrics: Metrics) -> None:
+def test_quiet_ends_the_backoff(backoff: WriteBackoff, clock: Clock, metrics: Metrics) -> None:
     undo(backoff, clock, 200)
     (told,) = backoff.active([CHILD])
     while told.seconds:
@@ -131,7 +131,7 @@ WANTED = {"spec": {"type": "ClusterIP", "ports": [{"port": 80}, {"port": 81}], "
         ({"spec": {**WANTED["spec"], "name": None, "more": 1}}, (), "a field is changed"),
     ],
 )
-def test_what_was_undone_is_named_without_its_value(
+def test_the_reverted_field_is_named_without_its_value(
     live: dict[str, object] | None, conflicts: tuple[FieldConflict, ...], text: str
 ) -> None:
     assert describe_revert(WANTED, live, conflicts) == text

@@ -30,7 +30,7 @@ assert tied() is None
 """
 
 
-def test_many_living_objects_cause_no_look_at_all_of_them() -> None:
+def test_many_living_objects_cause_no_full_collection() -> None:
     """In a process of its own, as the thresholds are the process's."""
     done = subprocess.run(
         [sys.executable, "-c", OBJECTS], capture_output=True, text=True, check=False

@@ -112,7 +112,7 @@ def test_what_a_loop_that_has_ended_did_not_write_is_written_with_the_next_line(
     assert [line["message"] for line in pipe.lines()] == ["at the end", "after it"]
 
 
-async def test_a_thread_beside_the_loop_writes_at_once(pipe: Pipe) -> None:
+async def test_a_thread_outside_the_loop_writes_immediately(pipe: Pipe) -> None:
     logs.configure("INFO", pipe.target)
     await asyncio.to_thread(logs.get("relay.test").info, "from a thread")
     assert [line["message"] for line in pipe.lines()] == ["from a thread"]
@@ -140,7 +140,7 @@ async def test_the_request_is_named_in_its_own_task_only(pipe: Pipe) -> None:
     assert [line.get("request_id") for line in pipe.lines()] == ["one", "two", None]
 
 
-async def test_nobody_waits_for_a_slow_reader(pipe: Pipe) -> None:
+async def test_no_call_waits_for_a_slow_reader(pipe: Pipe) -> None:
     logs.configure("INFO", pipe.target)
     log, sent = logs.get("relay.test"), 0
     while 400 * sent < logs.MOST_BYTES:
@@ -185,14 +185,14 @@ async def test_what_is_too_much_is_dropped_and_counted(pipe: Pipe) -> None:
     assert told["count"] == sent - len(said) > 0
 
 
-def test_a_reader_that_is_gone_harms_nobody(pipe: Pipe) -> None:
+def test_a_reader_that_is_gone_has_no_effect(pipe: Pipe) -> None:
     logs.configure("INFO", pipe.target)
     pipe.leave()
     logs.get("relay.test").info("to nobody")
     logs.flush()
 
 
-def test_libraries_are_heard_without_their_words(pipe: Pipe) -> None:
+def test_libraries_are_logged_without_their_texts(pipe: Pipe) -> None:
     logs.configure("INFO", pipe.target)
     try:
         int("Hush7")
@@ -207,7 +207,7 @@ def test_libraries_are_heard_without_their_words(pipe: Pipe) -> None:
 @pytest.mark.parametrize(
     ("number", "name"), [(1, "debug"), (25, "info"), (35, "warning"), (70, "critical")]
 )
-def test_levels_of_a_library_of_its_own_are_heard_too(pipe: Pipe, number: int, name: str) -> None:
+def test_levels_of_a_library_of_its_own_are_logged_too(pipe: Pipe, number: int, name: str) -> None:
     logs.configure("DEBUG", pipe.target)
     logging.getLogger().setLevel(1)
     logging.getLogger("some.library").log(number, "said")
