@@ -288,9 +288,7 @@ async def test_what_is_queued_for_a_silent_node_is_given_up_after_the_grace() ->
         assert (await relay.respond()).status == 200, "what it was given may still come"
 
 
-async def test_the_client_of_a_node_that_died_while_computing_is_notified_long_before_its_deadline() -> (
-    None
-):
+async def test_the_client_of_a_node_that_died_is_notified_long_before_its_deadline() -> None:
     """Nodes ask about their work every few seconds; one that did, and no longer does, is dead."""
     async with inside() as relay:
         for step in (*CLAIMED, control()):
