@@ -1,4 +1,4 @@
-"""The fixtures of a real cluster, for all tests; and leaks are told where they are made."""
+"""For all tests: the order of a run, the fixtures of a cluster, and checks for leaks."""
 
 import gc
 from collections.abc import Iterator
@@ -8,27 +8,59 @@ from blockbuster import blockbuster_ctx
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling, Scheduling
 
+from tokenplace_cluster.programs.needs import needed_programs
+
 pytest_plugins = [
     "tokenplace_cluster.fixtures",
     "tokenplace_cluster.pytest_programs",
     "tokenplace_cluster.pytest_skips",
 ]
 
-SHARED = {"acceptance": "a node", "chart": "a chart", "e2e": "a node"}
-"""Folders whose tests share something that is only once in a run."""
+ON_THE_NODE = ("tests/acceptance/", "tests/e2e/")
+"""Folders whose tests share the node, of which a run has only one."""
+
+SLOW_FIRST = (
+    *ON_THE_NODE,
+    "tests/chart/test_releases.py",
+    *(
+        f"tests/integration/test_{name}.py"
+        for name in (
+            *("cli", "reconcile_faults", "image_truth", "chaos", "clock", "leadership", "rights"),
+            *("optional_apis", "control_plane", "adopt", "runtime", "write_backoff"),
+        )
+    ),
+)
+"""What runs first of the tests that need programs, so that no process ends long before another."""
 
 
-class Together(LoadScopeScheduling):
-    """In a run of several processes, keeps together what shares something, and each file."""
+class FileScheduling(LoadScopeScheduling):
+    """Gives each process one file at a time; all tests on the node go to one process."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        return SHARED.get(path.split("/")[1], path)
+        return "the node" if path.startswith(ON_THE_NODE) else path
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
-    """Who decides which process runs what."""
-    return Together(config, log)
+    """Choose the scheduler of a run of several processes."""
+    return FileScheduling(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a run of several processes, begin with the node, then what needs no program."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_order)
+
+
+def _order(item: pytest.Item) -> int:
+    path = item.nodeid.partition("::")[0]
+    if path.startswith(ON_THE_NODE):
+        return 0
+    if not needed_programs([path]):
+        return 1
+    slow = [place for place in SLOW_FIRST if path.startswith(place)]
+    return 2 + (SLOW_FIRST.index(slow[0]) if slow else len(SLOW_FIRST))
 
 
 def pytest_collection_finish() -> None:
@@ -53,12 +85,12 @@ MAY_BLOCK = (
     ("tokenplace_operator/cli/relay_files.py", "read_text"),
     ("tokenplace_operator/cli/schema.py", "_spec"),
 )
-"""Files, and functions of theirs in which a call may block."""
+"""Files and their functions in which a call may block."""
 
 
 @pytest.fixture(scope="module", autouse=True)
-def nothing_blocks_the_loop(request: pytest.FixtureRequest) -> Iterator[None]:
-    """In the loop of a test, a call of our programs that blocks it is an error."""
+def forbid_blocking_calls(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Make a call that blocks the event loop an error, if one of our programs makes it."""
     if not {"unit", "relay"} & set(request.path.parts):
         yield
         return

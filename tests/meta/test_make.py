@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tokenplace_cluster.pytest_programs import NEEDS
+from tokenplace_cluster.programs.needs import NEEDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,6 +23,13 @@ def test_every_folder_of_tests_is_in_test_or_in_test_all() -> None:
 def test_what_needs_programs_is_there() -> None:
     for place in NEEDS:
         assert (ROOT / place).exists(), place
+
+
+def test_the_slow_files_are_there() -> None:
+    text = (ROOT / "tests" / "conftest.py").read_text()
+    (names,) = re.findall(r"for name in \((.*?)\n        \)", text, re.DOTALL)
+    for name in re.findall(r'"(\w+)"', names):
+        assert (ROOT / "tests" / "integration" / f"test_{name}.py").exists(), name
 
 
 def test_unit_tests_need_no_program() -> None:
