@@ -85,6 +85,7 @@ docs: sync ## write the generated pages anew
 	$(RUN) python docs/generate_api_reference.py
 	$(RUN) python deploy/charts/generate.py
 	$(RUN) python docs/generate_relay_settings.py
+	$(RUN) python docs/generate_operator_settings.py
 	$(RUN) python docs/generate_reasons.py
 	$(RUN) python docs/generate_schema.py
 

@@ -45,7 +45,7 @@ def start(operators: Operators, namespace: str, resync_seconds: float) -> Operat
     return operators.start(
         f"--lease-namespace={shipped.NAMESPACE}",
         f"--lease-seconds={LEASE_SECONDS}",
-        f"--silence-seconds={SILENCE_SECONDS}",
+        f"--watch-idle-seconds={SILENCE_SECONDS}",
         f"--resync-seconds={resync_seconds}",
         namespaces=(namespace,),
     )

@@ -16,10 +16,10 @@ from tokenplace_cluster.subjects.relays import Relays
 STEPPING = f"""
 import pathlib, sys
 from datetime import timedelta
-from tokenplace_operator import wiring
+from tokenplace_operator import clock
 
-days, true_now = pathlib.Path(sys.argv.pop(1)), wiring.utc_now
-wiring.utc_now = lambda: true_now() + timedelta(days=float(days.read_text()))
+days, true_now = pathlib.Path(sys.argv.pop(1)), clock.utc_now
+clock.utc_now = lambda: true_now() + timedelta(days=float(days.read_text()))
 {PROGRAM}
 """
 DAYS = 2

@@ -13,6 +13,7 @@ from tokenplace_cluster.subjects.relays import Relays
 from tokenplace_operator.cache.optional_apis import OptionalApis
 from tokenplace_operator.cache.store import Store
 from tokenplace_operator.children.write_backoff import WriteBackoff
+from tokenplace_operator.clock import utc_now
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.observe.certificates import Certificates
@@ -28,7 +29,6 @@ from tokenplace_operator.reconcile.observer import Observer
 from tokenplace_operator.reconcile.reconciler import FIRST_STATUS_SECONDS, Reconciler
 from tokenplace_operator.reconcile.rejection_backoff import RejectionBackoff
 from tokenplace_operator.reconcile.status_writer import StatusWriter
-from tokenplace_operator.wiring import utc_now
 
 Object = dict[str, Any]
 A, B, C = "192.0.2.1", "192.0.2.2", "2001:db8::3"

@@ -65,7 +65,7 @@ def operator(
 ) -> OperatorProcess:
     """With exactly the shipped rights: what it asks for and may not have fails the test."""
     del none_at_first, kubelet
-    return start_operator("--look-seconds=1", before=IMPATIENT)
+    return start_operator("--discovery-seconds=1", before=IMPATIENT)
 
 
 @pytest.mark.timeout(600)

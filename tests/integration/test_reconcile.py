@@ -172,7 +172,7 @@ def test_paused_means_no_write_to_children_and_deletion_still_works(
     relays.delete("relay", "service")
     held = eventually(lambda: relays.when(Paused="True", Stalled="True", Ready="Paused"))
     messages = {one["type"]: one["message"] for one in held["status"]["conditions"]}
-    eventually(lambda: "6 changes wait" in relays.conditions()["Paused"]["message"])
+    eventually(lambda: "6 pending changes" in relays.conditions()["Paused"]["message"])
     assert "spec.paused to false" in messages["Ready"]
     writes = audit.writes(
         control_plane.audit_log, user=shipped.USER, namespace=namespace, since=since

@@ -113,7 +113,7 @@ def test_roles_of_two_namespaces_are_enough_and_every_right_is_used(
     login = control_plane.user_kubeconfig(user)
     with served(control_plane, *MONITORING, *ROUTES, *CERTIFICATES):
         operator = operators.start(
-            "--look-seconds=2", kubeconfig=login, namespaces=(namespace, second)
+            "--discovery-seconds=2", kubeconfig=login, namespaces=(namespace, second)
         )
         eventually(operator.leads, seconds=60)
         # A stranger has a name that the relay needs: every name is looked at.

@@ -22,7 +22,7 @@ import asyncio, sys
 from types import SimpleNamespace
 from tokenplace_operator import logs
 from tokenplace_operator.settings import Config
-from tokenplace_operator.main import operate
+from tokenplace_operator.lifecycle import operate
 
 def make(kube, store, metrics, discovery):
     log = logs.get_logger("test")
@@ -38,8 +38,8 @@ sys.exit(asyncio.run(operate(config, make)))
 """
 
 IMPATIENT = """
-from tokenplace_operator.cache import watch
-watch.ERROR_BACKOFFS = (0.5,) * 4
+from tokenplace_operator.cache import kopf_settings, watch
+kopf_settings.ERROR_BACKOFFS = (0.5,) * 4
 """
 WATCHES_ANOTHER = (
     IMPATIENT
@@ -140,7 +140,7 @@ def test_a_missing_list_right_ends_the_operator_loudly(
     control_plane.kubectl(*bind, f"--namespace={namespace}")
     operator = start(namespace, namespace, kubeconfig=control_plane.user_kubeconfig("poor"))
     assert operator.popen.wait(60) == 1
-    failure = operator.lines("the work failed")[0]
+    failure = operator.lines("watching failed")[0]
     assert 'cannot list resource "tokenplacerelays"' in failure["error"]
 
 
@@ -163,7 +163,7 @@ def test_a_missing_watch_right_ends_the_operator_in_order(
     operator = start(namespace, namespace, kubeconfig=login, before=IMPATIENT)
     eventually(operator.leads, seconds=60)
     assert operator.popen.wait(30) == 1
-    assert "cannot watch resource" in operator.lines("the work failed")[0]["error"]
+    assert "cannot watch resource" in operator.lines("watching failed")[0]["error"]
     lease = control_plane.kubectl("get", "lease", "tokenplace-operator", here, "-ojson")
     assert json.loads(lease)["spec"]["holderIdentity"] == ""
 
@@ -174,7 +174,7 @@ def test_a_kind_that_is_not_listed_ends_the_operator_loudly(
     operator = start(namespace, namespace, before=WATCHES_ANOTHER)
     eventually(operator.leads, seconds=60)
     assert operator.popen.wait(60) == 1
-    assert "does not list gones" in operator.lines("the work failed")[0]["error"]
+    assert "does not list gones" in operator.lines("watching failed")[0]["error"]
 
 
 def test_a_restarted_api_server_is_survived(

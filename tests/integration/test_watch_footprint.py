@@ -10,8 +10,9 @@ import pytest
 
 from tokenplace_cluster.control_plane.control_plane import ControlPlane
 from tokenplace_operator.api.kinds import SERVICE_ACCOUNT, Object
+from tokenplace_operator.cache.event_handler import EventHandler
 from tokenplace_operator.cache.store import Store
-from tokenplace_operator.cache.watch import EventHandler, watch
+from tokenplace_operator.cache.watch import watch
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.runtime.workqueue import WorkQueue
@@ -28,7 +29,7 @@ async def watching(kube: Kube, store: Store, namespace: str) -> AsyncIterator[No
     queue = WorkQueue(asyncio.get_running_loop().time, Random(0), metrics)
     handler = EventHandler(store, queue, metrics)
     stop, ready = asyncio.Event(), asyncio.Event()
-    work = watch(kube, handler, [namespace], stop=stop, ready=ready, silence_seconds=60)
+    work = watch(kube, handler, [namespace], stop=stop, ready=ready, idle_seconds=60)
     running = asyncio.create_task(work)
     try:
         await ready.wait()

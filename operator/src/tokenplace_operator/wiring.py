@@ -1,17 +1,17 @@
-"""The parts of a leader, put together once for the program and for `kopf run`."""
+"""Builds the components of a leader, for the program and for `kopf run`."""
 
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 
 from tokenplace_operator.api.kinds import RELAY
+from tokenplace_operator.cache.event_handler import EventHandler
 from tokenplace_operator.cache.optional_apis import OptionalApis
 from tokenplace_operator.cache.store import Store
-from tokenplace_operator.cache.watch import EventHandler
 from tokenplace_operator.children.write_backoff import WriteBackoff
+from tokenplace_operator.clock import utc_now
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.observe.certificates import Certificates
@@ -31,8 +31,8 @@ MakeReconcile = Callable[[Kube, Store, Metrics, OptionalApis], Reconcile]
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What a leader runs."""
+class Components:
+    """The long-lived objects of a leader."""
 
     metrics: Metrics
     store: Store
@@ -41,8 +41,10 @@ class Parts:
     handler: EventHandler
 
 
-def assemble(kube: Kube, config: Config, metrics: Metrics, make_reconcile: MakeReconcile) -> Parts:
-    """Build the parts; nothing runs before `controller.start`."""
+def assemble(
+    kube: Kube, config: Config, metrics: Metrics, make_reconcile: MakeReconcile
+) -> Components:
+    """Build the components; no task runs before `controller.start`."""
     rng = random.Random()  # noqa: S311 (spreads retries, guards nothing)
     store = Store(metrics)
     metrics.count_relays(lambda: store.all(RELAY))
@@ -54,12 +56,12 @@ def assemble(kube: Kube, config: Config, metrics: Metrics, make_reconcile: MakeR
         partial(store.resync, kube, config.namespaces),
         metrics,
         refresh=optional_apis.refresh,
-        refresh_seconds=config.look_seconds,
+        refresh_seconds=config.discovery_seconds,
         workers=config.workers,
         resync_seconds=config.resync_seconds,
         rng=rng,
     )
-    return Parts(metrics, store, queue, controller, EventHandler(store, queue, metrics))
+    return Components(metrics, store, queue, controller, EventHandler(store, queue, metrics))
 
 
 def reconciler(
@@ -80,8 +82,3 @@ def reconciler(
     status_writer = StatusWriter(kube, store, Recorder(kube, utc_now), clock, metrics, backoff)
     made = Reconciler(kube, store, metrics, observer, status_writer, backoff, rejections, utc_now)
     return made.reconcile
-
-
-def utc_now() -> datetime:
-    """The time of day, for timestamps."""
-    return datetime.now(UTC)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tokenplace_operator.api.kinds import RELAY, SERVICE, Kind
+from tokenplace_operator.cache.event_handler import EventHandler
 from tokenplace_operator.cache.store import Store
-from tokenplace_operator.cache.watch import EventHandler
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.runtime.workqueue import WorkQueue
 

@@ -32,8 +32,8 @@ def taken() -> Taken:
 
 @pytest.fixture
 async def server(taken: Taken) -> AsyncIterator[Canned]:
-    tap = EventInterceptor((RELAY, DEPLOYMENT, SERVICE), lambda *event: taken.append(event))
-    async with canned(tap) as found:
+    interceptor = EventInterceptor((RELAY, DEPLOYMENT, SERVICE), lambda *event: taken.append(event))
+    async with canned(interceptor) as found:
         yield found
 
 

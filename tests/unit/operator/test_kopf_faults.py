@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from tokenplace_cluster.faults.canned_server import WATCH, Canned, canned
-from tokenplace_operator.cache.kopf_faults import BEGIN_AGAIN, tolerate_faults
+from tokenplace_operator.cache.kopf_faults import RESTART_EVENT, tolerate_faults
 
 ADDED = b'{"type":"ADDED","object":{"metadata":{"name":"{\\"type\\":\\"ERROR\\""}}}\n'
 DELETED = b'{"type":"DELETED","object":{}}\n'
@@ -29,12 +29,12 @@ async def test_events_pass_and_half_a_line_is_left_out(server: Canned, size: int
 @pytest.mark.parametrize("before", [b"", ADDED])
 async def test_an_error_event_restarts_the_watch(server: Canned, before: bytes) -> None:
     server.pieces = [before + ERROR + DELETED]
-    assert await server.told() == before + BEGIN_AGAIN
+    assert await server.told() == before + RESTART_EVENT
 
 
 async def test_a_watch_that_is_gone_restarts(server: Canned) -> None:
     server.status = 410
-    assert await server.told() == BEGIN_AGAIN
+    assert await server.told() == RESTART_EVENT
 
 
 @pytest.mark.parametrize(("status", "params"), [(500, WATCH), (503, {}), (410, {})])

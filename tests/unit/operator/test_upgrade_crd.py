@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from tokenplace_operator.kube import upgrade_crd
 from tokenplace_operator.main import cli

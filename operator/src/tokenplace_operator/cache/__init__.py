@@ -1,1 +1,1 @@
-"""What the operator knows of the cluster, and the watches that keep it current; kopf ends here."""
+"""The cache of the cluster and the watches that feed it; the only room that uses kopf."""

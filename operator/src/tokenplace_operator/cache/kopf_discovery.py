@@ -1,9 +1,9 @@
-"""kopf's look for its kinds, which must find them all.
+"""The discovery guard: makes kopf find every kind that we watch, or fail.
 
-kopf looks once, at its start, and goes on without a kind that it does not find: it would lead and
-watch nothing. An API server that is starting lists no more than a part of its groups. So an answer
-that lacks what we watch is a failed connection to kopf: it asks again, and ends with an error when
-that does not help.
+kopf runs API discovery once, at its start, and continues without a kind that it does not find: the
+operator would lead and watch nothing. An API server that is starting lists only a part of its
+groups. So a response that lacks a watched kind becomes a failed connection: kopf retries, and ends
+with an error when that does not help.
 """
 
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ class _Resource(msgspec.Struct):
 
 
 class _Listed(msgspec.Struct):
-    """What the API server has: groups at the root, resources at the path of a version."""
+    """A discovery response: groups at the root, resources at the path of a version."""
 
     groups: list[_Group] = []
     resources: list[_Resource] = []
@@ -42,39 +42,39 @@ _decode = msgspec.json.Decoder(_Listed).decode
 
 
 class DiscoveryGuard:
-    """Middleware of kopf's session: ClientConnectionError where one of these kinds is missing."""
+    """Middleware of kopf's session: ClientConnectionError when one of these kinds is missing."""
 
     def __init__(self, kinds: Iterable[Kind]) -> None:
-        self._wanted: dict[str, set[str]] = {}
+        self._required: dict[str, set[str]] = {}
         for kind in kinds:
             path, _, _ = kind.path(None).rpartition("/")
-            self._wanted.setdefault(path, set()).add(kind.plural)
+            self._required.setdefault(path, set()).add(kind.plural)
             if kind.group:
-                self._wanted.setdefault("/apis", set()).add(kind.api_version)
+                self._required.setdefault("/apis", set()).add(kind.api_version)
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Pass on what kopf is told, unless it lacks a kind; another status speaks for itself."""
+        """Pass on a response unless it lacks a kind; kopf handles other statuses itself."""
         response = await handler(request)
-        wanted = self._wanted_at(request.url.path)
-        if not wanted or response.status not in (200, 404):
+        required = self._required_at(request.url.path)
+        if not required or response.status not in (200, 404):
             return response
-        missing = wanted - await _names(response)
+        missing = required - await _names(response)
         if missing:
             response.close()
             names = ", ".join(sorted(missing))
             raise aiohttp.ClientConnectionError(f"the API server does not list {names}")
         return response
 
-    def _wanted_at(self, path: str) -> set[str]:
-        """What must be listed at a path; the server's own may stand before it."""
-        found = (names for end, names in self._wanted.items() if path.endswith(end))
-        return next(found, set())
+    def _required_at(self, path: str) -> set[str]:
+        """The names that a path must list; a proxy may serve the API below a path of its own."""
+        matches = (names for end, names in self._required.items() if path.endswith(end))
+        return next(matches, set())
 
 
 async def _names(response: aiohttp.ClientResponse) -> frozenset[str]:
-    """What an answer lists; nothing where it is no list. It can be read again."""
+    """The names in a response; none when it is no list. The response can be read again."""
     try:
         return _decode(await response.read()).names()
     except msgspec.DecodeError:

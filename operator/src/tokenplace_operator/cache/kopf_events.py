@@ -1,9 +1,12 @@
-"""What lists and watches tell, taken before kopf makes tasks of it.
+"""The event interceptor: takes list pages and watch events before kopf schedules tasks for them.
 
-For each object kopf starts a task, and looks for its handlers, memory and throttle: a third of the
-operator's CPU while relays are made. So what is told is taken here. kopf gets empty pages in place
-of a list, and in place of events bookmarks, from which it knows how far a watch is and where to
-take it up again. Connections and their ends remain with kopf.
+For each object kopf starts a task with handlers, memory and throttle, which took a third of the
+operator's CPU during the creation of relays. So objects are taken out of the responses here. kopf
+gets empty pages instead of a list, and bookmarks instead of events, from which it knows where to
+resume a watch. Connections and their ends stay with kopf.
+
+kopf reads pages by `ClientResponse.json()`, which calls `content.read()`, and watches by
+`content.iter_chunked()`: both are replaced. tests/unit/operator/test_kopf_internals.py checks that.
 """
 
 from collections.abc import AsyncIterator, Callable, Collection
@@ -13,16 +16,16 @@ import aiohttp
 import msgspec
 
 from tokenplace_operator.api.kinds import Kind, Object
-from tokenplace_operator.cache.kopf_faults import BEGIN_AGAIN
+from tokenplace_operator.cache.kopf_faults import RESTART_EVENT
 from tokenplace_operator.logs import get_logger
 
 log = get_logger(__name__)
 
 OnEvent = Callable[[Kind, str | None, Object], None]
-"""Gets the kind, the type of the event (None: listed) and the object."""
+"""Called with the kind, the type of the event (None: listed) and the object."""
 
 BOOKMARK = "BOOKMARK"
-_KNOWN = frozenset({"ADDED", "MODIFIED", "DELETED", BOOKMARK})
+_EVENT_TYPES = frozenset({"ADDED", "MODIFIED", "DELETED", BOOKMARK})
 
 
 class _Event(msgspec.Struct):
@@ -33,86 +36,86 @@ class _Event(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Event).decode
 _VERSION = ("resourceVersion",)
 _IDENTITY = ("namespace", "name", "resourceVersion")
-"""What the metadata of a page or a bookmark, and those of an object, must say."""
+"""The fields that the metadata of a page or a bookmark, and of an object, must have."""
 
 
 class EventInterceptor:
-    """Middleware of kopf's session: `take` gets what is told of these kinds."""
+    """Middleware of kopf's session: `on_event` gets each object of these kinds."""
 
-    def __init__(self, kinds: Collection[Kind], take: OnEvent) -> None:
+    def __init__(self, kinds: Collection[Kind], on_event: OnEvent) -> None:
         self._kinds = kinds
-        self._take = take
+        self._on_event = on_event
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Let the answer to a list or a watch say only how far it goes."""
+        """Replace the content of a list or a watch by one that has only versions."""
         response = await handler(request)
         kind = self._kind_at(request.url.path)
         if kind is None or response.status != 200:
             return response
         watches = request.url.query.get("watch") == "true"
-        told = (_Watched if watches else _Page)(response.content, kind, self._take)
-        response.content = cast("aiohttp.StreamReader", told)
+        content = (_Watched if watches else _Page)(response.content, kind, self._on_event)
+        response.content = cast("aiohttp.StreamReader", content)
         return response
 
     def _kind_at(self, path: str) -> Kind | None:
         """The kind whose objects a path lists, of one namespace or of all."""
         root, _, plural = path.rpartition("/")
         collection = f"{root.partition('/namespaces/')[0]}/{plural}"
-        found = (kind for kind in self._kinds if collection.endswith(kind.path(None)))
-        return next(found, None)
+        matches = (kind for kind in self._kinds if collection.endswith(kind.path(None)))
+        return next(matches, None)
 
 
-class _Told:
-    """The content of an answer, and where its objects go."""
+class _Content:
+    """The content of a response, and the receiver of its objects."""
 
-    def __init__(self, content: aiohttp.StreamReader, kind: Kind, take: OnEvent) -> None:
+    def __init__(self, content: aiohttp.StreamReader, kind: Kind, on_event: OnEvent) -> None:
         self._content = content
         self._kind = kind
-        self._take = take
+        self._on_event = on_event
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (whatever closes a stream)
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (for what closes a stream)
         return getattr(self._content, name)
 
 
-class _Page(_Told):
-    """A page of a list; it goes on empty, with its version and the token of the next page."""
+class _Page(_Content):
+    """A page of a list; kopf gets its version and the token of the next page."""
 
     async def read(self) -> bytes:
-        """Take its objects; ClientPayloadError where it is no list, for then kopf begins again."""
+        """Take the objects; ClientPayloadError when it is no list, which makes kopf list again."""
         try:
             page = msgspec.json.decode(await self._content.read(), type=Object)
         except msgspec.DecodeError as error:
             raise aiohttp.ClientPayloadError(f"{self._kind.plural}: {error}") from None
         items = page.get("items")
-        if not (_says(page, _VERSION) and isinstance(items, list)):
+        if not (_has_metadata(page, _VERSION) and isinstance(items, list)):
             raise aiohttp.ClientPayloadError(f"{self._kind.plural}: no list")
-        if not all(_says(obj, _IDENTITY) for obj in items):
+        if not all(_has_metadata(obj, _IDENTITY) for obj in items):
             raise aiohttp.ClientPayloadError(f"{self._kind.plural}: a list of what is no object")
         for obj in items:
-            self._take(self._kind, None, obj)
+            self._on_event(self._kind, None, obj)
         return msgspec.json.encode({**page, "items": []})
 
 
-class _Watched(_Told):
-    """Events in whole lines; a bookmark stands for those of a chunk."""
+class _Watched(_Content):
+    """Events in whole lines; kopf gets a bookmark for those of a chunk."""
 
     async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
-        """For each chunk how far it went, and after that whatever else was told."""
+        """For each chunk the version of its last event, and then all lines of other types."""
         async for lines in self._content.iter_chunked(size):
             version, others = None, b""
             for line in lines.splitlines(keepends=True):
                 event = _event(line)
                 if event is None:
-                    yield _bookmark(version) + BEGIN_AGAIN
+                    yield _bookmark(version) + RESTART_EVENT
                     return
-                if event.type not in _KNOWN:
+                if event.type not in _EVENT_TYPES:
                     others += line
                     continue
                 version = event.object["metadata"]["resourceVersion"]
                 if event.type != BOOKMARK:
-                    self._take(self._kind, event.type, event.object)
+                    self._on_event(self._kind, event.type, event.object)
             yield _bookmark(version) + others
 
 
@@ -121,17 +124,17 @@ def _event(line: bytes) -> _Event | None:
     try:
         event = _decode(line)
     except msgspec.DecodeError as error:
-        log.warning("a watch told what is no event", error=str(error))
+        log.warning("a watch sent an invalid event", error=str(error))
         return None
     needed = _VERSION if event.type == BOOKMARK else _IDENTITY
-    if event.type in _KNOWN and not _says(event.object, needed):
-        log.warning("a watch told of an object without a name or version", type=event.type)
+    if event.type in _EVENT_TYPES and not _has_metadata(event.object, needed):
+        log.warning("a watch sent an object without a name or version", type=event.type)
         return None
     return event
 
 
-def _says(obj: object, names: tuple[str, ...]) -> bool:
-    """Whether it is an object whose metadata have these texts."""
+def _has_metadata(obj: object, names: tuple[str, ...]) -> bool:
+    """Whether it is an object whose metadata has these texts."""
     metadata = obj.get("metadata") if isinstance(obj, dict) else None
     return isinstance(metadata, dict) and all(isinstance(metadata.get(n), str) for n in names)
 

@@ -1,9 +1,10 @@
-"""Faults of the API server, in a shape that kopf outlasts.
+"""The fault-tolerant watch: turns faults of the API server into ones that kopf survives.
 
-kopf ends the whole operator on an answer 410 to a list or a watch, on an ERROR event that is not
-410, on a line that breaks off, and when a server answers 5xx for a minute. Each of these only
-means: begin again. kopf does so when a connection fails and when an ERROR event says 410, so that
-is what it gets to see. What a restart would not hide either still ends it: 401, 403 and 404.
+kopf ends the process on a 410 response to a list or a watch, on an ERROR event that is not 410, on
+an incomplete line, and when a server responds with 5xx for a minute. Each of these only means that
+the list must be repeated. kopf repeats it when a connection fails and after an ERROR event with
+code 410, so the faults are turned into these. 401, 403 and 404 still end the process, because a
+restart would not help.
 """
 
 from collections.abc import AsyncIterator
@@ -15,8 +16,8 @@ from tokenplace_operator.logs import get_logger
 
 log = get_logger(__name__)
 
-BEGIN_AGAIN = b'{"type":"ERROR","object":{"code":410}}\n'
-"""The event by which the API server ends a watch that must begin again with a list."""
+RESTART_EVENT = b'{"type":"ERROR","object":{"code":410}}\n'
+"""The event by which the API server ends a watch that must restart with a list."""
 _GONE = 410
 _ERROR = b'{"type":"ERROR"'
 
@@ -24,7 +25,7 @@ _ERROR = b'{"type":"ERROR"'
 async def tolerate_faults(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Middleware of the session that kopf lists and watches with."""
+    """Middleware of kopf's session."""
     response = await handler(request)
     watches = request.url.query.get("watch") == "true"
     gone = response.status == _GONE
@@ -39,27 +40,30 @@ async def tolerate_faults(
 
 
 class _Events:
-    """The content of a watch in whole lines, up to the first ERROR; over: it is one itself."""
+    """The content of a watch in whole lines, up to the first ERROR.
+
+    over: the response itself was an error, so there is no event.
+    """
 
     def __init__(self, content: aiohttp.StreamReader, *, over: bool) -> None:
         self._content = content
         self._over = over
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (whatever closes a stream)
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (for what closes a stream)
         return getattr(self._content, name)
 
     async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
-        """What has come, without the line that is not whole yet."""
+        """The complete lines of each chunk; the rest of a chunk waits for the next one."""
         if self._over:
-            yield BEGIN_AGAIN
+            yield RESTART_EVENT
             return
         rest = b""
         async for data in self._content.iter_chunked(size):
             whole, newline, rest = (rest + data).rpartition(b"\n")
             events, error = _up_to_error(whole + newline)
             if error:
-                log.info("a watch begins again", error=error[:500])
-                yield events + BEGIN_AGAIN
+                log.info("watch restarted", error=error[:500])
+                yield events + RESTART_EVENT
                 return
             yield events
 

@@ -27,10 +27,11 @@ from tokenplace_operator.cli.options import (
     cluster_command,
     namespace_name,
 )
-from tokenplace_operator.cli.output import Format, aligned, plain, show, show_json, utc_now
+from tokenplace_operator.cli.output import Format, aligned, plain, show, show_json
 from tokenplace_operator.cli.redact import Redactor
 from tokenplace_operator.cli.snapshot import Snapshot, read_snapshot
 from tokenplace_operator.cli.yaml_io import to_yaml
+from tokenplace_operator.clock import utc_now
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.kube.errors import KubeError
 

@@ -26,9 +26,9 @@ from tokenplace_operator.cli.output import (
     plain,
     show,
     show_json,
-    utc_now,
 )
 from tokenplace_operator.cli.snapshot import read_snapshot
+from tokenplace_operator.clock import utc_now
 
 
 @cluster_command

@@ -162,7 +162,7 @@ class SharedOperator:
     def start(self) -> OperatorProcess:
         """Return the running operator; start one if there is none."""
         if self._running is None or self._running.popen.poll() is not None:
-            self._running = self._operators.start("--look-seconds=2", namespaces=("*",))
+            self._running = self._operators.start("--discovery-seconds=2", namespaces=("*",))
         return self._running
 
     def stop(self) -> None:
