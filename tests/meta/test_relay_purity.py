@@ -7,7 +7,8 @@ import pytest
 
 SOURCES = Path(__file__).parents[2] / "relay" / "src" / "tokenplace_relay"
 PURE = [
-    "state/model", "state/capabilities", "state/expiring", "state/tables", "state/node_transitions",
+    "state/model", "state/capabilities", "state/digests", "state/errors", "state/results",
+    "state/node_index", "state/expiring", "state/tables", "state/node_transitions",
     "state/client_transitions", "state/machine", "state/selection", "rate_limit/limiter",
     "rate_limit/policy", "settings/rate",
     "rate_limit/client_address", "api/prefer",

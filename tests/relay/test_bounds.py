@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tokenplace_harness.inside import CLIENT, NODE, OTHER_CLIENT, RELAY, Answer, inside
+from tokenplace_harness.inside import CLIENT, OTHER_CLIENT, RELAY, Answer, inside
 from tokenplace_harness.wait import eventually
 from tokenplace_relay.server.body import ReceiveBudget
 from tokenplace_relay.server.response import ApiError
@@ -139,7 +139,7 @@ async def test_bytes_of_replays() -> None:
             await relay.respond(name, ciphertext="x" * 3000)
             assert (await relay.retrieve(name)).status == 200
         assert [(await relay.retrieve(name)).status for name in ("r1", "r2")] == [404, 200]
-        assert relay.state.replay_bytes <= 5000
+        assert (await relay.state.totals()).replay_bytes <= 5000
 
 
 async def test_outcomes_are_let_go_for_newer_ones() -> None:
@@ -151,7 +151,7 @@ async def test_outcomes_are_let_go_for_newer_ones() -> None:
             await relay.cancel(f"r{number}")
         seen = [(await relay.retrieve(f"r{number}")).status for number in range(6)]
         assert seen == [404, 404, 404, 410, 410, 410]
-        assert relay.counts()["tombstones"] == 3
+        assert (await relay.counts())["tombstones"] == 3
 
 
 async def test_nothing_stays_of_clients_that_never_come_back() -> None:
@@ -164,15 +164,13 @@ async def test_nothing_stays_of_clients_that_never_come_back() -> None:
             if number % 3 == 2:
                 await relay.respond(client=f"client-{number}")
         for _ in range(20):
-            relay.advance(60)
-        state = relay.state
-        assert not state.requests
-        assert not state.inboxes
-        assert not state.nodes
-        assert (state.request_bytes, state.answer_bytes, state.progress_bytes) == (0, 0, 0)
-        assert not any(len(kept) for kept in (
-            state._deadlines, state._unconfirmed, state._unread, state._replays, state._outcomes,
-            state._tombstones))  # fmt: skip
+            await relay.advance(60)
+        seen, totals = await relay.state.inspect(), await relay.state.totals()
+        assert not seen.requests
+        assert not seen.pending_by_client
+        assert not seen.nodes
+        assert (totals.request_bytes, totals.answer_bytes, totals.progress_bytes) == (0, 0, 0)
+        assert seen.expiring == 0
 
 
 async def test_held_polls_of_a_node_and_in_all() -> None:
@@ -180,16 +178,16 @@ async def test_held_polls_of_a_node_and_in_all() -> None:
         await relay.register()
         await relay.register("other")
         polls = [asyncio.create_task(relay.poll()) for _ in range(2)]
-        await eventually(lambda: relay.context.polls.held == 2)
+        await eventually(lambda: relay.state.held_polls == 2)
         is_refused(await relay.poll(), 503, "too_many_polls")
         polls.append(asyncio.create_task(relay.poll("other")))
-        await eventually(lambda: relay.context.polls.held == 3)
+        await eventually(lambda: relay.state.held_polls == 3)
         is_refused(await relay.poll("other"), 503, "too_many_polls")
         await relay.submit()
         await relay.submit("r2", "other")
-        await eventually(lambda: relay.context.polls.held == 1)
+        await eventually(lambda: relay.state.held_polls == 1)
         relay.context.refusing = True
-        relay.context.polls.release()
+        await relay.state.release()
         answers = [(await poll).body for poll in polls]
         assert sorted(body.get("request_id", "") for body in answers) == ["", "r1", "r2"]
 
@@ -252,7 +250,7 @@ async def test_held_call_of_a_removed_node_ends_at_once() -> None:
     async with inside(real_time=True, poll_wait=20.0) as relay:
         await relay.register()
         poll = asyncio.create_task(relay.poll())
-        await eventually(lambda: relay.context.polls.held == 1)
+        await eventually(lambda: relay.state.held_polls == 1)
         await relay.unregister()
         answer = await poll
         assert answer.error["message"] == "Server with the specified public key not found"
@@ -262,13 +260,13 @@ async def test_node_that_polls_is_alive_as_long_as_it_polls() -> None:
     async with inside(real_time=True, poll_wait=20.0, node_lease=1) as relay:
         await relay.register()
         poll = asyncio.create_task(relay.poll())
-        await eventually(lambda: relay.context.polls.held == 1)
+        await eventually(lambda: relay.state.held_polls == 1)
         await asyncio.sleep(1.2)
-        relay.state.sweep()
-        assert relay.counts()["nodes"] == 1
+        await relay.state.sweep()
+        assert (await relay.counts())["nodes"] == 1
         assert (await relay.submit()).status == 200
         assert (await poll).body["client_public_key"] == CLIENT
-        assert relay.state.nodes[NODE].polls == 0
+        assert (await relay.node()).polls == 0
 
 
 async def test_housekeeping_outlives_a_run_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,7 +287,7 @@ async def test_texts_weigh_what_they_take() -> None:
     async with inside(max_request_bytes=3 * MIB) as relay:
         await relay.register()
         assert (await relay.submit("r1", ciphertext="x" * MIB)).status == 200
-        assert relay.state.request_bytes < 1.1 * MIB
+        assert (await relay.state.totals()).request_bytes < 1.1 * MIB
         wide = "x" * MIB + "\U0001f511"
         refused = await relay.submit("r2", client=OTHER_CLIENT, ciphertext=wide)
         is_refused(refused, 503, "relay_full")

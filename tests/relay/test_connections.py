@@ -86,7 +86,7 @@ def leave(plain: socket.socket, how: str) -> None:
 
 
 async def holds(relay: Inside, number: int) -> None:
-    await eventually(lambda: relay.context.polls.held == number)
+    await eventually(lambda: relay.state.held_polls == number)
 
 
 @asynccontextmanager
@@ -116,10 +116,10 @@ async def test_poller_gone_in_the_moment_of_its_work(how: str) -> None:
         await send(gone, POLL)
         await holds(relay, 1)
         leave(gone, how)
-        submit_now(relay, "r1")
+        await submit_now(relay, "r1")
         await holds(relay, 0)
-        assert relay.counts()["queued"] == 1, "it went back"
-        submit_now(relay, "r2")
+        assert (await relay.counts())["queued"] == 1, "it went back"
+        await submit_now(relay, "r2")
         first, second = await relay.poll(), await relay.poll()
         assert (first.body["request_id"], second.body["request_id"]) == ("r1", "r2")
 
@@ -133,7 +133,7 @@ async def test_pollers_that_left_are_counted() -> None:
                 await holds(relay, 1)
                 leave(gone, "reset")
                 if has_work:
-                    submit_now(relay, "r1")
+                    await submit_now(relay, "r1")
                 await holds(relay, 0)
         content = (await relay.call("GET", "/metrics")).body.decode()
         name = "tokenplace_relay_requests_total{"
@@ -141,10 +141,16 @@ async def test_pollers_that_left_are_counted() -> None:
         assert [line.rpartition(" ")[2] for line in lines] == ["2.0"], content
 
 
-def submit_now(relay: Inside, name: str) -> None:
+async def is_live(relay: Inside) -> bool:
+    """Whether the only request is queued or claimed."""
+    counts = await relay.counts()
+    return counts["queued"] + counts["claimed"] == 1
+
+
+async def submit_now(relay: Inside, name: str) -> None:
     """Hand a request in within this very turn of the loop."""
     envelope = {"client_public_key": "c", "chat_history": "x", "request_id": name}
-    relay.state.submit(b"client", name, NODE, envelope, size=9, token="")
+    await relay.state.submit(b"client", name, NODE, envelope, size=9, cancel_token=b"", reader=b"")
 
 
 async def test_work_goes_to_the_other_poll_of_the_node() -> None:
@@ -154,19 +160,19 @@ async def test_work_goes_to_the_other_poll_of_the_node() -> None:
         await send(alive, POLL)
         await holds(relay, 2)
         leave(gone, "reset")
-        submit_now(relay, "r1")
+        await submit_now(relay, "r1")
         assert (await read_answer(alive))["request_id"] == "r1"
-        assert relay.counts()["claimed"] == 1
+        assert (await relay.counts())["claimed"] == 1
 
 
 async def test_poller_that_closed_is_seen_by_the_reset_that_its_bytes_bring() -> None:
     """The same, where the hang-up is seen neither by the loop nor by a look at the socket."""
     async with polling() as relay, connected(relay) as gone:
-        submit_now(relay, "r1")
+        await submit_now(relay, "r1")
         gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await send(gone, POLL)
         gone.close()
-        await eventually(lambda: relay.counts()["queued"] + relay.counts()["claimed"] == 1)
+        await eventually(lambda: is_live(relay))
         answer = await relay.poll()
         assert answer.body.get("request_id") == "r1"
 
@@ -191,7 +197,7 @@ async def test_client_gone_while_it_submits(how: str) -> None:
         await asyncio.sleep(0.05)
         leave(gone, how)
         await eventually(lambda: relay.context.reading.held == 0)
-        assert relay.counts()["queued"] == 0
+        assert (await relay.counts())["queued"] == 0
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
@@ -204,10 +210,10 @@ async def test_client_gone_while_its_request_is_in_progress(how: str, stage: str
             await relay.poll()
         wait = http("responses/retrieve", {"client_public_key": "client-key", "request_id": "r1"})
         await send(gone, wait.replace(b"Host:", b"Prefer: wait=20\r\nHost:"))
-        await eventually(lambda: relay.context.retrieves.held == 1)
+        await eventually(lambda: relay.state.held_retrieves == 1)
         leave(gone, how)
-        await eventually(lambda: relay.context.retrieves.held == 0)
-        assert relay.counts()[stage] == 1
+        await eventually(lambda: relay.state.held_retrieves == 0)
+        assert (await relay.counts())[stage] == 1
         assert (await relay.respond()).status == 200
         assert (await relay.retrieve()).status == 200
 
@@ -237,7 +243,7 @@ async def test_node_gone_while_it_answers() -> None:
         await send(gone, http("responses", answer)[:50_000])
         leave(gone, "reset")
         await eventually(lambda: relay.context.reading.held == 0)
-        assert relay.counts()["claimed"] == 1
+        assert (await relay.counts())["claimed"] == 1
         assert (await relay.respond()).status == 200
 
 
@@ -282,7 +288,7 @@ async def test_half_a_head_behind_a_request_is_cut_off() -> None:
             await send(poller, POLL)
             await holds(relay, 1)
             await send(poller, head)
-            submit_now(relay, "r1")
+            await submit_now(relay, "r1")
             assert b'"r1"' in await read_all(poller)
 
 
@@ -298,7 +304,7 @@ async def test_hold_is_longer_than_a_head_may_take() -> None:
         await send(poller, POLL)
         await holds(relay, 1)
         await asyncio.sleep(0.6)
-        submit_now(relay, "r1")
+        await submit_now(relay, "r1")
         assert (await read_answer(poller))["request_id"] == "r1"
 
 
@@ -399,7 +405,7 @@ async def test_many_connects_leave_nothing_behind() -> None:
         server = relay.runner.server
         assert server is not None
         await eventually(lambda: len(server.connections) <= 1)
-        assert relay.context.polls.held == 0
+        assert relay.state.held_polls == 0
         assert relay.context.reading.held == 0
         assert (await relay.call("GET", "/livez")).status == 200
         await relay.submit()

@@ -99,7 +99,7 @@ async def test_a_drain_keeps_its_order(identities: list[Identity]) -> None:
             answer = await client.wait_for_answer(request_id)
             assert answer["message"]["content"] == "are you there?"
         assert await asyncio.to_thread(relay.wait) == 0
-        assert [line["complete"] for line in relay.events("drain: closing")] == [True]
+        assert [line["complete"] for line in relay.events("draining: closing")] == [True]
 
 
 async def is_red(relay: RelayProcess) -> tuple[int, str] | None:
@@ -124,7 +124,7 @@ async def test_a_drain_ends_at_its_timeout(identities: list[Identity]) -> None:
             await claimed_work(connection, identities)
             relay.terminate()
             assert await asyncio.to_thread(relay.wait) == 0
-        assert [line["complete"] for line in relay.events("drain: closing")] == [False]
+        assert [line["complete"] for line in relay.events("draining: closing")] == [False]
 
 
 async def test_a_second_sigterm_ends_at_once(identities: list[Identity]) -> None:
@@ -146,7 +146,7 @@ async def test_nothing_accepted_is_lost_under_load(identities: list[Identity]) -
         with relay_that_drains(delay=0.2, timeout=30) as relay:
             accepted += await drained_under_load(relay, identities, moments.uniform(0.05, 0.4))
             assert await asyncio.to_thread(relay.wait) == 0
-            assert [line["complete"] for line in relay.events("drain: closing")] == [True]
+            assert [line["complete"] for line in relay.events("draining: closing")] == [True]
     assert accepted > RUNS * CLIENTS
 
 

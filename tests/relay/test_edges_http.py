@@ -255,7 +255,7 @@ async def test_operator_needs_the_token(
     has_one_shape(answer, status)
     assert answer.error["code"] == code
     assert "WWW-Authenticate" not in answer.headers
-    assert relay.counts()["nodes"] == 1
+    assert (await relay.counts())["nodes"] == 1
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ async def test_token_binds_a_node_that_shows_no_credential() -> None:
         for route, sent in (("servers/register", body), ("servers/poll", body),
                             ("responses", answer)):  # fmt: skip
             assert (await relay.post(route, sent, **theirs)).status == 403
-        assert relay.counts()["queued"] == 1
+        assert (await relay.counts())["queued"] == 1
         assert (await relay.post("servers/poll", body, **mine)).body["request_id"] == "r1"
         assert (await relay.post("responses", answer, **theirs)).status == 403
         assert (await relay.post("responses", answer, **mine)).status == 200

@@ -130,7 +130,7 @@ async def test_client_gets_the_newest_once() -> None:
             "ciphertext": "second",
         }
         assert "encrypted_progress" not in (await relay.retrieve()).body
-        assert relay.state.progress_bytes == 0
+        assert (await relay.state.totals()).progress_bytes == 0
 
 
 async def test_chunked_body_is_bounded_before_it_is_whole() -> None:

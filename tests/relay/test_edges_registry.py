@@ -132,7 +132,7 @@ async def test_credential_is_given_once_and_kept_as_a_digest() -> None:
         assert len(credential) == 43
         await relay.post("servers/poll", {"server_public_key": NODE})
         assert "control_credential" not in (await relay.register()).body
-        assert credential not in repr(relay.state.nodes[NODE])
+        assert credential not in (await relay.state.inspect()).text
         await relay.unregister()
         again = await relay.register()
         assert again.body["control_credential"] != credential
@@ -142,8 +142,8 @@ async def test_capabilities_stay_at_a_poll_and_fall_back_at_a_bare_renewal() -> 
     async with inside() as relay:
         await relay.register(max_concurrency=4)
         await relay.poll()
-        assert relay.state.nodes[NODE].capabilities.concurrency == 4
+        assert (await relay.node()).capabilities.concurrency == 4
         await relay.poll(capabilities={"supported_model_ids": ["a", " A ", "b"]})
-        assert relay.state.nodes[NODE].capabilities.models == ("a", "b")
+        assert (await relay.node()).capabilities.models == ("a", "b")
         await register()(relay)
-        assert relay.state.nodes[NODE].capabilities.models == ()
+        assert (await relay.node()).capabilities.models == ()

@@ -269,20 +269,20 @@ async def test_busy_node_stays_registered_until_the_deadline_of_its_request() ->
     async with inside() as relay:
         for step in CLAIMED:
             await step(relay)
-        relay.advance(300)
+        await relay.advance(300)
         assert (await relay.poll()).status == 200
-        relay.advance(181)
-        assert relay.counts()["nodes"] == 0
+        await relay.advance(181)
+        assert (await relay.counts())["nodes"] == 0
 
 
 async def test_what_is_queued_for_a_silent_node_is_given_up_after_the_grace() -> None:
     async with inside() as relay:
         for step in (*CLAIMED, control(), submit("r2")):
             await step(relay)
-        relay.advance(60)
-        assert relay.counts()["queued"] == 1
-        relay.advance(1)
-        assert relay.counts()["queued"] == 0
+        await relay.advance(60)
+        assert (await relay.counts())["queued"] == 1
+        await relay.advance(1)
+        assert (await relay.counts())["queued"] == 0
         assert (await relay.retrieve("r2")).error["reason"] == "server_unregistered"
         assert (await relay.submit("r3")).status == 404, "nobody is sent to it meanwhile"
         assert (await relay.respond()).status == 200, "what it was given may still come"
@@ -293,10 +293,10 @@ async def test_the_client_of_a_node_that_died_is_notified_long_before_its_deadli
     async with inside() as relay:
         for step in (*CLAIMED, control()):
             await step(relay)
-        relay.advance(120)
+        await relay.advance(120)
         assert (await relay.retrieve()).status == 202
-        relay.advance(1)
-        assert relay.counts()["nodes"] == 0
+        await relay.advance(1)
+        assert (await relay.counts())["nodes"] == 0
         gone = await relay.retrieve()
         assert (gone.status, gone.error["reason"]) == (410, "server_unregistered")
 
@@ -307,5 +307,5 @@ async def test_old_credential_does_not_keep_a_new_node_alive() -> None:
             await step(relay)
         relay.clock.now += 20
         await with_old()(relay)
-        relay.advance(11)
-        assert relay.counts()["nodes"] == 0
+        await relay.advance(11)
+        assert (await relay.counts())["nodes"] == 0

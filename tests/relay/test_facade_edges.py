@@ -15,7 +15,8 @@ from tokenplace_harness.wait import eventually
 from tokenplace_relay.facade.facade import FACADE, Facade, _Request
 from tokenplace_relay.protocol import envelope
 from tokenplace_relay.protocol.envelope import EnvelopeError, Identity, Inner, Padding, Sealed
-from tokenplace_relay.state.model import Proof, Stage, digest
+from tokenplace_relay.state.digests import digest, secret_digest
+from tokenplace_relay.state.results import Proof, Stage
 
 CHAT = "/v1/chat/completions"
 HELLO = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}
@@ -75,7 +76,8 @@ async def test_nothing_of_an_answer_is_kept() -> None:
     async with inside(facade=True, real_time=True) as relay, serving_node(relay.url):
         answer = await relay.call("POST", CHAT, HELLO)
         assert answer.status == 200, answer.body
-        assert relay.state.answer_bytes == relay.state.pending == 0
+        totals = await relay.state.totals()
+        assert totals.answer_bytes == totals.pending == 0
 
 
 async def test_answer_that_comes_when_the_caller_has_left() -> None:
@@ -83,12 +85,15 @@ async def test_answer_that_comes_when_the_caller_has_left() -> None:
     async with inside(facade=True) as relay:
         await relay.register()
         mine, state = _Request(digest("c"), "r1", TOKEN), relay.state
-        state.submit(mine.client, mine.id, NODE, {}, size=1, token=TOKEN, reader=TOKEN)
+        token = secret_digest(TOKEN)
+        await state.submit(mine.client, mine.id, NODE, {}, size=1, cancel_token=token, reader=token)
         await relay.poll()
-        state.answer(mine.client, mine.id, {}, 5, Proof(relay.credentials[NODE]))
-        assert state.pending == 1
-        facade_of(relay)._take_back(mine, Stage.CANCELLED, "requester_cancelled")
-        assert state.pending == state.answer_bytes == 0
+        proof = Proof(secret_digest(relay.credentials[NODE]))
+        await state.answer(mine.client, mine.id, {}, 5, proof)
+        assert (await state.totals()).pending == 1
+        await facade_of(relay)._withdraw(mine, Stage.CANCELLED, "requester_cancelled")
+        totals = await state.totals()
+        assert totals.pending == totals.answer_bytes == 0
 
 
 @pytest.mark.parametrize("bits", [384, 1024, 20_000])

@@ -182,7 +182,7 @@ async def test_draining_relay_is_not_ready() -> None:
         async with aiohttp.ClientSession(relay.url) as http:
             await get(http, "/healthz")
             relay.terminate()
-            await eventually(lambda: _said(relay, "drain: readiness is red"))
+            await eventually(lambda: _said(relay, "draining: readiness is red"))
             async with http.get("/healthz") as response:
                 assert response.status == 503
                 assert await response.json() == {

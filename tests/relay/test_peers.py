@@ -244,7 +244,7 @@ async def test_node_without_its_credential_gets_a_new_one() -> None:
         await relay.submit()
         for _ in range(2):
             assert (await relay.poll()).body["request_id"] == "r1"
-            relay.advance(30)
+            await relay.advance(30)
         assert (await relay.poll()).status == 404
         assert (await relay.retrieve()).error["reason"] == "server_unregistered"
         again = await relay.post("servers/register", {"server_public_key": NODE})

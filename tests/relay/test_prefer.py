@@ -38,9 +38,9 @@ def test_preference(values: list[str], seconds: int) -> None:
 
 async def held(relay: Inside, **headers: str) -> asyncio.Task[Answer]:
     """A retrieve that is being held."""
-    before = relay.context.retrieves.held
+    before = relay.state.held_retrieves
     task = asyncio.create_task(relay.retrieve(**(headers or LONG)))
-    await eventually(lambda: relay.context.retrieves.held > before)
+    await eventually(lambda: relay.state.held_retrieves > before)
     return task
 
 
@@ -127,7 +127,7 @@ async def test_drain_ends_the_hold_and_no_new_one_begins() -> None:
         await at_work(relay)
         task = await held(relay)
         relay.context.refusing = True
-        relay.context.retrieves.release()
+        await relay.state.release()
         assert (await task).status == 202
         answer = await relay.retrieve(**LONG)
         assert answer.status == 202
@@ -145,7 +145,7 @@ async def test_holds_are_bounded_and_the_next_is_answered_at_once(bound: str) ->
         assert "Preference-Applied" not in answer.headers
         await relay.respond()
         assert [(await task).status for task in tasks] == [200, 200]
-        assert relay.context.retrieves.held == 0
+        assert relay.state.held_retrieves == 0
 
 
 async def test_setting_turns_it_off() -> None:
@@ -171,6 +171,6 @@ async def test_client_that_hangs_up_leaves_nothing_behind() -> None:
         await at_work(relay)
         task = await held(relay)
         task.cancel()
-        await eventually(lambda: not relay.context.retrieves.held)
+        await eventually(lambda: not relay.state.held_retrieves)
         await relay.respond()
         assert (await relay.retrieve()).status == 200

@@ -41,7 +41,7 @@ async def test_requests_of_one_address() -> None:
         told(answer, "3 per 1 hour", 3590)
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After"
-        assert relay.state.counters.outcomes["rate_limited"] == 1
+        assert relay.context.metrics.rate_limited_requests == 1
         relay.clock.now += 3590
         await relay.register()
         assert [(await submit_from(relay, n)).status for n in (4, 5)] == [200, 200]

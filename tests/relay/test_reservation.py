@@ -48,7 +48,7 @@ async def test_whole_exchange() -> None:
             done = await ask(relay, token, acknowledgement_token=receipt)
             assert (done.status, done.body) == (200, {"status": "acknowledged"})
         assert (await ask(relay, token)).status == 404
-        assert relay.state.answer_bytes == 0
+        assert (await relay.state.totals()).answer_bytes == 0
         assert (await relay.respond()).error["code"] == "completed"
         assert (await relay.submit(reservation_token=token)).status == 410
 
@@ -86,7 +86,7 @@ async def test_what_is_not_answered_cannot_be_acknowledged() -> None:
         await relay.respond()
         receipt = (await ask(relay, "token")).body["acknowledgement_token"]
         await relay.unregister()
-        relay.advance(301)
+        await relay.advance(301)
         await relay.register()
         await relay.submit(reservation_token="token")
         assert (await ask(relay, "token", acknowledgement_token=receipt)).status == 403
@@ -99,5 +99,5 @@ async def test_credential_is_kept_as_a_digest_and_never_passed_on() -> None:
     async with inside() as relay:
         await relay.register()
         await relay.submit(reservation_token="very-secret")
-        assert "very-secret" not in repr(list(relay.state.requests.values()))
+        assert "very-secret" not in (await relay.state.inspect()).text
         assert "very-secret" not in repr((await relay.poll()).body)

@@ -44,7 +44,7 @@ async def test_round_trip(identities: list[Identity], padding: Padding, form: Fo
         await node.serve_one()
         answer = await client.wait_for_answer(request_id)
         assert answer["message"]["content"] == HELLO[0]["content"]
-        assert relay.state.is_idle
+        assert (await relay.state.owed()).requests == 0
 
 
 async def test_held_retrieve_ends_with_the_opened_answer(identities: list[Identity]) -> None:
@@ -76,8 +76,7 @@ async def test_progress_reaches_the_client_sealed(identities: list[Identity]) ->
             "cached_prompt_tokens": 0, "processed_prompt_tokens": 0, "generated_tokens": 5,
             "elapsed_ms": 0,
         }  # fmt: skip
-        kept = repr(list(relay.state.live()))
-        assert "generating" not in kept
+        assert "generating" not in (await relay.state.inspect()).text
         await node.respond(work)
         assert await client.retrieve(request_id) is not None
         with pytest.raises(RelayError) as refusal:
@@ -141,7 +140,7 @@ async def test_many_at_once_are_each_answered_with_their_own(identities: list[Id
             server.cancel()
         await asyncio.gather(*servers, return_exceptions=True)
         assert [answer["message"]["content"] for answer in answers] == texts
-        assert relay.state.counters.outcomes == {"completed": 20}
+        assert (await relay.state.totals()).outcomes == {"completed": 20}
 
 
 async def _serve(node: ComputeNode) -> None:

@@ -15,18 +15,16 @@ from hypothesis.stateful import (
 from tokenplace_harness.model import Sent
 from tokenplace_harness.promises import CONFIG, Promises
 from tokenplace_relay.state.capabilities import Capabilities
-from tokenplace_relay.state.model import (
+from tokenplace_relay.state.digests import digest, secret_digest
+from tokenplace_relay.state.errors import (
     Finished,
     Full,
     NotActive,
-    Pending,
-    Proof,
-    Stage,
     UnknownNode,
     UnknownRequest,
     WrongProof,
-    digest,
 )
+from tokenplace_relay.state.results import NO_PROOF, Pending, Proof, Stage
 
 NODES = st.sampled_from(["node-a", "node-b", "node-c"])
 CLIENTS = st.sampled_from(["client-a", "client-b"])
@@ -63,6 +61,10 @@ class Relay(Promises):
         """A node that is registered, or now and then just any."""
         known = sorted(self.model.heard)
         return known[aim % len(known)] if aim < 10 and known else node
+
+    def credential_of(self, node: str) -> bytes:
+        """Digest of the credential that a node received, or of a wrong one."""
+        return secret_digest(self.credentials.get(node, "none"))
 
     # Time
 
@@ -101,13 +103,15 @@ class Relay(Promises):
     def register(self, node: str) -> None:
         fits = node in self.model.heard or len(self.model.heard) < CONFIG.max_nodes
         try:
-            credential = self.state.register(node, Capabilities())
+            self.registrations += 1
+            credential = f"credential-{self.registrations}"
+            is_new = self.state.register(node, Capabilities(), NO_PROOF, secret_digest(credential))
         except Full as full:
             same((full.status, fits), (503, False))
             return
         assert fits
-        assert (credential is None) == (node in self.model.polled)
-        if credential is not None:
+        assert is_new == (node not in self.model.polled)
+        if is_new:
             self.credentials[node] = credential
         if node not in self.model.heard:
             self.model.queues[node] = []
@@ -119,7 +123,7 @@ class Relay(Promises):
         node = self.node(aim, node)
         try:
             self.state.touch(node)
-            request = self.state.claim(node)
+            work = self.state.claim(node)
         except UnknownNode:
             assert node not in self.model.heard or self.model.is_mute(node)
             if node in self.model.heard:
@@ -129,21 +133,23 @@ class Relay(Promises):
         self.model.polled.add(node)
         assert not self.model.is_mute(node)
         wanted = self.model.claim(node)
-        assert (request is None) == (wanted is None)
-        if request is not None and wanted is not None:
+        assert (work is None) == (wanted is None)
+        if work is not None and wanted is not None:
+            request = self.state.inspect().requests[work.request]
             assert request.request_id == wanted.name
             assert request.client == digest(wanted.client)
-            self.handed.append((request, request.fencing_token, wanted, wanted.hands))
+            assert work.remaining == wanted.deadline - self.model.now
+            self.handed.append((work, wanted, wanted.hands))
 
     @precondition(lambda self: self.handed)
     @rule()
     def poller_was_gone(self) -> None:
-        request, turn, wanted, hands = self.handed.pop()
+        work, wanted, hands = self.handed.pop()
         if wanted.state == "claimed" and wanted.hands == hands:
             if not wanted.expired_leases:
                 wanted.handed_out = wanted.asked_about = False
             self.model.put_back(wanted)
-        self.state.unclaim(request, turn)
+        self.state.unclaim(work)
 
     @rule(node=NODES, name=NAMES, aim=AIMS, acknowledge=st.booleans())
     def control(self, node: str, name: str, aim: int, *, acknowledge: bool) -> None:
@@ -160,7 +166,7 @@ class Relay(Promises):
 
     def ask(self, node: str, name: str, *, acknowledge: bool) -> None:
         """Let a node ask about its work."""
-        credential = self.credentials.get(node, "none")
+        credential = self.credential_of(node)
         try:
             outcome = self.state.control(node, name, credential, acknowledge=acknowledge)
         except WrongProof:
@@ -183,7 +189,7 @@ class Relay(Promises):
         one = next((s for s in self.model.sent if (s.client, s.name) == (client, name)), None)
         try:
             self.state.progress(
-                node, digest(client), name, credential=self.credentials.get(node, "none"),
+                node, digest(client), name, credential=self.credential_of(node),
                 progress={"progress": size}, size=size,
             )  # fmt: skip
         except WrongProof:
@@ -215,7 +221,9 @@ class Relay(Promises):
             if one.is_live:
                 self.model.showing.add(one.node)
         try:
-            is_first = self.state.answer(digest(client), name, {"answer": size}, size, Proof(shown))
+            is_first = self.state.answer(
+                digest(client), name, {"answer": size}, size, Proof(secret_digest(shown))
+            )
         except UnknownRequest:
             assert one is None
         except Finished as end:
@@ -248,8 +256,8 @@ class Relay(Promises):
     def unregister(self, node: str, *, is_right: bool) -> None:
         known = node in self.model.heard
         try:
-            removed = self.state.unregister(node, self.credentials[node] if is_right and known
-                                            else "wrong")  # fmt: skip
+            shown = self.credentials[node] if is_right and known else "wrong"
+            removed = self.state.unregister(node, secret_digest(shown))
         except WrongProof:
             assert known
             assert not is_right
@@ -277,8 +285,9 @@ class Relay(Promises):
         known = self.model.find(client, name)
         try:
             remaining = self.state.submit(
-                digest(client), name, node, {"size": size}, size=size, token=token, reader=reader
-            )
+                digest(client), name, node, {"size": size}, size=size,
+                cancel_token=secret_digest(token), reader=secret_digest(reader),
+            )  # fmt: skip
         except UnknownNode:
             assert known is None
             gone = node not in self.model.heard or self.model.is_gone(node)
@@ -308,23 +317,25 @@ class Relay(Promises):
         client, name = self.request(aim, client, name)
         one = self.model.find(client, name)
         try:
-            found, removed = self.state.cancel(digest(client), name, token, stage, "cancelled")
+            ended = self.state.cancel(
+                digest(client), name, secret_digest(token), stage, "cancelled"
+            )
         except WrongProof:
             assert one is None or one.token != token or one.state.startswith("answered")
             return
         assert one is not None
         assert one.token == token
-        assert removed == (one.state == "queued")
+        assert ended.removed == (one.state == "queued")
         if one.is_live:
             self.model.end(one, ENDS[stage])
-        assert one.state == found
+        assert one.state == ended.stage
 
     @rule(client=CLIENTS, name=NAMES, reader=READERS, aim=AIMS)
     def retrieve(self, client: str, name: str, reader: str, aim: int) -> None:
         client, name = self.request(aim, client, name)
         one = self.model.find(client, name)
         try:
-            found = self.state.retrieve(digest(client), name, reader)
+            found = self.state.retrieve(digest(client), name, secret_digest(reader))
         except WrongProof:
             assert one is not None
             assert one.reader not in {"", reader}
@@ -350,7 +361,7 @@ class Relay(Promises):
         client, name = self.request(aim, client, name)
         one = self.model.find(client, name)
         try:
-            self.state.acknowledge(digest(client), name, reader)
+            self.state.acknowledge(digest(client), name, secret_digest(reader))
         except UnknownRequest:
             assert one is None
         except WrongProof:

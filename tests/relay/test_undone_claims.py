@@ -1,14 +1,15 @@
-"""A hand-out that nobody got is undone, and nothing else with it."""
+"""Undoing a hand-out that was not delivered, and nothing else with it."""
 
 import pytest
 
 from tokenplace_harness.clock import FakeClock
 from tokenplace_relay.settings.config import Config
 from tokenplace_relay.state.capabilities import Capabilities
+from tokenplace_relay.state.digests import digest, request_key
 from tokenplace_relay.state.machine import StateMachine
-from tokenplace_relay.state.model import Request, Stage, digest
+from tokenplace_relay.state.results import NO_PROOF, Stage, Work
 
-NODE, CLIENT, ID = "node", digest("client"), "id"
+NODE, CLIENT, ID, CREDENTIAL = "node", digest("client"), "id", digest("credential")
 CONFIG = Config(in_flight_lease=30)
 
 
@@ -18,21 +19,25 @@ class Relay:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.state = StateMachine(CONFIG, self.clock, lambda _node: None, lambda _key: None)
-        self.credential = self.state.register(NODE, Capabilities()) or ""
-        self.state.submit(CLIENT, ID, NODE, {}, size=1, token="")
+        assert self.state.register(NODE, Capabilities(), NO_PROOF, CREDENTIAL)
+        self.state.submit(CLIENT, ID, NODE, {}, size=1, cancel_token=b"")
 
-    def claim(self) -> tuple[Request, int]:
+    @property
+    def stage(self) -> Stage:
+        return self.state.inspect().requests[request_key(CLIENT, ID)].stage
+
+    def claim(self) -> Work:
         self.state.touch(NODE)
-        request = self.state.claim(NODE)
-        assert request is not None
-        return request, request.fencing_token
+        work = self.state.claim(NODE)
+        assert work is not None
+        return work
 
-    def lapse(self) -> None:
-        self.clock.now += CONFIG.in_flight_lease
+    def expire_lease(self) -> None:
+        self.clock.advance(CONFIG.in_flight_lease)
         self.state.sweep()
 
-    def ask(self) -> str:
-        return self.state.control(NODE, ID, self.credential, acknowledge=False).status
+    def control(self) -> str:
+        return self.state.control(NODE, ID, CREDENTIAL, acknowledge=False).status
 
 
 @pytest.fixture
@@ -41,30 +46,37 @@ def relay() -> Relay:
 
 
 def test_an_undelivered_claim_is_undone(relay: Relay) -> None:
-    request, turn = relay.claim()
-    relay.state.unclaim(request, turn)
-    assert request.stage is Stage.QUEUED
-    assert relay.ask() == "completed/unavailable"
+    relay.state.unclaim(relay.claim())
+    assert relay.stage is Stage.QUEUED
+    assert relay.control() == "completed/unavailable"
 
 
-def test_who_took_it_before_still_has_it(relay: Relay) -> None:
+def test_an_earlier_hand_out_stays_valid(relay: Relay) -> None:
     relay.claim()
-    relay.lapse()
-    request, turn = relay.claim()
-    relay.state.unclaim(request, turn)
-    assert relay.ask() == "active"
+    relay.expire_lease()
+    relay.state.unclaim(relay.claim())
+    assert relay.control() == "active"
 
 
 def test_a_late_undo_has_no_effect(relay: Relay) -> None:
-    request, turn = relay.claim()
-    relay.lapse()
+    work = relay.claim()
+    relay.expire_lease()
     relay.claim()
-    relay.state.unclaim(request, turn)
-    assert request.stage is Stage.CLAIMED
+    relay.state.unclaim(work)
+    assert relay.stage is Stage.CLAIMED
 
 
 def test_an_undo_after_a_renewal_has_no_effect(relay: Relay) -> None:
-    request, turn = relay.claim()
-    assert relay.ask() == "active"
-    relay.state.unclaim(request, turn)
-    assert request.stage is Stage.CLAIMED
+    work = relay.claim()
+    assert relay.control() == "active"
+    relay.state.unclaim(work)
+    assert relay.stage is Stage.CLAIMED
+
+
+def test_an_undo_of_an_evicted_request_has_no_effect(relay: Relay) -> None:
+    work = relay.claim()
+    for _ in range(2):
+        relay.clock.advance(CONFIG.request_deadline + CONFIG.terminal_ttl)
+        relay.state.sweep()
+    relay.state.unclaim(work)
+    assert not relay.state.inspect().requests

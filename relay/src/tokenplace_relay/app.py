@@ -11,7 +11,7 @@ from aiohttp import web
 from tokenplace_relay import upstream
 from tokenplace_relay.api.app_context import CONTEXT, DIRECT, Context
 from tokenplace_relay.api.middleware import fault_injection, instrument
-from tokenplace_relay.api.node_list import ROSTER, Roster
+from tokenplace_relay.api.node_list import NODE_LIST, NodeList
 from tokenplace_relay.api.routes import (
     about,
     clients,
@@ -29,11 +29,10 @@ from tokenplace_relay.rate_limit.policy import RatePolicy
 from tokenplace_relay.server import direct
 from tokenplace_relay.server.connection import Runner
 from tokenplace_relay.settings.config import Config
-from tokenplace_relay.state.machine import StateMachine
-from tokenplace_relay.state.waiters import PollWaiters, RetrieveWaiters
+from tokenplace_relay.state.memory import MemoryState
 from tokenplace_relay.telemetry.logs import get
 from tokenplace_relay.telemetry.metrics import Metrics
-from tokenplace_relay.telemetry.state_collector import StateCollector
+from tokenplace_relay.telemetry.state_collector import COLLECTOR, StateCollector
 
 log = get("tokenplace.relay.app")
 
@@ -44,16 +43,16 @@ _MODULES: Final = (page, health, about, facade_routes, operators, legacy, fallba
 
 
 def make_app(config: Config, clock: Callable[[], float] = time.monotonic) -> web.Application:
-    """A relay of its own, sharing nothing with another in the same process."""
-    polls, retrieves, metrics = PollWaiters(), RetrieveWaiters(), Metrics(config)
-    state = StateMachine(config, clock, polls.wake_one, retrieves.wake_all_of)
+    """A relay that shares nothing with another relay in the same process."""
+    state, metrics = MemoryState(config, clock), Metrics(config)
     app = web.Application(client_max_size=config.max_envelope_bytes)
-    context = Context(config, state, polls, metrics, retrieves, RatePolicy(config, clock))
+    context = Context(config, state, metrics, RatePolicy(config, clock))
     app[CONTEXT] = context
     app[facade.FACADE] = facade.make(context)
-    app[ROSTER] = Roster(config, state)
+    app[NODE_LIST] = NodeList(config, state)
     app[upstream.UPSTREAM] = upstream.make(config)
-    metrics.registry.register(StateCollector(state, polls, app[upstream.UPSTREAM]))
+    app[COLLECTOR] = StateCollector(state, metrics, app[upstream.UPSTREAM])
+    metrics.registry.register(app[COLLECTOR])
     injector = fault_injection.make_injector(config)
     direct_routes = [
         instrument.instrument_direct(route, context, injector)
@@ -67,7 +66,7 @@ def make_app(config: Config, clock: Callable[[], float] = time.monotonic) -> web
         app.add_routes(
             [instrument.instrument(route, context, injector) for route in other.routes()]
         )
-    app.cleanup_ctx.extend([_housekeeping, upstream.probing, facade.serving])
+    app.cleanup_ctx.extend([_connected, _housekeeping, upstream.probing, facade.serving])
     return app
 
 
@@ -77,8 +76,15 @@ def make_runner(app: web.Application) -> web.AppRunner:
     return Runner(app, context.config, context.metrics, context.unsent, app[DIRECT])
 
 
+async def _connected(app: web.Application) -> AsyncIterator[None]:
+    """Open the state before the first request, and close it after the last."""
+    await app[CONTEXT].state.open()
+    yield
+    await app[CONTEXT].state.close()
+
+
 async def _housekeeping(app: web.Application) -> AsyncIterator[None]:
-    """Expire and forget by timer, and measure how late the loop runs."""
+    """Sweep the state by a timer, and measure how late the event loop runs."""
     context = app[CONTEXT]
 
     async def tick() -> None:
@@ -89,9 +95,9 @@ async def _housekeeping(app: web.Application) -> AsyncIterator[None]:
             late = loop.time() - before - context.config.housekeeping_interval
             context.metrics.loop_lag.set(max(0.0, late))
             try:
-                context.state.sweep()
+                await context.state.sweep()
                 context.rates.limiter.evict()
-            except Exception as error:  # noqa: BLE001 (nothing would be forgotten any more)
+            except Exception as error:  # noqa: BLE001 (the timer must survive)
                 name = type(error).__name__
                 log.error("housekeeping failed", error=name)  # noqa: TRY400 (a text may quote)
 

@@ -86,7 +86,7 @@ async def _serve(config: Config) -> int:
     port = runner.addresses[0][1]
     log.info("relay.startup", port=port)
     gc_policy.settle()
-    looking = asyncio.create_task(gc_policy.Looks(lambda: app[CONTEXT].polls.held).forever())
+    looking = asyncio.create_task(gc_policy.Looks(lambda: app[CONTEXT].state.held_polls).forever())
     await stop.wait()
     await drain(app[CONTEXT])
     looking.cancel()

@@ -1,5 +1,6 @@
 """The relay that a request arrived at, and the request's place in it, under typed keys."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,25 +14,24 @@ from tokenplace_relay.server.direct import DirectTable
 from tokenplace_relay.server.response import ApiError
 from tokenplace_relay.server.unsent import UnsentBytes
 from tokenplace_relay.settings.config import Config
-from tokenplace_relay.state.machine import StateMachine
-from tokenplace_relay.state.waiters import PollWaiters, RetrieveWaiters
+from tokenplace_relay.state.interface import State
 from tokenplace_relay.telemetry.metrics import Metrics
 
 
 @dataclass(slots=True)
 class Context:
-    """One relay: settings, state, held polls, metrics, and how far a drain has come."""
+    """One relay: settings, state, metrics, rates, and the progress of a drain."""
 
     config: Config
-    state: StateMachine
-    polls: PollWaiters
+    state: State
     metrics: Metrics
-    retrieves: RetrieveWaiters
     rates: RatePolicy
     draining: bool = False
     """Readiness is red; everything is still served."""
     refusing: bool = False
     """New registrations, selections and requests are refused, and held calls return."""
+    undoing: set[asyncio.Task[None]] = field(default_factory=set)
+    """Undos of failed deliveries that still run."""
     reading: ReceiveBudget = field(init=False)
     unsent: UnsentBytes = field(init=False)
 

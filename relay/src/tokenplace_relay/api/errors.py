@@ -10,11 +10,12 @@ from typing import Final
 
 from tokenplace_relay.server.response import ApiError
 from tokenplace_relay.state.capabilities import InvalidCapabilities
-from tokenplace_relay.state.model import (
+from tokenplace_relay.state.errors import (
     Finished,
     Full,
     NotActive,
     StateUnreachable,
+    TooLarge,
     UnknownNode,
     UnknownRequest,
     WrongProof,
@@ -85,6 +86,7 @@ _SHARED: Final[Mapping[type[Exception], Row]] = {
     InvalidCapabilities: _capabilities,
     UnknownNode: _fixed(404, "Server with the specified public key not found"),
     UnknownRequest: _unknown_request,
+    TooLarge: _fixed(503, "This relay is sending too much at once", "relay_full", _FULL_RETRY),
     WrongProof: _fixed(403, "Missing or invalid relay server control credential"),
     StateUnreachable: _fixed(
         503, "The relay's state backend is unavailable", "state_backend_unavailable", _BACKEND_RETRY

@@ -1,8 +1,8 @@
-"""What clients of later token.place releases do more: reserve, prove who retrieves, acknowledge.
+"""Reservation tokens and acknowledgements of later token.place clients.
 
-Such a client names itself to servers/next and gets a token; it hands that in with its request, and
-shows it again to retrieve. The relay keeps the token's digest with the request, nothing before
-that: a reservation holds no place. Clients of earlier releases know nothing of all this.
+Such a client sends its key and request id to servers/next and receives a token; it sends the token
+with its request, and again to retrieve the answer. The relay keeps only the token's digest, and
+only with a request: a reservation holds no place. Earlier clients use none of this.
 """
 
 import hashlib
@@ -13,11 +13,12 @@ from collections.abc import Mapping
 
 from tokenplace_relay.server.response import JsonObject
 from tokenplace_relay.settings.config import Config
-from tokenplace_relay.state.model import Key, WrongProof
+from tokenplace_relay.state.digests import Key
+from tokenplace_relay.state.errors import WrongProof
 
 
 def offered(query: Mapping[str, str], config: Config) -> JsonObject:
-    """What servers/next says more to a client that names itself; the deadline is a Unix time."""
+    """Fields that servers/next adds for a client that names itself; the deadline is a Unix time."""
     if not (query.get("client_public_key") and query.get("request_id")):
         return {}
     deadline = time.time() + config.request_deadline
@@ -25,7 +26,7 @@ def offered(query: Mapping[str, str], config: Config) -> JsonObject:
 
 
 def acknowledgement(request: Key, credential: str) -> str:
-    """The token that tells that an answer arrived; only who could read it can know it."""
+    """The token that acknowledges an answer; only a client with the credential can make it."""
     return hmac.new(credential.encode(), b"acknowledgement" + request, hashlib.sha256).hexdigest()
 
 

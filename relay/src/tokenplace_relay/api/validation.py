@@ -6,7 +6,7 @@ import msgspec
 
 from tokenplace_relay.server.response import ApiError, JsonObject
 from tokenplace_relay.settings.config import Config
-from tokenplace_relay.state.model import Envelope
+from tokenplace_relay.state.results import Envelope
 
 ROUTES: Final = "/api/v1/relay/"
 """Where the routes of the relay begin that take envelopes."""

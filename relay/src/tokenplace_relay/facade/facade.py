@@ -1,7 +1,7 @@
-"""The facade: a client of this relay inside this relay, for those that speak OpenAI's API only.
+"""The facade: a client of this relay inside this relay, for callers of OpenAI's API.
 
-It selects, seals, submits and waits like any other client, on the same state with the same bounds
-and counts. What it seals and opens is plaintext in this process: see docs/security.md.
+It selects, encrypts, submits and waits like any other client, on the same state with the same
+bounds. What it encrypts and decrypts is plaintext in this process: see docs/security.md.
 """
 
 import asyncio
@@ -15,25 +15,18 @@ from typing import Any, Final, TypeVar
 from aiohttp import web
 
 from tokenplace_relay.api.app_context import Context
-from tokenplace_relay.facade.completions import Asked, failure
+from tokenplace_relay.api.delivery import shielded
+from tokenplace_relay.facade import errors
+from tokenplace_relay.facade.completions import Asked
 from tokenplace_relay.facade.keys import Keys
 from tokenplace_relay.protocol import envelope
 from tokenplace_relay.protocol.constants import PROTOCOL, VERSION
 from tokenplace_relay.protocol.envelope import EnvelopeError, Identity, Inner, Sealed
 from tokenplace_relay.server.response import JsonObject
 from tokenplace_relay.state.capabilities import TIERS
-from tokenplace_relay.state.model import (
-    Finished,
-    Full,
-    Key,
-    Pending,
-    Stage,
-    UnknownNode,
-    UnknownRequest,
-    WrongProof,
-    digest,
-    request_key,
-)
+from tokenplace_relay.state.digests import Key, digest, secret_digest
+from tokenplace_relay.state.errors import StateError, UnknownRequest, WrongProof
+from tokenplace_relay.state.results import Stage
 from tokenplace_relay.state.selection import resolve_model
 from tokenplace_relay.telemetry.logs import fingerprint, get
 
@@ -41,29 +34,16 @@ log = get("tokenplace.relay.facade")
 T = TypeVar("T")
 
 TIER: Final = next(iter(TIERS))
-_MESSAGE_LENGTH: Final = 500
-_LATE_SECONDS: Final = 0.1
-"""After its deadline a request has ended, for sure."""
-_CALLERS_FAULT: Final = frozenset(
-    {
-        "compute_node_invalid_request", "compute_node_request_too_large",
-        "compute_node_model_unsupported", "compute_node_options_unsupported",
-        "compute_node_context_tier_unsupported", "compute_node_context_window_exceeded",
-    }
-)  # fmt: skip
-_NODE_UNABLE: Final = frozenset(
-    {"compute_node_runtime_unavailable", "compute_node_context_admission_unavailable"}
-)
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """How the state knows a request of the facade."""
+    """Identifies a request of the facade in the state."""
 
     client: Key
     id: str
     token: str = field(repr=False)
-    """Proves who may cancel it and read its answer; no node learns it."""
+    """Proves the right to cancel it and to read its answer; it is not sent to nodes."""
 
 
 @dataclass(slots=True)
@@ -82,26 +62,25 @@ class Facade:
         async with self._first:
             if self.identity is None:
                 pair = await self.keys.take()
-                # A rotation meanwhile has handed out another one, which must stay.
+                # A rotation during the wait has published another pair, which must stay.
                 self.identity = self.identity or pair
             return self.identity
 
     async def rotate(self) -> Identity:
-        """Replace the key pair; what is sealed to the old one cannot be opened any more."""
+        """Replace the key pair; messages encrypted to the old one cannot be decrypted any more."""
         self.identity = await self.keys.take()
         return self.identity
 
     async def open(self, identity: Identity, sealed: Sealed, kind: type[T]) -> T:
-        """Decrypt what was sealed to one of our key pairs; raises EnvelopeError."""
+        """Decrypt a message to one of our key pairs; raises EnvelopeError."""
         most = self.context.config.max_body_bytes
         return await self.keys.run(partial(identity.open_as, sealed, kind, most))
 
     async def ask(self, asked: Asked) -> JsonObject:
-        """Let a compute node answer; its `api_v1_response`, errors raised as ApiError."""
+        """Send a request to a compute node; return its `api_v1_response`, raise ApiError."""
         self.context.refuse_when_draining()
         if self.busy >= self.context.config.facade_max_requests:
-            text = "This relay answers as many requests as it may"
-            raise failure(503, text, "facade_full", "server_error", retry_after=5)
+            raise errors.relay_full("This relay answers as many requests as it may", "facade_full")
         self.busy += 1
         try:
             return await self._exchange(asked)
@@ -110,8 +89,8 @@ class Facade:
 
     async def _exchange(self, asked: Asked) -> JsonObject:
         model = resolve_model(asked.model)
-        # First: a key pair takes some 100 ms of CPU, too much for a call that nobody can answer.
-        node = self._select(model)
+        # Before the key pair, which takes 100 ms of CPU: too much for a call without a node.
+        node = await self._select(model)
         identity = await self.keys.take()
         request_id = f"api-v1-{secrets.token_hex(16)}"
         inner = envelope.request(request_id, identity.public, model, [])
@@ -122,40 +101,44 @@ class Facade:
         answer = await self._answered(identity, request_id, node, sealed)
         return _checked(await self._opened(answer, identity, request_id))
 
-    def _select(self, model: str) -> str:
-        choice = self.context.state.select(model, TIER)
-        if choice.node is not None:
-            return choice.node.key
+    async def _select(self, model: str) -> str:
+        """The key of a compute node; raises ApiError."""
+        try:
+            choice = await self.context.state.select(model, TIER)
+        except StateError as error:
+            raise errors.answer(error) from None
+        if choice.selected is not None:
+            return choice.selected.key
         if choice.full:
             text = "Every compute node that serves this model is busy"
-            raise failure(503, text, "no_available_capacity", "server_error", retry_after=2)
+            raise errors.relay_full(text, "no_available_capacity", 2)
         text = "No registered compute nodes are available on this relay."
-        raise failure(503, text, "no_registered_compute_nodes", "server_error", retry_after=5)
+        raise errors.relay_full(text, "no_registered_compute_nodes")
 
     async def _sealed(self, inner: Inner, node: str) -> Sealed:
         try:
             return await self.keys.run(partial(envelope.seal, inner, node, "pkcs1v15"))
         except EnvelopeError:
-            raise _unreachable() from None
+            raise errors.unreachable() from None
 
     async def _answered(
         self, identity: Identity, request_id: str, node: str, sealed: Sealed
     ) -> Sealed:
-        """Submit and wait; whatever ends the wait early takes the request back."""
+        """Submit and wait; when the wait ends early, the request is cancelled."""
         mine = _Request(digest(identity.public), request_id, secrets.token_hex(16))
-        self._submit(mine, identity.public, node, sealed)
+        await self._submit(mine, identity.public, node, sealed)
         try:
             async with asyncio.timeout(self.context.config.facade_timeout):
                 return await self._wait(mine)
         except TimeoutError:
-            self._take_back(mine, Stage.EXPIRED, "provider_timeout")
-            raise _timed_out() from None
+            await self._end(mine, Stage.EXPIRED, "provider_timeout")
+            raise errors.timed_out() from None
         except asyncio.CancelledError:
-            # The caller is gone.
-            self._take_back(mine, Stage.CANCELLED, "requester_cancelled")
+            # The caller hung up.
+            await self._end(mine, Stage.CANCELLED, "requester_cancelled")
             raise
 
-    def _submit(self, mine: _Request, client: str, node: str, sealed: Sealed) -> None:
+    async def _submit(self, mine: _Request, client: str, node: str, sealed: Sealed) -> None:
         outer = {
             "client_public_key": client,
             "ciphertext": sealed.ciphertext,
@@ -167,40 +150,38 @@ class Facade:
             "version": VERSION,
         }
         size = len(sealed.ciphertext) + len(sealed.cipherkey) + len(client)
-        submit, token = self.context.state.submit, mine.token
+        token = secret_digest(mine.token)
         try:
-            submit(mine.client, mine.id, node, outer, size=size, token=token, reader=token)
-        except UnknownNode:
-            raise _unreachable() from None
-        except Full as full:
-            raise failure(503, full.message, full.code, "server_error", retry_after=5) from None
+            await self.context.state.submit(
+                mine.client, mine.id, node, outer, size=size, cancel_token=token, reader=token
+            )
+        except StateError as error:
+            raise errors.answer(error) from None
         log.info("request queued", node=fingerprint(node), by="facade")
 
     async def _wait(self, mine: _Request) -> Sealed:
-        """Look, and look again whenever there is news, until there is an answer."""
-        while True:
-            try:
-                found = self.context.state.retrieve(mine.client, mine.id, mine.token)
-            except Finished as end:
-                raise _ended(end) from None
-            except UnknownRequest:
-                raise _unreachable() from None
-            if not isinstance(found, Pending):
-                # Nobody can ask for it again: its key pair is of this call only.
-                self.context.state.acknowledge(mine.client, mine.id, mine.token)
-                return Sealed(found["ciphertext"], found["cipherkey"], found["iv"])
-            await self.context.retrieves.wait(
-                request_key(mine.client, mine.id), found.remaining + _LATE_SECONDS
-            )
-
-    def _take_back(self, mine: _Request, stage: Stage, reason: str) -> None:
-        state = self.context.state
+        """Wait for the answer until the deadline of the request; raises ApiError."""
+        state, reader = self.context.state, secret_digest(mine.token)
         try:
-            state.cancel(mine.client, mine.id, mine.token, stage, reason)
+            answer = await state.await_answer(mine.client, mine.id, reader)
+            # Its key pair serves this call only, so nobody can ask for the answer again.
+            await state.acknowledge(mine.client, mine.id, reader)
+        except StateError as error:
+            raise errors.answer(error) from None
+        return Sealed(answer["ciphertext"], answer["cipherkey"], answer["iv"])
+
+    async def _end(self, mine: _Request, stage: Stage, reason: str) -> None:
+        """Withdraw a request, also while this call is being cancelled."""
+        await shielded(self.context.undoing, self._withdraw(mine, stage, reason))
+
+    async def _withdraw(self, mine: _Request, stage: Stage, reason: str) -> None:
+        """Cancel a request whose caller has left; an answer of the same moment is dropped."""
+        state, token = self.context.state, secret_digest(mine.token)
+        try:
+            await state.cancel(mine.client, mine.id, token, stage, reason)
         except WrongProof:
-            # It was answered in the same moment, for nobody, or is forgotten.
             with contextlib.suppress(UnknownRequest):
-                state.acknowledge(mine.client, mine.id, mine.token)
+                await state.acknowledge(mine.client, mine.id, token)
         else:
             log.info("request cancelled", reason=reason, by="facade")
 
@@ -209,7 +190,7 @@ class Facade:
             inner = await self.open(identity, answer, dict[str, Any])
             envelope.check(inner, request_id, identity.public)
         except EnvelopeError:
-            raise _unreadable() from None
+            raise errors.unreadable() from None
         return inner
 
 
@@ -217,53 +198,21 @@ FACADE = web.AppKey("facade", Facade)
 
 
 async def serving(app: web.Application) -> AsyncIterator[None]:
-    """End the threads of the facade with the application."""
+    """Stop the threads of the facade with the application."""
     yield
     await app[FACADE].keys.close()
 
 
 def make(context: Context) -> Facade:
-    """The facade of a relay; without key pairs yet."""
+    """The facade of a relay; it makes key pairs on first use."""
     return Facade(context, Keys(context.config.facade_spare_keys))
 
 
 def _checked(inner: Inner) -> JsonObject:
-    """The inside of an answer; an error that the node sealed becomes one of HTTP."""
+    """The `api_v1_response` of an answer; an error that the node sealed is raised as ApiError."""
     answer = inner.get("api_v1_response")
     if not isinstance(answer, dict):
-        raise _unreadable()
-    error = answer.get("error")
-    if error is None:
-        return answer
-    error = error if isinstance(error, dict) else {}
-    code, said = error.get("code"), error.get("message")
-    text = said[:_MESSAGE_LENGTH] if isinstance(said, str) else "The compute node failed"
-    if code in _CALLERS_FAULT:
-        raise failure(400, text, str(code), "invalid_request_error")
-    if code in _NODE_UNABLE:
-        raise failure(503, text, str(code), "server_error", retry_after=5)
-    raise failure(502, text, "compute_node_bridge_error", "server_error")
-
-
-def _ended(end: Finished) -> Exception:
-    if end.reason == "server_unregistered":
-        return _unreachable()
-    if end.status is Stage.EXPIRED:
-        return _timed_out()
-    text = "The request was cancelled"
-    return failure(504, text, "compute_node_request_cancelled", "server_error")
-
-
-def _timed_out() -> Exception:
-    text = "The compute node did not answer in time"
-    return failure(504, text, "compute_node_timeout", "server_error")
-
-
-def _unreachable() -> Exception:
-    text = "The compute node is gone; try again"
-    return failure(503, text, "compute_node_unreachable", "server_error", retry_after=1)
-
-
-def _unreadable() -> Exception:
-    text = "The compute node's answer cannot be read"
-    return failure(502, text, "compute_node_invalid_payload", "server_error")
+        raise errors.unreadable()
+    if answer.get("error") is not None:
+        raise errors.node_error(answer["error"])
+    return answer

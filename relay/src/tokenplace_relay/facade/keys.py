@@ -1,7 +1,7 @@
-"""RSA for the facade: in threads, and with key pairs that were made before they are needed.
+"""RSA for the facade: in threads, with key pairs that are made before they are needed.
 
-The first request waits for its pair, because a relay whose facade nobody uses needs neither keys
-nor the library that makes them.
+The first request waits for its pair, because a relay without facade traffic should neither make
+keys nor load the library for it.
 """
 
 import asyncio
@@ -16,20 +16,20 @@ T = TypeVar("T")
 
 
 class Keys:
-    """Key pairs, each used for one request, so that nodes can tell nobody apart by them.
+    """Key pairs, each used for one request, so that nodes cannot tell callers apart by key.
 
-    A pair takes some 100 ms of a CPU, which a thread spends without holding up the event loop.
+    Making a pair takes 100 ms of CPU, so a thread does it.
     """
 
     def __init__(self, spare: int) -> None:
         self._pairs: asyncio.Queue[Identity] = asyncio.Queue(spare)
-        # Making keys must not stand before sealing and opening, which take a millisecond.
+        # A pool of its own, so that encrypting, which takes 1 ms, never waits for a key pair.
         self._makers = ThreadPoolExecutor(1, "rsa-make")
         self._users = ThreadPoolExecutor(2, "rsa-use")
         self._task: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
-        """Make no more; a pair under way is waited for by nobody."""
+        """Make no more pairs; one in progress is not waited for."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -38,13 +38,13 @@ class Keys:
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def take(self) -> Identity:
-        """A key pair that nobody else has; waits when none is spare."""
+        """A key pair that was never handed out; waits when none is spare."""
         if self._task is None:
             self._task = asyncio.create_task(self._fill(), name="facade keys")
         return await self._pairs.get()
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Seal or open in a thread."""
+        """Encrypt or decrypt in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._users, call)
 
     async def _fill(self) -> None:

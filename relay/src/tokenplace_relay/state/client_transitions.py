@@ -1,41 +1,44 @@
-"""What clients do to the relay's state; every method is one transition."""
+"""Transitions that clients cause; every method is one transition."""
 
 from typing import Final
 
-from tokenplace_relay.state.model import (
-    Envelope,
+from tokenplace_relay.state.capabilities import TIERS
+from tokenplace_relay.state.digests import Key, proves, request_key
+from tokenplace_relay.state.errors import (
     Finished,
     Full,
-    Key,
-    Node,
-    Pending,
-    Request,
-    Stage,
+    TooLarge,
     UnknownNode,
     UnknownRequest,
     WrongProof,
-    digest,
-    proves,
-    request_key,
 )
-from tokenplace_relay.state.selection import Choice, choose
+from tokenplace_relay.state.model import Node, Request
+from tokenplace_relay.state.results import Cancellation, Choice, Envelope, Pending, Stage
+from tokenplace_relay.state.selection import choice, choose
 from tokenplace_relay.state.tables import StateTables
 
 _SHARE: Final = 4
-"""The part of all bytes of requests that one client may have, beside a lone one of any size."""
+"""One client may have this part of all request bytes; a single request may be larger."""
+_NAMES_OF_TEXT: Final = 2
+"""An answer's text is sent under both of its names, so its body is twice as large."""
 
 
 class ClientTransitions(StateTables):
     """Select, submit, cancel, retrieve."""
 
     def select(self, model: str, tier: str) -> Choice:
-        """Choose a node for a resolved model and a known tier; reserves nothing."""
+        """Choose a node for a resolved model and a tier; reserves nothing."""
         now = self.now()
-        fresh = [node for node in self.nodes.values() if self.is_fresh(node, now)]
-        choice = choose(fresh, model, tier, now=now, max_queue=self._config.max_queue_depth)
-        if choice.node is not None:
-            choice.node.selection_turn = next(self._numbers)
-        return choice
+        groups = self._index.groups(model, now) if tier in TIERS else ()
+        node, eligible, full = choose(groups, tier)
+        if node is None:
+            # A silent node counts as registered until it is evicted, and no sweep may have run.
+            self.evict()
+        chosen = choice(node, eligible, full, now=now, any_node=bool(self.nodes))
+        if node is not None:
+            node.selection_turn = next(self._numbers)
+            self._changed.add(node)
+        return chosen
 
     def submit(
         self,
@@ -45,8 +48,8 @@ class ClientTransitions(StateTables):
         envelope: Envelope,
         *,
         size: int,
-        token: str,
-        reader: str = "",
+        cancel_token: bytes,
+        reader: bytes = b"",
     ) -> float:
         """Queue a request once; return the seconds until its deadline, also for a repeat.
 
@@ -68,32 +71,38 @@ class ClientTransitions(StateTables):
             size=size,
             created=now,
             deadline=now + self._config.request_deadline,
-            cancel_digest=digest(token) if token else b"",
-            reader_digest=digest(reader) if reader else b"",
+            cancel_digest=cancel_token,
+            reader_digest=reader,
         )
         self.enqueue(request)
         return request.deadline - now
 
     def cancel(
-        self, client: Key, request_id: str, token: str, stage: Stage, reason: str
-    ) -> tuple[Stage, int]:
-        """End a live request; the same again gives the same. Returns stage and 1 if it was queued.
+        self, client: Key, request_id: str, cancel_token: bytes, stage: Stage, reason: str
+    ) -> Cancellation:
+        """End a live request; a repeat gives the stage in which it ended.
 
         Raises WrongProof for a wrong token, an unknown request, and one that was answered.
         """
         request = self.current(request_key(client, request_id))
-        if request is None or not proves(token, request.cancel_digest):
+        if request is None or not proves(cancel_token, request.cancel_digest):
             raise WrongProof
         if request.stage is Stage.ANSWERED:
             raise WrongProof
         if not request.stage.is_live:
-            return request.stage, 0
+            return Cancellation(request.stage, 0)
         was_queued = request.stage is Stage.QUEUED
         self.end(request, stage, reason)
-        return stage, int(was_queued)
+        return Cancellation(stage, int(was_queued))
 
-    def retrieve(self, client: Key, request_id: str, reader: str = "") -> Envelope | Pending:
-        """The answer, readable again until it is forgotten; Pending, with progress, until then."""
+    def retrieve(
+        self, client: Key, request_id: str, reader: bytes = b"", room: int | None = None
+    ) -> Envelope | Pending:
+        """The answer, readable again until it is evicted; Pending, with progress, before it.
+
+        room is the bytes that its body may have. Raises UnknownRequest, WrongProof, Finished and
+        TooLarge.
+        """
         request = self.current(request_key(client, request_id), "pending_request_ttl_exceeded")
         if request is None:
             raise UnknownRequest
@@ -105,10 +114,10 @@ class ClientTransitions(StateTables):
             return Pending(request.deadline - self.now(), progress)
         if request.stage is not Stage.ANSWERED:
             raise Finished(request.stage, request.reason)
-        return self._read(request)
+        return self._read(request, room)
 
-    def acknowledge(self, client: Key, request_id: str, reader: str) -> None:
-        """Let go of an answer that has arrived; the same again changes nothing."""
+    def acknowledge(self, client: Key, request_id: str, reader: bytes) -> None:
+        """Drop an answer that has arrived; a repeat changes nothing."""
         request = self.current(request_key(client, request_id))
         if request is None:
             raise UnknownRequest
@@ -119,17 +128,19 @@ class ClientTransitions(StateTables):
         self.mark_read(request)
         self.end_replay(request)
 
-    def retrieve_any(self, client: Key) -> Envelope:
-        """The oldest unread answer of a client, of those that need no proof."""
+    def retrieve_any(self, client: Key, room: int | None = None) -> Envelope:
+        """The oldest unread answer of a client that needs no proof."""
         inbox = self.inboxes.get(client)
         for request in inbox.unread.values() if inbox is not None else ():
             if not request.reader_digest:
-                return self._read(request)
+                return self._read(request, room)
         raise UnknownRequest
 
-    def _read(self, request: Request) -> Envelope:
+    def _read(self, request: Request, room: int | None) -> Envelope:
         if request.answer is None:
             raise UnknownRequest
+        if room is not None and _NAMES_OF_TEXT * request.answer_size > room:
+            raise TooLarge
         answer = request.answer
         self.mark_read(request)
         return answer
@@ -140,7 +151,7 @@ class ClientTransitions(StateTables):
         raise Finished(known.stage, known.reason)
 
     def _able(self, key: str) -> Node:
-        """A node that may still do work: one that is silent for too long counts as gone."""
+        """A node that may still do work; raises UnknownNode for one that is silent for too long."""
         node, now = self.node(key), self.now()
         if self.is_removable(node, now) or self.is_unresponsive(node, now):
             raise UnknownNode
@@ -158,5 +169,5 @@ class ClientTransitions(StateTables):
         if self.pending >= config.max_requests:
             raise Full(503, "relay_full", "This relay has no room for more requests")
         self.check_bytes(self.request_bytes, size, config.max_request_bytes, "requests")
-        # Room that is left for the answers to what was accepted before.
+        # Half of the room stays free for answers to requests that were accepted before.
         self.check_bytes(self.unread_bytes, 0, config.max_answer_bytes // 2, "answers")

@@ -1,32 +1,22 @@
-"""What compute nodes do to the relay's state; every method is one transition."""
+"""Transitions that compute nodes cause; every method is one transition."""
 
-import secrets
 from itertools import chain
 from typing import Final
 
 from tokenplace_relay.state.capabilities import Capabilities
-from tokenplace_relay.state.model import (
-    Control,
-    Envelope,
+from tokenplace_relay.state.digests import Key, proves, request_key
+from tokenplace_relay.state.errors import (
     Finished,
     Full,
-    Key,
-    Node,
     NotActive,
-    Proof,
-    Request,
-    Stage,
-    Tombstone,
     UnknownNode,
     UnknownRequest,
     WrongProof,
-    digest,
-    proves,
-    request_key,
 )
+from tokenplace_relay.state.model import Node, Request, Tombstone
+from tokenplace_relay.state.results import NO_PROOF, Control, Envelope, Proof, Stage, Work
 from tokenplace_relay.state.tables import StateTables
 
-NO_PROOF = Proof()
 _MAX_EXPIRED_LEASES: Final = 2
 """Lapses of one request after which the node that asks for it again cannot do it."""
 
@@ -34,55 +24,74 @@ _MAX_EXPIRED_LEASES: Final = 2
 class NodeTransitions(StateTables):
     """Register, claim, control, report progress, answer, unregister."""
 
-    def register(self, key: str, capabilities: Capabilities, proof: Proof = NO_PROOF) -> str | None:
-        """Add or renew a node; return its credential, only until its first poll.
+    def register(
+        self, key: str, capabilities: Capabilities, proof: Proof, credential: bytes
+    ) -> bool:
+        """Add or renew a node; True when `credential`, a digest, is now the node's.
 
-        Nodes poll once they are registered: one that registers again before that did not get the
-        answer. Raises Full, and WrongProof when a living node is renewed by another one.
+        A node polls only after it received the answer to its registration. So one that registers
+        again before its first poll gets a new credential. Raises Full, and WrongProof for a
+        renewal by another peer.
         """
-        now = self.now()
         node = self.nodes.get(key)
         if node is None:
-            return self._enter(key, capabilities, proof)
-        if not node.has_polled and node.has_token(proof.token):
-            credential = secrets.token_urlsafe(32)
-            node.credential_digest = digest(credential)
+            self._enter(key, capabilities, proof, credential)
+            return True
+        is_new = not node.has_polled and node.has_token(proof.token)
+        if is_new:
+            node.credential_digest = credential
         else:
             self._check_owner(node, proof, "register")
-            credential = None
-        node.capabilities, node.last_seen, node.token = capabilities, now, proof.token
-        # It may have begun anew, and then it does not know the credential that it once had.
+        self._note_call(node, capabilities)
+        node.token = proof.token
+        # A restarted node has lost its credential, and cannot send control calls.
         node.has_sent_control = bool(proof.credential)
-        return credential
+        return is_new
 
-    def _enter(self, key: str, capabilities: Capabilities, proof: Proof) -> str:
-        """Add a node; return its credential."""
+    def _enter(self, key: str, capabilities: Capabilities, proof: Proof, credential: bytes) -> None:
         if len(self.nodes) >= self._config.max_nodes:
             raise Full(503, "too_many_nodes", "This relay has no room for more compute nodes")
-        credential = secrets.token_urlsafe(32)
         number, now = next(self._numbers), self.now()
-        self.nodes[key] = Node(key, capabilities, digest(credential), now, proof.token, number)
-        return credential
+        node = Node(key, capabilities, credential, now, proof.token, number)
+        self.nodes[key] = node
+        self._index.add(node)
 
     def touch(
         self, key: str, capabilities: Capabilities | None = None, proof: Proof | None = None
     ) -> Node:
-        """Note a sign of life of a registered node, and what it can do now."""
+        """Note a poll of a registered node; raises UnknownNode and WrongProof."""
         node = self.node(key)
         if proof is not None:
             self._check_owner(node, proof, "poll")
-        node.last_seen, node.has_polled = self.now(), True
-        if capabilities is not None:
-            node.capabilities = capabilities
+        node.has_polled = True
+        self._note_call(node, capabilities)
         return node
 
-    def claim(self, key: str) -> Request | None:
-        """Hand the oldest live request of a node's queue to it.
+    def open_poll(self, key: str) -> Node:
+        """Count a poll that is held from now on; raises UnknownNode."""
+        node = self.touch(key)
+        node.polls += 1
+        return node
 
-        A request that was taken twice and never asked about ends: its node cannot open it, as real
-        nodes drop that without a word. A node that never asked about anything lost its credential:
-        it is dropped, so that it registers anew and its clients look elsewhere, and UnknownNode is
-        raised.
+    def close_poll(self, node: Node) -> None:
+        """Count a poll of `open_poll` that is not held any more."""
+        node.polls -= 1
+        self._changed.add(node)
+
+    def _note_call(self, node: Node, capabilities: Capabilities | None = None) -> None:
+        node.last_seen = self.now()
+        if capabilities is not None and capabilities != node.capabilities:
+            node.capabilities = capabilities
+            self._changed.add(node)
+        elif self._index.is_stale(node):
+            self._changed.add(node)
+
+    def claim(self, key: str) -> Work | None:
+        """Hand the oldest live request of a node's queue to it; raises UnknownNode.
+
+        A request whose lease expired twice without a control call ends, because token.place nodes
+        silently drop a request that they cannot decrypt. A node that never sent any control call
+        has lost its credential: it is removed, so that it registers again.
         """
         now, node = self.now(), self.node(key)
         while node.queue:
@@ -99,23 +108,29 @@ class NodeTransitions(StateTables):
             self._lease(node, request)
             if request.request_id:
                 self._unconfirmed.put(request.key, request, now)
-            return request
+            return _handed_out(request, now)
         return None
 
-    def unclaim(self, request: Request, fencing_token: int) -> None:
-        """Put undelivered work back, unless it was handed out or renewed after this token."""
-        if request.stage is not Stage.CLAIMED or request.fencing_token != fencing_token:
+    def unclaim(self, work: Work) -> None:
+        """Put undelivered work back, unless it was handed out or renewed since."""
+        request = self.requests.get(work.request)
+        if request is None or request.stage is not Stage.CLAIMED:
+            return
+        if request.fencing_token != work.fencing_token:
             return
         if not request.expired_leases:
             request.claimed_at, request.is_confirmed = 0.0, False
         self.requeue(request)
 
-    def control(self, key: str, request_id: str, credential: str, *, acknowledge: bool) -> Control:
-        """Renew the lease of claimed work, or tell what became of it."""
+    def control(
+        self, key: str, request_id: str, credential: bytes, *, acknowledge: bool
+    ) -> Control:
+        """Renew the lease of claimed work, or tell its end; raises WrongProof."""
         node = self.nodes.get(key)
         is_node = node is not None and proves(credential, node.credential_digest)
         if node is not None and is_node:
-            node.last_seen, node.has_sent_control = self.now(), True
+            self._note_call(node)
+            node.has_sent_control = True
             renewed = self._renew(node, request_id)
             if renewed is not None:
                 return self._counted(Control("active", renewed.deadline - self.now()))
@@ -129,8 +144,8 @@ class NodeTransitions(StateTables):
             self.counters.add(self.counters.controls, "acknowledged")
         return self._counted(Control(stone.status, max(0.0, stone.deadline - self.now())))
 
-    def is_owner(self, key: str, request_id: str, credential: str) -> bool:
-        """Whether a credential is that of a node, or of the one that once had this request."""
+    def owns(self, key: str, request_id: str, credential: bytes) -> bool:
+        """Whether a credential is the node's, or that of the node that once had the request."""
         node = self.nodes.get(key)
         if node is not None and proves(credential, node.credential_digest):
             return True
@@ -142,14 +157,14 @@ class NodeTransitions(StateTables):
         client: Key,
         request_id: str,
         *,
-        credential: str,
+        credential: bytes,
         progress: Envelope,
         size: int,
     ) -> bool:
-        """Keep the newest progress of claimed work; True when it replaced older ones.
+        """Keep the newest progress of claimed work; True when it replaced an older one.
 
-        Raises WrongProof; NotActive for work that is not this node's, or not any more; Finished
-        when its deadline has passed; Full.
+        Raises WrongProof, NotActive for a request that this node has not claimed, Finished past
+        its deadline, and Full.
         """
         node = self.nodes.get(key)
         if node is None or not proves(credential, node.credential_digest):
@@ -172,11 +187,12 @@ class NodeTransitions(StateTables):
     def answer(
         self, client: Key, request_id: str, envelope: Envelope, size: int, proof: Proof = NO_PROOF
     ) -> bool:
-        """Take a node's answer; False when one is there already and was not read.
+        """Take a node's answer; False when an unread one is there already.
 
-        Without a request id it is for the client's oldest live request that has none.
+        Without a request id it is for the client's oldest anonymous request. Raises
+        UnknownRequest, Finished, WrongProof and Full.
         """
-        request = self._asked(client, request_id)
+        request = self._answered(client, request_id)
         if request is None:
             raise UnknownRequest
         if request.stage is Stage.ANSWERED and request.key in self._unread_of(request):
@@ -190,15 +206,15 @@ class NodeTransitions(StateTables):
         self.end(request, Stage.ANSWERED)
         return True
 
-    def unregister(self, key: str, credential: str) -> bool:
-        """Remove a node at its own wish; False when it was not there."""
+    def unregister(self, key: str, credential: bytes) -> bool:
+        """Remove a node on its own request; False when it was not there. Raises WrongProof."""
         node = self.nodes.get(key)
         if node is not None and not proves(credential, node.credential_digest):
             raise WrongProof
         return self.expel(key)
 
     def expel(self, key: str) -> bool:
-        """Remove a node at the operator's wish; False when it was not there."""
+        """Remove a node on the operator's request; False when it was not there."""
         node = self.nodes.get(key)
         if node is None:
             return False
@@ -212,7 +228,7 @@ class NodeTransitions(StateTables):
             node.requires_proof.add(call)
 
     def _lease(self, node: Node, request: Request) -> None:
-        """Give work to its node, or renew its lease; after this only a deadline takes it away."""
+        """Give a request to its node, or renew its lease."""
         now = self.now()
         self._unconfirmed.drop(request.key)
         node.queue.pop(request.key, None)
@@ -221,11 +237,13 @@ class NodeTransitions(StateTables):
         request.claimed_at = request.claimed_at or now
         request.lease_end = min(now + self._config.in_flight_lease, request.deadline)
         node.first_lease_end = min(node.first_lease_end, request.lease_end)
+        self._changed.add(node)
 
     def _renew(self, node: Node, request_id: str) -> Request | None:
-        """Renew the live work of an id that was handed to a node; the one that ends first.
+        """Renew the live work of an id that was handed to a node; return the one that ends first.
 
-        Also what was put back since. Ids are the clients' own, so two may have chosen the same.
+        Work that was queued again after its lease expired is renewed too. Ids are unique within a
+        client only, so a node may hold several requests of one id.
         """
         handed = chain(node.claimed.values(), node.queue.values())
         named = [one for one in handed if one.request_id == request_id and one.claimed_at]
@@ -238,11 +256,11 @@ class NodeTransitions(StateTables):
             self.counters.lease_renewals += 1
         return min(renewed, key=lambda one: one.deadline, default=None)
 
-    def _tombstone(self, key: str, request_id: str, credential: str) -> Tombstone | None:
+    def _tombstone(self, key: str, request_id: str, credential: bytes) -> Tombstone | None:
         stone = self._tombstones.get((key, request_id), self.now())
         return stone if stone is not None and proves(credential, stone.owner_digest) else None
 
-    def _asked(self, client: Key, request_id: str) -> Request | None:
+    def _answered(self, client: Key, request_id: str) -> Request | None:
         if request_id:
             return self.current(request_key(client, request_id))
         inbox = self.inboxes.get(client)
@@ -257,3 +275,14 @@ class NodeTransitions(StateTables):
     def _counted(self, outcome: Control) -> Control:
         self.counters.add(self.counters.controls, outcome.status.replace("/", "_"))
         return outcome
+
+
+def _handed_out(request: Request, now: float) -> Work:
+    return Work(
+        request.key,
+        request.envelope,
+        request.deadline - now,
+        request.claimed_at - request.created,
+        request.fencing_token,
+        request.expired_leases,
+    )

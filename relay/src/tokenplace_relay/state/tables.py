@@ -1,36 +1,30 @@
-"""The books of the relay: who is here, what is under way, what it weighs, how a request ends.
+"""All relay state: nodes, requests, byte accounting; and how a request ends.
 
-The moves of nodes, of clients and of time are built on it; none has I/O or await. A request goes
-queued -> claimed -> answered, or queued/claimed -> cancelled | expired, and `end` is the one way
-into an end. It lies in exactly one place: a node's queue or claims while it is live, then its
-client's inbox until it is read, then among the replays or outcomes until it is forgotten.
+The transitions of nodes, of clients and of time are built on it; none has I/O or await. A request
+goes queued -> claimed -> answered, or queued/claimed -> cancelled | expired, and only `end` moves
+it into a terminal stage. It is in exactly one place: a node's queue or claims while it is live,
+then its client's inbox until it is read, then in the replays or outcomes until it is evicted.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import chain, count
 
 from tokenplace_relay.settings.config import Config
+from tokenplace_relay.state.digests import Key
+from tokenplace_relay.state.errors import Full, UnknownNode
 from tokenplace_relay.state.expiring import ExpiringMap
-from tokenplace_relay.state.model import (
-    ClientInbox,
-    Counters,
-    Full,
-    Key,
-    Node,
-    Request,
-    Stage,
-    Tombstone,
-    UnknownNode,
-)
+from tokenplace_relay.state.model import ClientInbox, Counters, Node, Request, Tombstone
+from tokenplace_relay.state.node_index import NodeIndex
+from tokenplace_relay.state.results import Stage
 
 WakeNode = Callable[[str], None]
-"""Told the key of a node that has work, or is gone: one of its held polls should look again."""
+"""Called with the key of a node that has work or was removed: wakes one of its held polls."""
 WakeReaders = Callable[[Key], None]
-"""Told the key of a request that has progress: its held retrieves should look again."""
+"""Called with the key of a request that changed: wakes all of its held retrieves."""
 
 
 class StateTables:
-    """All of the relay's state, in one process."""
+    """Records by key, their order in time, and sums that bound them."""
 
     def __init__(
         self,
@@ -49,12 +43,14 @@ class StateTables:
         self.inboxes: dict[Key, ClientInbox] = {}
         self.counters = Counters()
         self.pending = 0
-        """Requests that are not over: unanswered, or answered and not read."""
+        """Requests that are unanswered, or answered and not read."""
         self.request_bytes = 0
         self.unread_bytes = 0
         self.replay_bytes = 0
         self.progress_bytes = 0
         self._numbers = count(1)
+        self._index = NodeIndex(self.is_fresh, config.node_lease, config.max_queue_depth)
+        self._changed = self._index.changed
         self._deadlines: ExpiringMap[Key, Request] = ExpiringMap(config.request_deadline)
         self._unconfirmed: ExpiringMap[Key, Request] = ExpiringMap(config.in_flight_lease)
         self._unread: ExpiringMap[Key, Request] = ExpiringMap(config.answer_ttl)
@@ -64,8 +60,18 @@ class StateTables:
             config.tombstone_ttl
         )
 
+    def _all_expiring(self) -> Iterable[Sized]:
+        return (
+            self._deadlines,
+            self._unconfirmed,
+            self._unread,
+            self._replays,
+            self._outcomes,
+            self._tombstones,
+        )
+
     def now(self) -> float:
-        """The time on the state's clock, which never goes back."""
+        """Seconds on the state's clock, which never goes back."""
         if (now := self._clock()) > self._last:
             self._last = now
         return self._last
@@ -74,33 +80,19 @@ class StateTables:
         """Requests that are queued or claimed, the oldest first."""
         return iter(self._deadlines)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing that was accepted still waits to be answered or read."""
-        return not self.pending
-
-    @property
-    def answer_bytes(self) -> int:
-        """Size of the answers that are kept."""
-        return self.unread_bytes + self.replay_bytes
-
-    def is_healthy(self, node: Node) -> bool:
-        """Whether clients are sent to this node."""
-        return self.is_fresh(node, self.now())
-
     def is_fresh(self, node: Node, now: float) -> bool:
-        """Whether the node polls right now, or gave a sign of life within its lease."""
+        """Whether clients are sent to the node: it holds a poll, or called within its lease."""
         return node.polls > 0 or now - node.last_seen <= self._config.node_lease
 
     def is_unresponsive(self, node: Node, now: float) -> bool:
-        """Whether the node is silent for so long that what is queued for it should go elsewhere."""
+        """Whether the node is silent for so long that its queue must be cancelled."""
         silence = now - node.last_seen
         return node.polls == 0 and silence > self._config.node_lease + self._config.silent_grace
 
     def has_abandoned_work(self, node: Node, now: float) -> bool:
-        """Whether the node asked about its work, and is silent for too long to be still at it.
+        """Whether the node sent control calls for its work, and then stopped calling.
 
-        One that never asked may be waiting for its turn: a desktop serves several relays.
+        A node that never sent one may only be slow: a desktop serves several relays in turn.
         """
         silence = now - node.last_seen
         if node.polls or silence <= self._config.node_lease + self._config.working_grace:
@@ -108,14 +100,14 @@ class StateTables:
         return any(one.is_confirmed for one in chain(node.claimed.values(), node.queue.values()))
 
     def is_removable(self, node: Node, now: float) -> bool:
-        """Whether the node can be removed: silent, and without work that it may still do."""
+        """Whether the node can be removed: silent, and without work that it may still finish."""
         if self.is_fresh(node, now):
             return False
         if self.has_abandoned_work(node, now):
             return True
         if node.claimed:
             return False
-        # What was handed out, and put back because nothing was heard of it, may still be done.
+        # Work whose lease expired is queued again, but its node may still answer it.
         if any(request.claimed_at for request in node.queue.values()):
             return False
         return not node.queue or self.is_unresponsive(node, now)
@@ -127,37 +119,38 @@ class StateTables:
         except KeyError:
             raise UnknownNode from None
 
-    def remove(self, node: Node, why: str) -> None:
-        """Drop a node; all of its work ends as cancelled."""
+    def remove(self, node: Node, reason: str) -> None:
+        """Remove a node; all of its work ends as cancelled."""
         del self.nodes[node.key]
-        self.counters.add(self.counters.evictions, why)
+        self._index.remove(node)
+        self.counters.add(self.counters.evictions, reason)
         self.cancel_all(node, [*node.queue.values(), *node.claimed.values()])
         for _ in range(node.polls):
             self._wake_node(node.key)
 
     def evict(self) -> None:
-        """Drop silent nodes, and queues that nobody will come for."""
+        """Remove silent nodes, and cancel the queues of unresponsive ones."""
         now = self.now()
-        for node in [one for one in self.nodes.values() if not self.is_fresh(one, now)]:
+        for node in self._index.stale(now):
             if self.is_removable(node, now):
                 self.remove(node, "stale_lease")
             elif node.queue and self.is_unresponsive(node, now):
                 self.cancel_all(node, [one for one in node.queue.values() if not one.claimed_at])
 
     def cancel_all(self, node: Node, requests: list[Request]) -> None:
-        """Cancel work of a node that will not do it, so that its clients look for another."""
+        """Cancel requests of a node, so that their clients choose another one."""
         for request in requests:
             self.end(request, Stage.CANCELLED, "server_unregistered", node=node)
 
     def current(self, key: Key, reason: str = "provider_timeout") -> Request | None:
-        """A request as it stands now: one whose deadline has passed is expired first."""
+        """A request after its deadline was checked: a late one is expired first."""
         request = self.requests.get(key)
         if request is not None and request.stage.is_live and request.deadline <= self.now():
             self.end(request, Stage.EXPIRED, reason)
         return request
 
     def enqueue(self, request: Request) -> None:
-        """Write down a new request and queue it."""
+        """Record a new request and queue it at its node."""
         inbox = self.inboxes.setdefault(request.client, ClientInbox())
         inbox.live += 1
         inbox.live_bytes += request.size
@@ -167,29 +160,33 @@ class StateTables:
         self.request_bytes += request.size
         self.requests[request.key] = request
         self._deadlines.put(request.key, request, request.created)
-        self.nodes[request.node].queue[request.key] = request
+        node = self.nodes[request.node]
+        node.queue[request.key] = request
+        self._changed.add(node)
         self._wake_node(request.node)
 
     def requeue(self, request: Request) -> None:
-        """Put claimed work back: it is the next to be claimed again."""
+        """Put a claimed request back as the first of its queue."""
         node = self.nodes[request.node]
         del node.claimed[request.key]
         self._unconfirmed.drop(request.key)
         request.stage = Stage.QUEUED
         node.queue[request.key] = request
         node.queue.move_to_end(request.key, last=False)
+        self._changed.add(node)
         self._wake_node(node.key)
 
     def end(
         self, request: Request, stage: Stage, reason: str = "", node: Node | None = None
     ) -> None:
-        """The one way into a terminal stage; node is its node, when that is being removed."""
+        """Move a request into a terminal stage; node is given while that node is being removed."""
         now = self.now()
         node = node or self.nodes[request.node]
         if request.claimed_at and request.request_id and stage is not Stage.ANSWERED:
             self._add_tombstone(request, node, stage, now)
         node.queue.pop(request.key, None)
         node.claimed.pop(request.key, None)
+        self._changed.add(node)
         self._deadlines.drop(request.key)
         self._unconfirmed.drop(request.key)
         self.drop_progress(request)
@@ -223,13 +220,13 @@ class StateTables:
             self._end_replay(self._replays.take_oldest())
 
     def end_replay(self, request: Request) -> None:
-        """Let go of an answer before its time."""
+        """Drop an answer before its time to live is over."""
         if request.answer is not None:
             self._replays.drop(request.key)
             self._end_replay(request)
 
     def drop_progress(self, request: Request) -> None:
-        """Forget the progress of a request."""
+        """Drop the progress of a request."""
         self.progress_bytes -= request.progress_size
         request.progress, request.progress_size = None, 0
 
@@ -256,13 +253,13 @@ class StateTables:
         self._close(request)
 
     def _end_replay(self, request: Request) -> None:
-        """Keep of a read answer only that it was there."""
+        """Drop a read answer, and keep its request as an outcome."""
         self.replay_bytes -= request.answer_size
         request.answer, request.answer_size = None, 0
         self._add_outcome(request, self.now())
 
     def _close(self, request: Request) -> None:
-        """One request less that somebody waits for."""
+        """Count a request as over; drop its client's inbox after the last one."""
         self.pending -= 1
         inbox = self.inboxes[request.client]
         if not inbox.pending:

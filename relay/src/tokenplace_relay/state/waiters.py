@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Hashable
 from typing import Final, Generic, TypeVar
 
-from tokenplace_relay.state.model import Key
+from tokenplace_relay.state.digests import Key
 
 K = TypeVar("K", bound=Hashable)
 

@@ -15,6 +15,7 @@ _FAILURES: Final = {
     415: "invalid", 429: "rate_limited", 503: "unavailable",
 }  # fmt: skip
 _REASONS: Final = (*dict.fromkeys(_FAILURES.values()), "other")
+_SUBMIT: Final = "/api/v1/relay/requests"
 _CLASSES: Final = ("client", "node", "other")
 
 
@@ -42,6 +43,8 @@ class Metrics:
             "tokenplace_relay_event_loop_lag_seconds",
             "How late the last tick of the event loop was",
         )
+        self.rate_limited_requests = 0
+        """Requests that were refused with 429; an outcome that the state does not know."""
         self._start_at_zero()
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -56,6 +59,8 @@ class Metrics:
             self._registration_failures.labels(reason).inc()
         if route == POLL:
             self._poll_failures.labels(reason).inc()
+        if status == 429 and route == _SUBMIT:
+            self.rate_limited_requests += 1
         if status == 429:
             self._rate_limited.labels(_class(route)).inc()
 

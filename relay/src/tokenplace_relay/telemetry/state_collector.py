@@ -1,13 +1,19 @@
-"""Metrics that are read at each scrape: the state, the held polls, the GPU upstream."""
+"""Metrics that are read at each scrape: the state, held polls, the GPU upstream.
+
+A scrape is synchronous and the state is not, so `refresh` is awaited before each scrape.
+"""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
+from aiohttp import web
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tokenplace_relay.state.machine import StateMachine
-from tokenplace_relay.state.waiters import PollWaiters
+from tokenplace_relay.state.interface import State
+from tokenplace_relay.state.results import Totals
+from tokenplace_relay.telemetry.metrics import Metrics
 from tokenplace_relay.upstream import Upstream, Verdict
 
 _OUTCOMES = (
@@ -22,9 +28,14 @@ _CONTROLS = ("active", "cancelled", "expired", "acknowledged", "completed_unavai
 class StateCollector(Collector):
     """Gauges and counters of one relay."""
 
-    state: StateMachine
-    polls: PollWaiters
+    state: State
+    metrics: Metrics
     upstream: Upstream
+    totals: Totals = field(default_factory=Totals)
+
+    async def refresh(self) -> None:
+        """Take the snapshot that the next scrape shows; raises StateUnreachable."""
+        self.totals = await self.state.totals()
 
     def describe(self) -> list[Metric]:
         """Nothing in advance: the registry need not scrape to register."""
@@ -38,47 +49,50 @@ class StateCollector(Collector):
         yield from self._upstream()
 
     def _requests(self) -> Iterator[Metric]:
-        now = self.state.now()
-        live = list(self.state.live())
-        queued = [one for one in live if one.stage == "queued"]
-        claimed = [one for one in live if one.stage == "claimed"]
-        oldest_queued = max((now - one.created for one in queued), default=0.0)
-        oldest_claimed = max((now - one.claimed_at for one in claimed), default=0.0)
-        yield _of_relay("tokenplace_relay_queue_depth", "Queued requests", len(queued))
+        totals = self.totals
+        yield _of_relay("tokenplace_relay_queue_depth", "Queued requests", totals.queued)
         yield _of_relay(
-            "tokenplace_relay_oldest_queued_request_age_seconds", "Waiting longest", oldest_queued
+            "tokenplace_relay_oldest_queued_request_age_seconds",
+            "Age of the oldest queued request",
+            totals.oldest_queued_age,
         )
-        yield _gauge("tokenplace_relay_in_flight_requests", "Claimed requests", len(claimed))
+        yield _gauge("tokenplace_relay_in_flight_requests", "Claimed requests", totals.claimed)
         yield _gauge(
-            "tokenplace_relay_oldest_in_flight_age_seconds", "Claimed longest ago", oldest_claimed
+            "tokenplace_relay_oldest_in_flight_age_seconds",
+            "Seconds since the oldest claim",
+            totals.oldest_claimed_age,
         )
-        yield _gauge("tokenplace_relay_held_polls", "Held polls", self.polls.held)
-        held = self.state.request_bytes + self.state.answer_bytes
+        yield _gauge("tokenplace_relay_held_polls", "Held polls", self.state.held_polls)
+        held = totals.request_bytes + totals.answer_bytes
         yield _gauge("tokenplace_relay_state_bytes", "Envelopes kept, in bytes", held)
-        kept = len(self.state.requests)
-        yield _gauge("tokenplace_relay_state_requests", "Requests remembered, ended ones too", kept)
+        yield _gauge(
+            "tokenplace_relay_state_requests", "Requests kept, ended ones too", totals.requests
+        )
 
     def _nodes(self) -> Iterator[Metric]:
-        nodes, now = list(self.state.nodes.values()), self.state.now()
-        healthy = sum(1 for one in nodes if self.state.is_healthy(one))
-        oldest = max((now - one.last_seen for one in nodes), default=0.0)
-        yield _gauge("tokenplace_compute_nodes_registered", "Compute nodes", len(nodes))
-        yield _gauge("tokenplace_compute_nodes_healthy", "Compute nodes that serve", healthy)
-        yield _gauge("tokenplace_compute_node_lease_age_seconds", "Oldest sign of life", oldest)
+        totals = self.totals
+        yield _gauge("tokenplace_compute_nodes_registered", "Compute nodes", totals.nodes)
+        yield _gauge(
+            "tokenplace_compute_nodes_healthy", "Compute nodes that serve", totals.healthy_nodes
+        )
+        yield _gauge(
+            "tokenplace_compute_node_lease_age_seconds",
+            "Longest time since a node's last call",
+            totals.oldest_node_age,
+        )
 
     def _counters(self) -> Iterator[Metric]:
-        counters = self.state.counters
+        totals = self.totals
+        outcomes = {**totals.outcomes, "rate_limited": self.metrics.rate_limited_requests}
+        yield _counter("tokenplace_compute_node_evictions", "reason", totals.evictions, _EVICTIONS)
+        yield _counter("tokenplace_relay_request_outcomes", "outcome", outcomes, _OUTCOMES)
         yield _counter(
-            "tokenplace_compute_node_evictions", "reason", counters.evictions, _EVICTIONS
-        )
-        yield _counter("tokenplace_relay_request_outcomes", "outcome", counters.outcomes, _OUTCOMES)
-        yield _counter(
-            "tokenplace_relay_compute_control_requests", "state", counters.controls, _CONTROLS
+            "tokenplace_relay_compute_control_requests", "state", totals.controls, _CONTROLS
         )
         renewals = CounterMetricFamily(
             "tokenplace_relay_compute_control_lease_renewals", "Leases renewed"
         )
-        renewals.add_metric([], counters.lease_renewals)
+        renewals.add_metric([], totals.lease_renewals)
         yield renewals
 
     def _upstream(self) -> Iterator[Metric]:
@@ -94,6 +108,9 @@ class StateCollector(Collector):
         yield _counter(
             "tokenplace_relay_upstream_probes", "verdict", self.upstream.counts, verdicts
         )
+
+
+COLLECTOR: Final = web.AppKey("state_collector", StateCollector)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -15,7 +15,8 @@ from tokenplace_harness.clock import FakeClock
 from tokenplace_relay.api.app_context import CONTEXT, Context
 from tokenplace_relay.app import make_app, make_runner
 from tokenplace_relay.settings.config import Config
-from tokenplace_relay.state.machine import StateMachine
+from tokenplace_relay.state.interface import State
+from tokenplace_relay.state.results import NodeSnapshot
 
 Json = dict[str, Any]
 Setting = float | str | bool | tuple[str, ...]
@@ -53,29 +54,32 @@ class Inside:
     credentials: dict[str, str] = field(default_factory=dict)
 
     @property
-    def state(self) -> StateMachine:
-        """What the relay remembers."""
+    def state(self) -> State:
+        """The relay's state, through its interface."""
         return self.context.state
 
-    def advance(self, seconds: float) -> None:
-        """Move the clock, and let the relay's timer see it."""
+    async def advance(self, seconds: float) -> None:
+        """Move the clock, and sweep the state as the relay's timer does."""
         self.clock.advance(seconds)
-        self.state.sweep()
+        await self.state.sweep()
 
-    def counts(self) -> dict[str, int]:
-        """How much of each kind the relay remembers."""
-        state, live = self.state, list(self.state.live())
-        found = {
-            "nodes": len(state.nodes),
-            "queued": sum(1 for one in live if one.stage == "queued"),
-            "claimed": sum(1 for one in live if one.stage == "claimed"),
-            "progress": sum(1 for one in live if one.progress),
-            "unread": sum(len(one.unread) for one in state.inboxes.values()),
-            "ended": sum(1 for one in state.requests.values() if not one.stage.is_live),
-            "tombstones": len(state._tombstones),
+    async def node(self, key: str = NODE) -> NodeSnapshot:
+        """The state of one compute node."""
+        return (await self.state.inspect()).nodes[key]
+
+    async def counts(self) -> dict[str, int]:
+        """How many records of each kind the relay keeps."""
+        seen = await self.state.inspect()
+        requests = list(seen.requests.values())
+        return {
+            "nodes": len(seen.nodes),
+            "queued": sum(one.stage == "queued" for one in requests),
+            "claimed": sum(one.stage == "claimed" for one in requests),
+            "progress": sum(one.stage.is_live and one.has_progress for one in requests),
+            "unread": sum(one.is_unread for one in requests),
+            "ended": sum(not one.stage.is_live and not one.is_unread for one in requests),
+            "tombstones": seen.tombstones,
         }
-        found["ended"] -= found["unread"]
-        return found
 
     async def call(
         self,

@@ -30,7 +30,7 @@ def later(seconds: float) -> Step:
     """Time goes by."""
 
     async def step(relay: Inside) -> Answer:
-        relay.advance(seconds)
+        await relay.advance(seconds)
         return Answer(200, {}, {})
 
     return step
@@ -40,7 +40,7 @@ async def play(relay: Inside, row: Row) -> Answer:
     """Play a row and check it."""
     for step in row.given:
         assert (await step(relay)).status < 300, "what should be given is refused"
-    before = relay.counts()
+    before = await relay.counts()
     answer = await row.call(relay)
     assert answer.status == row.status, answer.body
     if answer.status >= 400:
@@ -50,6 +50,7 @@ async def play(relay: Inside, row: Row) -> Answer:
     found = {name: answer.body.get(name, "absent") for name in row.body}
     assert found == row.body
     assert answer.headers["X-Request-Id"]
-    changed = {name: n - before[name] for name, n in relay.counts().items() if n != before[name]}
+    after = await relay.counts()
+    changed = {name: n - before[name] for name, n in after.items() if n != before[name]}
     assert changed == row.then
     return answer

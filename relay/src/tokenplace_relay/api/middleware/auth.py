@@ -8,7 +8,7 @@ from aiohttp import web
 from tokenplace_relay.api.app_context import Handler, of
 from tokenplace_relay.server.direct import DirectHandler
 from tokenplace_relay.server.response import ApiError
-from tokenplace_relay.state.model import digest
+from tokenplace_relay.state.digests import digest
 
 _NODE = "X-Relay-Server-Token"
 _OPERATOR = "X-Token-Place-Operator"

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from aiohttp import web
 
+from tokenplace_relay.api import errors
 from tokenplace_relay.api.app_context import Call, Context, Place, attach
 from tokenplace_relay.api.middleware import cors
 from tokenplace_relay.api.middleware.fault_injection import FaultInjector
@@ -21,6 +22,7 @@ from tokenplace_relay.api.request_log import X_REQUEST_ID, finish_head
 from tokenplace_relay.api.routes import fallback
 from tokenplace_relay.server.direct import DirectRoute
 from tokenplace_relay.server.response import ApiError, body_size
+from tokenplace_relay.state.errors import StateUnreachable
 from tokenplace_relay.telemetry.logs import REQUEST_ID, fingerprint, get
 
 log = get("tokenplace.relay.http")
@@ -32,7 +34,6 @@ _PATTERN: Final = re.compile(r":[^{}]*}")
 _QUIET: Final = frozenset({"/livez", "/healthz", "/metrics"})
 _CLIENT_CLOSED_REQUEST: Final = 499
 """The status that nginx logs when the caller closes the connection before the response."""
-_SUBMIT: Final = "/api/v1/relay/requests"
 
 
 def instrument(
@@ -106,6 +107,8 @@ def _request_id(given: str) -> str:
 def _error_response(error: Exception) -> web.Response:
     if isinstance(error, ApiError):
         return error.response()
+    if isinstance(error, StateUnreachable):
+        return errors.answer(error).response()
     if isinstance(error, web.HTTPException):
         return _http_exception_response(error)
     # The exception's text is not logged, because it may quote the request.
@@ -132,8 +135,6 @@ def _location(error: BaseException) -> str:
 def _log(request: web.BaseRequest, call: Call, status: int, seconds: float) -> None:
     place, method = call.place, request.method
     context, route = place.context, place.route or "other"
-    if status == 429 and route == _SUBMIT:
-        context.state.counters.add(context.state.counters.outcomes, "rate_limited")
     context.metrics.observe(method, route, status, seconds)
     if route not in _QUIET:
         place.log.info(

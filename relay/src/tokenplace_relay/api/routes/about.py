@@ -5,7 +5,7 @@ import time
 from aiohttp import web
 
 from tokenplace_relay.api.app_context import of
-from tokenplace_relay.api.node_list import ROSTER
+from tokenplace_relay.api.node_list import NODE_LIST
 from tokenplace_relay.api.routes.health import NO_STORE, upstream_lists
 from tokenplace_relay.server.response import ApiError, JsonObject, json_response
 from tokenplace_relay.settings import release
@@ -46,7 +46,7 @@ async def health(request: web.Request) -> web.Response:
 
 async def diagnostics(request: web.Request) -> web.Response:
     """GET /relay/diagnostics: who serves, how busy; the chat page counts by it."""
-    nodes, upstream = request.app[ROSTER].entries(), request.app[UPSTREAM]
+    nodes, upstream = await request.app[NODE_LIST].entries(), request.app[UPSTREAM]
     lists = {f"{name}_upstream_servers": urls for name, urls in upstream_lists(upstream).items()}
     return _fresh(
         {

@@ -1,10 +1,11 @@
-"""The routes of clients: select, hand in, cancel, retrieve."""
+"""The routes of clients: select a node, submit, cancel and retrieve a request."""
 
 from typing import Final
 
 from aiohttp import web
 
 from tokenplace_relay.api import errors, reservation, validation
+from tokenplace_relay.api.answers import deadline
 from tokenplace_relay.api.app_context import Context, of
 from tokenplace_relay.api.body import envelope_body, small_body
 from tokenplace_relay.api.errors import Call
@@ -13,18 +14,10 @@ from tokenplace_relay.api.request_log import note
 from tokenplace_relay.server.direct import DirectRoute
 from tokenplace_relay.server.response import ApiError, JsonObject, json_response
 from tokenplace_relay.state.capabilities import TIERS
-from tokenplace_relay.state.machine import StateMachine
-from tokenplace_relay.state.model import (
-    Envelope,
-    Key,
-    Node,
-    Pending,
-    Stage,
-    StateError,
-    digest,
-    request_key,
-)
-from tokenplace_relay.state.selection import DEFAULT_MODEL, NO_CHOICE, POLICY, Choice, resolve_model
+from tokenplace_relay.state.digests import Key, digest, request_key, secret_digest
+from tokenplace_relay.state.errors import StateError
+from tokenplace_relay.state.results import Choice, Pending, SelectedNode, Stage
+from tokenplace_relay.state.selection import DEFAULT_MODEL, POLICY, resolve_model
 from tokenplace_relay.telemetry.logs import fingerprint, get, short
 
 log = get("tokenplace.relay.client")
@@ -53,13 +46,15 @@ async def select(request: web.BaseRequest) -> web.Response:
     """GET servers/next: name a compute node; reserves nothing."""
     context = of(request)
     context.refuse_when_draining()
-    asked = request.query.get("model", DEFAULT_MODEL)[:MAX_MODEL_LENGTH]
+    model = request.query.get("model", DEFAULT_MODEL)[:MAX_MODEL_LENGTH]
     tier = request.query.get("context_tier", "8k-fast")
-    state = context.state
-    choice = state.select(resolve_model(asked), tier) if tier in TIERS else NO_CHOICE
-    if choice.node is None:
-        raise _nobody(state, choice, asked, tier)
-    selected = _selected(choice, choice.node, asked, tier, state.now())
+    try:
+        choice = await context.state.select(resolve_model(model), tier)
+    except StateError as error:
+        raise errors.answer(error) from None
+    if choice.selected is None:
+        raise _no_node(choice, model, tier)
+    selected = _selected(choice, choice.selected, model, tier)
     return json_response({**selected, **reservation.offered(request.query, context.config)})
 
 
@@ -72,14 +67,20 @@ async def submit(request: web.BaseRequest) -> web.Response:
     client = digest(envelope["client_public_key"])
     request_id = validation.optional_text(body, "request_id", context.config)
     token = validation.optional_text(body, "cancel_token", context.config)
-    # Without an id nothing can be asked for by name, and so by nobody in particular.
+    # An anonymous request can be retrieved by its client's key alone, so no token can protect it.
     reader = (
         validation.optional_text(body, "reservation_token", context.config) if request_id else ""
     )
     node = validation.node_key(body, context.config)
     try:
-        remaining = context.state.submit(
-            client, request_id, node, envelope, size=size, token=token, reader=reader
+        remaining = await context.state.submit(
+            client,
+            request_id,
+            node,
+            envelope,
+            size=size,
+            cancel_token=secret_digest(token),
+            reader=secret_digest(reader),
         )
     except StateError as error:
         raise errors.answer(error) from None
@@ -91,7 +92,7 @@ async def submit(request: web.BaseRequest) -> web.Response:
 
 
 async def cancel(request: web.BaseRequest) -> web.Response:
-    """POST requests/cancel: take a request back, with the token it was handed in with."""
+    """POST requests/cancel: end a request, with the cancel token that it was submitted with."""
     context = of(request)
     body = await small_body(request)
     client = body.get("client_public_key")
@@ -100,22 +101,24 @@ async def cancel(request: web.BaseRequest) -> web.Response:
     client = digest(validation.client_key(body, context.config))
     request_id = validation.required_text(body, "request_id", context.config)
     token = validation.required_text(body, "cancel_token", context.config)
-    wanted = Stage.EXPIRED if body.get("status") == "expired" else Stage.CANCELLED
+    stage = Stage.EXPIRED if body.get("status") == "expired" else Stage.CANCELLED
     given = body.get("reason")
-    reason = given if isinstance(given, str) and given in _REASONS else str(wanted)
+    reason = given if isinstance(given, str) and given in _REASONS else str(stage)
     try:
-        stage, removed = context.state.cancel(client, request_id, token, wanted, reason)
+        outcome = await context.state.cancel(
+            client, request_id, secret_digest(token), stage, reason
+        )
     except StateError as error:
         raise errors.answer(error, Call.CANCEL) from None
     log.info("request cancelled", client=short(client), reason=reason)
-    answer: JsonObject = {"status": str(stage), "request_id": request_id}
-    return json_response({**answer, "removed_from_queue": removed})
+    answer: JsonObject = {"status": str(outcome.stage), "request_id": request_id}
+    return json_response({**answer, "removed_from_queue": outcome.removed})
 
 
 async def retrieve(request: web.BaseRequest) -> web.Response:
-    """POST responses/retrieve: the answer, or how long it may still take.
+    """POST responses/retrieve: the answer, or the seconds until the deadline.
 
-    With `Prefer: wait=N` (RFC 7240) it is held until there is news, at most so many seconds.
+    With `Prefer: wait=N` (RFC 7240) the call is held until the request changes, at most N seconds.
     """
     context = of(request)
     body = await small_body(request)
@@ -125,102 +128,66 @@ async def retrieve(request: web.BaseRequest) -> web.Response:
     reader = validation.optional_text(body, "retrieval_credential", context.config)
     token = validation.optional_text(body, "acknowledgement_token", context.config)
     wait = preference(request.headers.getall(PREFER, ()), context.config.max_prefer_wait)
-    _check_unsent(context, client, request_id)
+    room = context.unsent.small if context.unsent.is_full else None
     try:
         if not request_id:
-            return json_response(context.state.retrieve_any(client))
+            return json_response({**await context.state.retrieve_any(client, room=room)})
         if token:
-            return _acknowledged(context, client, request_id, reader, token)
-        found, waited = await _with_news(context, (client, request_id, reader), wait)
+            return await _acknowledged(context, client, request_id, reader, token)
+        found = await context.state.retrieve(
+            client, request_id, secret_digest(reader), hold=wait, room=room
+        )
     except StateError as error:
         raise errors.answer(error, Call.RETRIEVE, request_id) from None
     if isinstance(found, Pending):
         answer = _pending(found)
     else:
-        answer = json_response({**found, **_receipt(client, request_id, reader)})
-    if waited:
+        answer = json_response({**found.envelope, **_receipt(client, request_id, reader)})
+    if found.was_held:
         answer.headers["Preference-Applied"] = f"wait={wait}"
     return answer
 
 
-def _check_unsent(context: Context, client: Key, request_id: str) -> None:
-    """Refuse a large answer that cannot leave now, before it counts as read."""
-    if not context.unsent.is_full:
-        return
-    state = context.state
-    known = state.requests.get(request_key(client, request_id))
-    inbox = None if request_id else state.inboxes.get(client)
-    waiting = [known] if known else list(inbox.unread.values()) if inbox else []
-    # The text is told under both of its names.
-    context.unsent.check(max((2 * one.answer_size for one in waiting), default=0))
-
-
-def _acknowledged(
+async def _acknowledged(
     context: Context, client: Key, request_id: str, reader: str, token: str
 ) -> web.Response:
     reservation.check(token, request_key(client, request_id), reader)
-    context.state.acknowledge(client, request_id, reader)
+    await context.state.acknowledge(client, request_id, secret_digest(reader))
     return json_response({"status": "acknowledged"})
 
 
 def _receipt(client: Key, request_id: str, reader: str) -> JsonObject:
-    """What a client that proves itself can acknowledge an answer with."""
+    """The token with which a client that proved itself can acknowledge an answer."""
     if not reader:
         return {}
     token = reservation.acknowledgement(request_key(client, request_id), reader)
     return {"acknowledgement_token": token}
 
 
-async def _with_news(
-    context: Context, asked: tuple[Key, str, str], wait: int
-) -> tuple[Envelope | Pending, bool]:
-    """What there is, after a hold where one is asked for and has room; and whether it had."""
-    state, retrieves = context.state, context.retrieves
-    key, ends = request_key(*asked[:2]), state.now() + wait
-    found = state.retrieve(*asked)
-    has_room = (
-        not context.refusing
-        and retrieves.held < context.config.max_held_retrieves
-        and retrieves.count(key) < context.config.max_client_retrieves
-    )
-    while has_room and isinstance(found, Pending) and found.progress is None:
-        left = min(ends - state.now(), found.remaining)
-        if left <= 0 or context.refusing:
-            break
-        await retrieves.wait(key, left)
-        found = state.retrieve(*asked)
-    return found, has_room and wait > 0
-
-
 def _pending(found: Pending) -> web.Response:
     body: JsonObject = {"status": "pending", **deadline(found.remaining)}
     if found.progress is not None:
-        body["encrypted_progress"] = found.progress
+        body["encrypted_progress"] = {**found.progress}
     return json_response(body, 202)
 
 
-def deadline(remaining: float) -> JsonObject:
-    """The pair of equal seconds that peers know a deadline by."""
-    return {"request_deadline_remaining_seconds": remaining, "request_ttl_seconds": remaining}
-
-
-def _selected(choice: Choice, node: Node, asked: str, tier: str, now: float) -> JsonObject:
+def _selected(choice: Choice, node: SelectedNode, model: str, tier: str) -> JsonObject:
     able = node.capabilities
     spilled = able.tier != tier
     answer: JsonObject = {
         "server_public_key": node.key,
         "requested_context_tier": tier,
-        "requested_model": asked,
-        "resolved_model": resolve_model(asked),
+        "requested_model": model,
+        "resolved_model": resolve_model(model),
         "selected_context_tier": able.tier,
         "selected_context_window_tokens": able.context_tokens,
         "selected_model_support": list(able.models),
         "selection_policy": POLICY,
         "eligible_node_count": sum(choice.eligible.values()),
-        "eligible_tier_counts": choice.eligible,
-        "selected_queue_depth": len(node.queue),
-        "selected_in_flight_count": node.in_flight(now),
-        "selected_load_score": node.load(now),
+        "eligible_tier_counts": {**choice.eligible},
+        "selected_queue_depth": node.queue_depth,
+        "selected_in_flight_count": node.in_flight,
+        "selected_load_score": node.load,
         "spillover": spilled,
     }
     if spilled:
@@ -228,10 +195,9 @@ def _selected(choice: Choice, node: Node, asked: str, tier: str, now: float) -> 
     return answer
 
 
-def _nobody(state: StateMachine, choice: Choice, asked: str, tier: str) -> ApiError:
-    # Those that are silent may have gone since they were last looked at.
-    state.evict()
-    if not state.nodes:
+def _no_node(choice: Choice, model: str, tier: str) -> ApiError:
+    """Why no compute node could be named."""
+    if not choice.any_node:
         text = "No registered compute nodes are available on this relay."
         return ApiError(503, text, "no_registered_compute_nodes", retry_after=5)
     if tier not in TIERS:
@@ -239,14 +205,14 @@ def _nobody(state: StateMachine, choice: Choice, asked: str, tier: str) -> ApiEr
     extra: JsonObject = {
         "selection_policy": POLICY,
         "requested_context_tier": tier,
-        "requested_model": asked,
+        "requested_model": model,
         "eligible_node_count": 0,
-        "eligible_tier_counts": choice.eligible,
+        "eligible_tier_counts": {**choice.eligible},
     }
     if not choice.full:
         text = "No compute node serves this model and context tier."
         return ApiError(503, text, "no_matching_compute_node", retry_after=5, extra=extra)
     extra["capacity_limited_node_count"] = sum(choice.full.values())
-    extra["capacity_limited_tier_counts"] = choice.full
+    extra["capacity_limited_tier_counts"] = {**choice.full}
     text = "Every compute node that fits is busy."
     return ApiError(503, text, "no_available_capacity", retry_after=2, extra=extra)

@@ -7,9 +7,10 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from tokenplace_relay.api.app_context import of
-from tokenplace_relay.api.node_list import ROSTER
+from tokenplace_relay.api.node_list import NODE_LIST
 from tokenplace_relay.server.response import JsonObject, json_response
 from tokenplace_relay.telemetry.logs import get
+from tokenplace_relay.telemetry.state_collector import COLLECTOR
 from tokenplace_relay.upstream import UPSTREAM, Upstream, Verdict
 
 log = get("tokenplace.relay.ops")
@@ -42,7 +43,10 @@ async def health(request: web.Request) -> web.Response:
         return _red("degraded", {"fault": "unready"})
     if upstream.blocks_readiness:
         return _red("degraded", _failure(upstream))
-    answer = json_response(_health(request, upstream))
+    if not (await context.state.health()).is_reachable:
+        return _red("degraded", {"state": "unreachable"})
+    nodes = await request.app[NODE_LIST].entries()
+    answer = json_response(_health(request, upstream, nodes))
     answer.headers.update(NO_STORE)
     return answer
 
@@ -53,6 +57,7 @@ async def metrics(request: web.Request) -> web.Response:
     if context.config.metrics_disabled or not _may_scrape(request, context.config.metrics_token):
         return web.Response(status=401, text="unauthorized", headers=NO_STORE)
     try:
+        await request.app[COLLECTOR].refresh()
         body = generate_latest(context.metrics.registry)
     except Exception as error:  # noqa: BLE001 (a scrape that fails must not look like health)
         log.error("scrape failed", error=type(error).__name__)  # noqa: TRY400 (no text of errors)
@@ -60,8 +65,8 @@ async def metrics(request: web.Request) -> web.Response:
     return web.Response(body=body, headers={**NO_STORE, "Content-Type": CONTENT_TYPE_LATEST})
 
 
-def _health(request: web.Request, upstream: Upstream) -> JsonObject:
-    config, nodes, where = of(request).config, request.app[ROSTER].entries(), upstream.target
+def _health(request: web.Request, upstream: Upstream, nodes: list[JsonObject]) -> JsonObject:
+    config, where = of(request).config, upstream.target
     body: JsonObject = {
         "status": "ok",
         "upstream": where.url if where else "",

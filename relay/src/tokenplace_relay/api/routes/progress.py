@@ -1,4 +1,4 @@
-"""POST progress: the newest encrypted news of a request at work, from its node to its client."""
+"""POST progress: the newest encrypted progress of a claimed request, for its client."""
 
 from typing import Final
 
@@ -15,7 +15,8 @@ from tokenplace_relay.protocol.constants import PROTOCOL, VERSION
 from tokenplace_relay.server.body import read_body
 from tokenplace_relay.server.direct import DirectRoute
 from tokenplace_relay.server.response import ApiError, JsonObject, json_response
-from tokenplace_relay.state.model import StateError, digest
+from tokenplace_relay.state.digests import digest, secret_digest
+from tokenplace_relay.state.errors import StateError
 from tokenplace_relay.telemetry.logs import fingerprint, get
 
 log = get("tokenplace.relay.progress")
@@ -24,7 +25,7 @@ MAX_BYTES: Final = 16384
 _NAMES: Final = ("server_public_key", "client_public_key", "request_id", "control_credential")
 _SEALED: Final = ("ciphertext", "cipherkey", "iv")
 _SHOWN: Final = ("client_public_key", "request_id", "protocol", "version", *_SEALED)
-"""What the client gets of it."""
+"""Fields that the client receives."""
 
 
 def routes() -> list[DirectRoute]:
@@ -34,17 +35,18 @@ def routes() -> list[DirectRoute]:
 
 @auth.for_nodes
 async def progress(request: web.BaseRequest) -> web.Response:
-    """Keep the newest news of claimed work until the client reads it or the work ends."""
+    """Keep the newest progress of claimed work until its client reads it or the work ends."""
     context = of(request)
     body = _checked(await _read(request))
-    node, client, request_id, credential = (body[name] for name in _NAMES)
-    if context.state.is_owner(node, request_id, credential):
-        count_node(request, fingerprint(node))
-    news = {name: body[name] for name in _SHOWN}
-    size = sum(len(value) for value in news.values() if isinstance(value, str))
+    node, client, request_id, secret = (body[name] for name in _NAMES)
+    credential = secret_digest(secret)
+    shown = {name: body[name] for name in _SHOWN}
+    size = sum(len(value) for value in shown.values() if isinstance(value, str))
     try:
-        replaced = context.state.progress(
-            node, digest(client), request_id, credential=credential, progress=news, size=size
+        if await context.state.owns(node, request_id, credential):
+            count_node(request, fingerprint(node))
+        replaced = await context.state.progress(
+            node, digest(client), request_id, credential=credential, progress=shown, size=size
         )
     except StateError as error:
         raise errors.answer(error, Call.PROGRESS) from None

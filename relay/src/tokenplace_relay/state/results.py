@@ -1,0 +1,221 @@
+"""Values that cross the seam of the state: frozen, with durations instead of times."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from tokenplace_relay.state.capabilities import Capabilities
+from tokenplace_relay.state.digests import Key
+
+Envelope = Mapping[str, Any]
+"""Names and scalar values of an envelope; the state owns it and hands out read-only views."""
+
+
+class Stage(StrEnum):
+    """Where a request is. The last three are terminal: no transition leaves them."""
+
+    QUEUED = "queued"
+    CLAIMED = "claimed"
+    ANSWERED = "completed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the request is still without an answer."""
+        return self in (Stage.QUEUED, Stage.CLAIMED)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a peer shows to prove that it is a certain compute node.
+
+    Nodes of token.place 0.1 show only their registration token.
+    """
+
+    credential: bytes = field(default=b"", repr=False)
+    """Digest of its control credential; b'' when it showed none."""
+    token: bytes = b""
+    """Digest of its registration token; b'' on a relay that requires none."""
+
+
+NO_PROOF = Proof()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A request that was handed out to a compute node."""
+
+    request: Key
+    envelope: Envelope
+    remaining: float
+    """Seconds until its deadline."""
+    waited: float
+    """Seconds from its arrival to its first hand-out."""
+    fencing_token: int
+    """Rises with each hand-out and renewal; `unclaim` with an older one changes nothing."""
+    expired_leases: int
+    """Earlier hand-outs that were never confirmed by a control call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The state of claimed work; remaining is in seconds, None when no deadline is known."""
+
+    status: str
+    remaining: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedNode:
+    """The compute node that a selection chose, and its load."""
+
+    key: str
+    capabilities: Capabilities
+    queue_depth: int
+    in_flight: int
+    load: float
+    """Queued and claimed requests per place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The outcome of a selection; selected is None when no node could be chosen."""
+
+    selected: SelectedNode | None
+    eligible: Mapping[str, int]
+    """Tier -> nodes that fit and have room."""
+    full: Mapping[str, int]
+    """Tier -> nodes that fit but have no room."""
+    any_node: bool = True
+    """Whether any compute node is registered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """The stage in which a cancelled request ended, and how many were taken from a queue."""
+
+    stage: Stage
+    removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a request."""
+
+    envelope: Envelope
+    was_held: bool = False
+    """Whether the call was allowed to hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A request without an answer yet, and the progress that its node reported, if any."""
+
+    remaining: float
+    """Seconds until its deadline."""
+    progress: Envelope | None = None
+    was_held: bool = False
+    """Whether the call was allowed to hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEntry:
+    """One registered compute node, as lists show it."""
+
+    key: str
+    capabilities: Capabilities
+    age: float
+    """Seconds since its last call."""
+    queue_depth: int
+    in_flight: int
+    load: float
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts of the whole state; ages are in seconds, sizes in bytes."""
+
+    queued: int = 0
+    claimed: int = 0
+    oldest_queued_age: float = 0.0
+    oldest_claimed_age: float = 0.0
+    pending: int = 0
+    """Requests that are unanswered, or answered and not read."""
+    requests: int = 0
+    """Requests that are kept, ended ones too."""
+    request_bytes: int = 0
+    unread_bytes: int = 0
+    replay_bytes: int = 0
+    progress_bytes: int = 0
+    nodes: int = 0
+    healthy_nodes: int = 0
+    oldest_node_age: float = 0.0
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    evictions: Mapping[str, int] = field(default_factory=dict)
+    controls: Mapping[str, int] = field(default_factory=dict)
+    lease_renewals: int = 0
+    requeued: int = 0
+
+    @property
+    def answer_bytes(self) -> int:
+        """Bytes of answers that are kept, read ones too."""
+        return self.unread_bytes + self.replay_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What a drain waits for: requests without a read answer, and calls that are held."""
+
+    requests: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the backend of the state can be reached."""
+
+    is_reachable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSnapshot:
+    """One request, for tests."""
+
+    key: Key
+    client: Key
+    request_id: str
+    node: str
+    stage: Stage
+    has_progress: bool
+    progress_size: int
+    is_unread: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSnapshot:
+    """One compute node, for tests."""
+
+    key: str
+    capabilities: Capabilities
+    polls: int
+    in_flight: int
+    lease_ends: tuple[float, ...]
+    """Seconds until each lease of its claimed requests ends; negative for an expired one."""
+    queue: tuple[Key, ...]
+    claimed: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """The whole state at one moment, for tests."""
+
+    requests: Mapping[Key, RequestSnapshot]
+    nodes: Mapping[str, NodeSnapshot]
+    pending_by_client: Mapping[Key, int]
+    tombstones: int
+    expiring: int
+    """Entries that a sweep ends some day, tombstones too."""
+    text: str = field(repr=False, default="")
+    """All records as text: a test searches it for secrets that must not be kept."""
