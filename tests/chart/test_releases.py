@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tokenplace_cluster.control_plane.control_plane import KUBECTL, ControlPlane, KubectlError
-from tokenplace_cluster.control_plane.local_jobs import jobs_played
+from tokenplace_cluster.control_plane.local_jobs import local_jobs
 from tokenplace_cluster.documents import commands
 from tokenplace_cluster.fixtures import Eventually
 from tokenplace_cluster.programs.helm import CHART, Helm, Object, Render, helm_for
@@ -275,7 +275,7 @@ def test_an_upgrade_updates_an_older_crd_first(
     stranger(plane, place)
     age(plane)
     assert not knows_paused(plane)
-    with jobs_played(plane, place, tmp_path) as played:
+    with local_jobs(plane, place, tmp_path) as played:
         # The new field is used by the very upgrade that brings it.
         run("upgrade", str(CHART), "--timeout=120s", values={"paused": True})
     assert len(played) == 1

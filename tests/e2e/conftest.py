@@ -10,7 +10,7 @@ import yaml
 
 from tokenplace_cluster.cluster import Cluster
 from tokenplace_cluster.control_plane.control_plane import KUBECTL
-from tokenplace_cluster.control_plane.crds import install_kind
+from tokenplace_cluster.control_plane.crds import install_crd
 from tokenplace_cluster.programs import images
 from tokenplace_cluster.subjects import shipped
 
@@ -92,7 +92,7 @@ def operator(kubectl: Kubectl, request: pytest.FixtureRequest) -> str:
     else:
         address = request.getfixturevalue("cluster").registry.address
         image = images.push(images.build("operator"), address)
-    install_kind(kubectl)
+    install_crd(kubectl)
     for one in shipped.manifests(operator_image=image):
         kubectl("apply", "--filename=-", given=one)
     rollout = ("rollout", "status", f"deployment/{shipped.NAME}", "--timeout=90s")

@@ -73,11 +73,13 @@ def test_every_fault_is_survived_without_a_restart_or_a_storm_of_writes(
     since = audit.now()
     proxy.schedule = schedule = Schedule(seed=6)
     edits = 0
-    while schedule.left():
+    while schedule.remaining():
         edits += 1
-        assert edits < MOST_EDITS, f"never struck: {schedule.left()}"
+        assert edits < MOST_EDITS, f"never injected: {schedule.remaining()}"
         edit(relays, 8000 + edits, eventually)
-    assert set(schedule.struck) == {(where, one) for where, all_ in FAULTS.items() for one in all_}
+    assert set(schedule.injected) == {
+        (where, one) for where, all_ in FAULTS.items() for one in all_
+    }
 
     eventually(partial(is_quiet, running, control_plane, namespace, eventually))
     made = len(written(control_plane, namespace, since))
@@ -100,12 +102,12 @@ def test_a_change_that_a_silent_watch_misses_is_seen_when_it_is_renewed(
     eventually(running.leads)
     relays.apply()
     eventually(lambda: bool(relays.conditions()))
-    proxy.hush()
+    proxy.silence()
     relays.delete("relay", "service")
     deleted = time.monotonic()
     eventually(lambda: relays.all("service"))
     assert time.monotonic() - deleted < SILENCE_SECONDS + BUSY_MACHINE_SECONDS
-    assert proxy.swallowed > 0, "the deletion was told"
+    assert proxy.dropped > 0, "the deletion was told"
     assert running.end() == 0
 
 

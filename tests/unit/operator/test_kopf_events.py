@@ -45,7 +45,7 @@ async def test_events_are_taken_and_a_bookmark_stands_for_them(
     server: Canned, taken: Taken
 ) -> None:
     server.pieces = [line("ADDED", 5) + line("MODIFIED", 6) + line("DELETED", 7)]
-    assert json.loads(await server.told(SERVICES)) == bookmark(7)
+    assert json.loads(await server.read(SERVICES)) == bookmark(7)
     events = [("ADDED", obj(5)), ("MODIFIED", obj(6)), ("DELETED", obj(7))]
     assert taken == [(SERVICE, *event) for event in events]
 
@@ -54,13 +54,13 @@ async def test_a_bookmark_of_the_server_counts_and_is_not_taken(
     server: Canned, taken: Taken
 ) -> None:
     server.pieces = [line("ADDED", 5) + line("BOOKMARK", 9)]
-    assert json.loads(await server.told(SERVICES)) == bookmark(9)
+    assert json.loads(await server.read(SERVICES)) == bookmark(9)
     assert [event for _, event, _ in taken] == ["ADDED"]
 
 
 async def test_the_end_of_a_watch_comes_after_its_events(server: Canned, taken: Taken) -> None:
     server.pieces = [line("ADDED", 5) + ERROR]
-    first, last = (await server.told(SERVICES)).splitlines(keepends=True)
+    first, last = (await server.read(SERVICES)).splitlines(keepends=True)
     assert (json.loads(first), last) == (bookmark(5), ERROR)
     assert len(taken) == 1
 
@@ -81,7 +81,7 @@ async def test_a_line_that_is_no_event_restarts_the_watch(
     server: Canned, taken: Taken, broken: bytes
 ) -> None:
     server.pieces = [line("ADDED", 5) + broken + line("ADDED", 6)]
-    first, last = (await server.told(SERVICES)).splitlines(keepends=True)
+    first, last = (await server.read(SERVICES)).splitlines(keepends=True)
     assert (json.loads(first), last) == (bookmark(5), ERROR)
     assert [event["metadata"]["resourceVersion"] for _, _, event in taken] == ["5"]
 
@@ -99,7 +99,7 @@ async def test_the_kind_is_known_by_the_path(
     server: Canned, taken: Taken, path: str, kind: Kind
 ) -> None:
     server.pieces = [line("ADDED", 5)]
-    await server.told(path)
+    await server.read(path)
     assert [found for found, _, _ in taken] == [kind]
 
 
@@ -142,5 +142,5 @@ async def test_refusals_and_other_questions_pass_as_they_are(
 ) -> None:
     server.status, server.pieces = status, [line("ADDED", 5)]
     for params in ({}, WATCH):
-        assert await server.told(path, params) == line("ADDED", 5)
+        assert await server.read(path, params) == line("ADDED", 5)
     assert not taken

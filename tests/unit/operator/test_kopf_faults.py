@@ -23,18 +23,18 @@ async def server() -> AsyncIterator[Canned]:
 async def test_events_pass_and_half_a_line_is_left_out(server: Canned, size: int) -> None:
     told = ADDED + DELETED + ADDED[:20]
     server.pieces = [told[at : at + size] for at in range(0, len(told), size)]
-    assert await server.told() == ADDED + DELETED
+    assert await server.read() == ADDED + DELETED
 
 
 @pytest.mark.parametrize("before", [b"", ADDED])
 async def test_an_error_event_restarts_the_watch(server: Canned, before: bytes) -> None:
     server.pieces = [before + ERROR + DELETED]
-    assert await server.told() == before + RESTART_EVENT
+    assert await server.read() == before + RESTART_EVENT
 
 
 async def test_a_watch_that_is_gone_restarts(server: Canned) -> None:
     server.status = 410
-    assert await server.told() == RESTART_EVENT
+    assert await server.read() == RESTART_EVENT
 
 
 @pytest.mark.parametrize(("status", "params"), [(500, WATCH), (503, {}), (410, {})])

@@ -13,7 +13,7 @@ from tokenplace_bench.arrivals import Arrivals
 from tokenplace_bench.relays import create, kinds_and_counts
 from tokenplace_cluster.control_plane import audit
 from tokenplace_cluster.control_plane.control_plane import ControlPlane
-from tokenplace_cluster.control_plane.crds import install_kind
+from tokenplace_cluster.control_plane.crds import install_crd
 from tokenplace_operator.api.kinds import Kind
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.metrics import Metrics
@@ -39,7 +39,7 @@ class Stage:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             plane = stack.enter_context(ControlPlane.start(services_range=SERVICES_RANGE))
-            install_kind(plane.kubectl)
+            install_crd(plane.kubectl)
             plane.kubectl("create", "namespace", "tokenplace-system")
             os.environ["KUBECONFIG"] = str(plane.kubeconfig)
             async with Kube.connect(Metrics()) as kube:

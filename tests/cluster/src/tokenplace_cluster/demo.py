@@ -21,7 +21,7 @@ from rich.console import Console
 
 from tokenplace_cluster.cluster import Cluster
 from tokenplace_cluster.control_plane.control_plane import KUBECTL, ControlPlane, KubectlError
-from tokenplace_cluster.control_plane.crds import install_kind
+from tokenplace_cluster.control_plane.crds import install_crd
 from tokenplace_cluster.programs import images
 from tokenplace_cluster.subjects import shipped
 from tokenplace_cluster.subjects.forward import ForwardError, forwarded
@@ -126,7 +126,7 @@ def _without_node(stack: ExitStack, console: Console) -> Stage:
 
 def _install(stack: ExitStack, console: Console, stage: Stage) -> None:
     with _step(console, "install the kind"):
-        install_kind(stage.run)
+        install_crd(stage.run)
     with _step(console, "install the operator and its rights"):
         stage.run("apply", "--filename=-", given=yaml.safe_dump_all(_operator_objects(stage)))
         if stage.operator_image:

@@ -17,7 +17,7 @@ import pykube
 from rich.console import Console
 
 from tokenplace_cluster.control_plane.control_plane import ControlPlane
-from tokenplace_cluster.control_plane.crds import install_kind
+from tokenplace_cluster.control_plane.crds import install_crd
 from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
 
 SAMPLE: Final = Path(__file__).parents[4] / "deploy" / "examples" / "minimal.yaml"
@@ -40,7 +40,7 @@ Pods are simulated. Ctrl-C stops everything and removes it.
 def run(console: Console, *, once: bool) -> int:
     """Run until Ctrl-C, or with once until the sample is Ready; return the exit code."""
     with ControlPlane.start() as plane:
-        install_kind(plane.kubectl)
+        install_crd(plane.kubectl)
         return run_on(plane, "default", console, once=once)
 
 

@@ -1,4 +1,4 @@
-"""Fixtures of every test against a real API server; assertions go through kubectl or pykube."""
+"""Fixtures of tests against a real API server."""
 
 import subprocess
 import time
@@ -11,7 +11,7 @@ import pykube
 import pytest
 
 from tokenplace_cluster.control_plane.control_plane import KUBECTL, ControlPlane
-from tokenplace_cluster.control_plane.crds import install_kind
+from tokenplace_cluster.control_plane.crds import install_crd
 from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
 from tokenplace_cluster.control_plane.objects import Objects
 from tokenplace_cluster.subjects import shipped
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Kubectl(Protocol):
-    """Run kubectl as the administrator in the test's namespace; the caller reads the outcome."""
+    """Run kubectl as the administrator in the test's namespace; the caller checks the result."""
 
     def __call__(
         self, *arguments: str, given: str | None = None
@@ -37,7 +37,7 @@ class Kubectl(Protocol):
 
 
 class Eventually(Protocol):
-    """Call check until it fails no assertion and what it returns is true: not None, not empty."""
+    """Call check until it raises no AssertionError and its result is true; return the result."""
 
     def __call__(self, check: Callable[[], T], *, seconds: float = 60) -> T: ...
 
@@ -51,8 +51,8 @@ def control_plane() -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="session")
 def crd(control_plane: ControlPlane) -> str:
-    """The kind, known to the API server; returns the CRD's name."""
-    return install_kind(control_plane.kubectl)
+    """The name of the CRD, which is installed."""
+    return install_crd(control_plane.kubectl)
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +65,7 @@ def api(control_plane: ControlPlane) -> Iterator[pykube.HTTPClient]:
 
 @pytest.fixture
 def namespace(api: pykube.HTTPClient) -> Iterator[str]:
-    """A namespace of the test's own."""
+    """A new namespace for the test."""
     name = f"test-{uuid.uuid4().hex[:10]}"
     namespace = pykube.Namespace(api, {"metadata": {"name": name}})
     namespace.create()
@@ -152,7 +152,7 @@ def kubelet(api: pykube.HTTPClient, namespace: str) -> Iterator[FakeKubelet]:
 
 @pytest.fixture(scope="session")
 def eventually() -> Eventually:
-    """Wait for what another process will do; the last failure is the test's when it does not."""
+    """Wait for the work of another process; when time is up, the last failure fails the test."""
 
     def wait(check: Callable[[], T], *, seconds: float = 60) -> T:
         deadline = time.monotonic() + seconds

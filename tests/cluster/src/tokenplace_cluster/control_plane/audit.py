@@ -1,4 +1,4 @@
-"""What the API server's audit log says: who asked for what, and what came of it."""
+"""Reads the API server's audit log: who sent which request, and the result."""
 
 import json
 import os
@@ -35,7 +35,7 @@ class AuditEvent:
     timestamp: str
     """When the request came in: ISO 8601 with microseconds, so it sorts as text."""
     forbidden: bool
-    """Whether the user had no right to it; a quota or an ending namespace answers 403 as well."""
+    """Whether RBAC denied it. Quotas and terminating namespaces answer 403 too."""
 
     @property
     def is_write(self) -> bool:
@@ -45,7 +45,7 @@ class AuditEvent:
 def read(log: Path, *, user: str = "", namespace: str = "", since: str = "") -> list[AuditEvent]:
     """The requests of the log, oldest first; empty arguments match everything.
 
-    since is what `now` returned earlier: only what came in after it is returned.
+    since: a result of `now`; only later requests are returned.
     """
     return [
         event
@@ -57,18 +57,18 @@ def read(log: Path, *, user: str = "", namespace: str = "", since: str = "") -> 
 
 
 def now() -> str:
-    """Now, as the log writes it; the last line of the log may be an old watch that ended."""
+    """The time in the format of the log."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def writes(log: Path, *, user: str = "", namespace: str = "", since: str = "") -> list[AuditEvent]:
-    """As read, but only the requests that could change something."""
+    """As `read`, but only writes."""
     found = read(log, user=user, namespace=namespace, since=since)
     return [event for event in found if event.is_write]
 
 
 def follow(log: Path, until: Callable[[], bool]) -> Iterator[AuditEvent]:
-    """Requests as they end, from now on, a millisecond late; ends when `until` says so."""
+    """Yield requests as they end, until `until` returns true."""
     with log.open() as lines:
         lines.seek(0, os.SEEK_END)
         rest = ""
@@ -83,7 +83,7 @@ def follow(log: Path, until: Callable[[], bool]) -> Iterator[AuditEvent]:
 def _events(log: Path) -> Iterator[AuditEvent]:
     with log.open() as lines:
         for line in lines:
-            # The last line may still be in the writing.
+            # The last line may be incomplete.
             if line.endswith("\n"):
                 yield _event(json.loads(line))
 

@@ -1,4 +1,4 @@
-"""A certificate authority for one control plane: everything it signs verifies."""
+"""A certificate authority for one control plane."""
 
 import datetime as dt
 import ipaddress
@@ -25,7 +25,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Signs for servers and clients; lives as long as its folder."""
+    """Signs certificates of servers and clients; keeps its files in a folder."""
 
     folder: Path
     certificate: Path
@@ -34,7 +34,7 @@ class Authority:
 
     @classmethod
     def create(cls, folder: Path) -> Self:
-        """Make a new authority with its certificate at folder/ca.pem."""
+        """Create an authority with its certificate at folder/ca.pem."""
         folder.mkdir(parents=True, exist_ok=True)
         key = ec.generate_private_key(ec.SECP256R1())
         name = _name("tokenplace test authority", ())

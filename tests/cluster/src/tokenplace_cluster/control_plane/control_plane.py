@@ -26,18 +26,18 @@ from tokenplace_cluster.programs.build import program
 from tokenplace_cluster.programs.service import Service
 
 KUBECTL: Final = str(Path(sys.executable).with_name("kubectl"))
-"""The one that the lock file pins."""
+"""The version that uv.lock pins."""
 
 READY_SECONDS: Final = 60.0
 _LOOPBACK: Final = "127.0.0.1"
 _MASTERS: Final = "system:masters"
 _PORTS: Final = range(16000, 30000)
-"""Below those of NodePorts, and below those from which Linux takes for outgoing connections."""
+"""Below the NodePorts and below the ephemeral ports of Linux."""
 
 
 @dataclass(slots=True)
 class ControlPlane:
-    """The running components; everything they write is below directory."""
+    """The running components; all their files are below directory."""
 
     directory: Path
     address: str
@@ -59,8 +59,8 @@ class ControlPlane:
     ) -> Iterator[Self]:
         """Start all components on free ports of an address and wait until they work.
 
-        A record is given by a cluster that cleans up for all of its parts. A directory may be
-        used again, and keeps its data; DirectoryInUseError when a driver still runs in it.
+        record: of a cluster that cleans up for all of its parts. A directory may be used again
+        and keeps its data. Raises DirectoryInUseError while another process uses it.
         """
         with ExitStack() as stack:
             folder = directory or Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -82,7 +82,7 @@ class ControlPlane:
 
     @property
     def client_ca(self) -> Path:
-        """The certificate that signs client certificates, the API server's own included."""
+        """The CA certificate of all client and server certificates."""
         return self.authority.certificate
 
     @property
@@ -95,7 +95,7 @@ class ControlPlane:
         return self.user_kubeconfig("admin", [_MASTERS])
 
     def binary(self, name: str) -> Path:
-        """A program of Kubernetes by its name."""
+        """The path of a Kubernetes program."""
         return program(name)
 
     def user_kubeconfig(self, user: str, groups: Sequence[str] = ()) -> Path:
@@ -111,14 +111,14 @@ class ControlPlane:
         return path
 
     def service_account_kubeconfig(self, namespace: str, name: str) -> Path:
-        """A kubeconfig with a token of an existing ServiceAccount, good for one hour."""
+        """A kubeconfig with a token of an existing ServiceAccount, valid for one hour."""
         token = self.kubectl("create", "token", name, f"--namespace={namespace}").strip()
         path = self.directory / f"{namespace}-{name}.kubeconfig"
         user = {"token": token}
         return kubeconfig.write(path, server=self.url, authority=self.client_ca, user=user)
 
     def kubectl(self, *arguments: str, given: str | None = None) -> str:
-        """Run kubectl as the administrator; raise with its message when it fails."""
+        """Run kubectl as the administrator and return its output. Raises KubectlError."""
         done = subprocess.run(
             [KUBECTL, f"--kubeconfig={self.kubeconfig}", *arguments],
             input=given,
@@ -132,12 +132,12 @@ class ControlPlane:
         return done.stdout
 
     def wait_established(self, crd: str) -> None:
-        """Wait until a kind is served."""
+        """Wait until a CRD is established."""
         wait_until_established(self.kubectl, crd)
 
     def stop_apiserver(self, *, kill: bool = False) -> None:
-        """End the API server, by SIGKILL when told; the data stays in etcd."""
-        # It keeps its place in the order of stopping: after those that hold watches on it.
+        """Stop the API server, with SIGKILL if kill is set; the data stays in etcd."""
+        # It stays in the list, so that at the end it still stops after the clients that watch it.
         self._components["kube-apiserver"].stop(seconds=3, kill=kill)
 
     def start_apiserver(self) -> None:
@@ -148,7 +148,7 @@ class ControlPlane:
     def _start(self) -> None:
         for name in ("kube-apiserver", "etcd", "etcd-peer", "controllers", "scheduler"):
             self._ports[name] = _free_port(self.address)
-        # An earlier run's name another port and hold certificates of another authority.
+        # Kubeconfigs of an earlier run have another port and another CA.
         for stale in self.directory.glob("*.kubeconfig"):
             stale.unlink()
         (self.directory / "audit-policy.json").write_text(json.dumps(audit.POLICY))
@@ -179,7 +179,7 @@ class ControlPlane:
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=default={peer}",
             "--log-level=warn",
-            # The data lives no longer than this process's parent.
+            # The data need not survive a crash.
             "--unsafe-no-fsync",
         ]
 
@@ -209,7 +209,7 @@ class ControlPlane:
             f"--audit-log-path={self.audit_log}",
             f"--audit-policy-file={self.directory / 'audit-policy.json'}",
             "--allow-privileged",
-            # Ends at once: its clients are test programs that connect again.
+            # Stop at once: its clients are test programs that reconnect.
             "--shutdown-delay-duration=0s",
         ]
 
@@ -259,7 +259,7 @@ class ControlPlane:
         self._components["kube-apiserver"].wait_until(ready, seconds=READY_SECONDS)
 
     def _wait_for_default_service_account(self) -> None:
-        """The first thing that the controllers make, and pods need."""
+        """Pods need it, and it is the first object that the controllers create."""
 
         def made() -> bool:
             with contextlib.suppress(KubectlError):
@@ -271,16 +271,16 @@ class ControlPlane:
 
 
 class KubectlError(RuntimeError):
-    """kubectl ended with an error; the message is its own."""
+    """kubectl failed; the message is from kubectl."""
 
 
 class DirectoryInUseError(RuntimeError):
-    """Another driver runs a control plane in the same directory."""
+    """Another process runs a control plane in the same directory."""
 
 
 @contextmanager
 def _claimed(directory: Path) -> Iterator[None]:
-    """Keep other drivers out of a directory; the kernel lets go when this one dies."""
+    """Lock a directory; the kernel releases the lock when this process ends."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "lock").open("w") as file:
         try:
@@ -291,7 +291,7 @@ def _claimed(directory: Path) -> Iterator[None]:
 
 
 def _free_port(address: str) -> int:
-    """One that no outgoing connection takes before its server does, however many there are."""
+    """A port that no outgoing connection can take before the server does."""
     while True:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((address, random.choice(_PORTS)))

@@ -1,4 +1,4 @@
-"""Brings a kind to an API server, and waits until it is served."""
+"""Installs the CRD on an API server and waits until it is served."""
 
 import json
 import time
@@ -11,10 +11,10 @@ NAME: Final = "tokenplacerelays.token.place"
 SERVED_SECONDS: Final = 60.0
 
 Kubectl = Callable[..., str]
-"""Runs kubectl with some arguments and returns what it prints; raises when it fails."""
+"""Runs kubectl with arguments and returns its output; raises when it fails."""
 
 
-def install_kind(kubectl: Kubectl) -> str:
+def install_crd(kubectl: Kubectl) -> str:
     """Apply the CRD and wait until it is served; return its name."""
     kubectl("apply", "--server-side", f"--filename={CRDS}")
     wait_until_established(kubectl, NAME)
@@ -22,12 +22,13 @@ def install_kind(kubectl: Kubectl) -> str:
 
 
 def wait_until_established(kubectl: Kubectl, crd: str) -> None:
-    """Wait until a kind is served; `kubectl wait` fails on a CRD that has no status yet."""
+    """Wait until a CRD is established; `kubectl wait` fails on a CRD without status."""
     deadline = time.monotonic() + SERVED_SECONDS
     while True:
-        found = json.loads(kubectl("get", "crd", crd, "--output=json"))
-        conditions = found.get("status", {}).get("conditions") or []
-        if any(one["type"] == "Established" and one["status"] == "True" for one in conditions):
+        live = json.loads(kubectl("get", "crd", crd, "--output=json"))
+        conditions = live.get("status", {}).get("conditions") or []
+        statuses = {condition["type"]: condition["status"] for condition in conditions}
+        if statuses.get("Established") == "True":
             return
         if time.monotonic() > deadline:
             raise TimeoutError(f"{crd} was not established within {SERVED_SECONDS:g} s")

@@ -1,6 +1,6 @@
-"""Plays the kubelet on a control plane without nodes: pods get the status that it would write.
+"""Simulates the kubelet on a control plane without nodes: writes the status of pods.
 
-Only for states that a real node shows slowly or not at all; what runs on real pods is shown there.
+For states that a real node reaches slowly or never. Tests in tests/e2e use real pods.
 """
 
 import contextlib
@@ -20,34 +20,34 @@ Object = dict[str, Any]
 
 
 class Fate(StrEnum):
-    """What becomes of a pod."""
+    """The state that a pod reaches."""
 
     READY = "ready"
     UNPULLABLE = "unpullable"
     CRASHING = "crashing"
     UNREADY = "unready"
-    """Runs, but its readiness probe fails."""
+    """It runs, but its readiness probe fails."""
     MISCONFIGURED = "misconfigured"
-    """Names a Secret that does not exist."""
+    """It names a Secret that does not exist."""
     PENDING = "pending"
 
 
 class FakeKubelet:
-    """Decides the fate of each pod of a namespace by its image, until it is stopped."""
+    """Gives each pod of a namespace the state that is set for its image."""
 
     def __init__(self, api: pykube.HTTPClient, namespace: str) -> None:
         self._api = api
         self._namespace = namespace
         self._stop = threading.Event()
         self.fates: dict[str, Fate] = {}
-        """Fate by image reference; READY when it is not named."""
+        """State by image reference; READY by default."""
         self.digests: dict[str, str] = {}
-        """What a tag resolves to; by default a digest made of the reference."""
+        """Digest by image reference with a tag; by default a hash of the reference."""
 
     @classmethod
     @contextmanager
     def play(cls, api: pykube.HTTPClient, namespace: str) -> Iterator["FakeKubelet"]:
-        """Play until the end of the block."""
+        """Simulate until the end of the block."""
         kubelet = cls(api, namespace)
         thread = threading.Thread(target=kubelet._run, name="fake-kubelet", daemon=True)
         thread.start()
@@ -58,7 +58,7 @@ class FakeKubelet:
             thread.join(10)
 
     def digest(self, image: str) -> str:
-        """The digest that pods of an image report."""
+        """The digest that pods of an image report in their status."""
         if "@" in image:
             return image.partition("@")[2]
         made = f"sha256:{hashlib.sha256(image.encode()).hexdigest()}"
@@ -66,7 +66,7 @@ class FakeKubelet:
 
     def _run(self) -> None:
         while not self._stop.wait(LOOP_SECONDS):
-            # An API server that restarts, or a pod that went meanwhile: the next turn sees.
+            # The API server restarts, or the pod is gone: the next round tries again.
             with contextlib.suppress(pykube.exceptions.KubernetesError, OSError):
                 for pod in pykube.Pod.objects(self._api, namespace=self._namespace):
                     self._decide(pod)
@@ -77,10 +77,10 @@ class FakeKubelet:
         marker = f"{fate}/{self.digest(image)}"
         if fate is Fate.PENDING or "deletionTimestamp" in pod.obj["metadata"]:
             return
-        # The scheduler finds no node, and may say so after us.
+        # The scheduler finds no node, and may write its condition after ours.
         unscheduled = any(
-            one["type"] == "PodScheduled" and one["status"] == "False"
-            for one in pod.obj["status"].get("conditions", [])
+            condition["type"] == "PodScheduled" and condition["status"] == "False"
+            for condition in pod.obj["status"].get("conditions", [])
         )
         if unscheduled or pod.obj["status"].get("message") != marker:
             patch = {"status": {**_status(pod.obj, fate, self.digest(image)), "message": marker}}

@@ -1,4 +1,4 @@
-"""Jobs without a node: the command of each pod is run here, with the rights of its account."""
+"""Runs Jobs without a node: each pod's command as a local process with its ServiceAccount."""
 
 import json
 import os
@@ -13,20 +13,20 @@ from typing import Any
 from tokenplace_cluster.control_plane.control_plane import ControlPlane
 from tokenplace_cluster.subjects.operator_process import PROGRAM
 
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 STOP_SECONDS = 60
 
 Object = dict[str, Any]
 
 
 @contextmanager
-def jobs_played(plane: ControlPlane, namespace: str, folder: Path) -> Iterator[list[str]]:
-    """Do until the end of the block what a node would; yields the uids of the pods that ran."""
+def local_jobs(plane: ControlPlane, namespace: str, folder: Path) -> Iterator[list[str]]:
+    """Run the pods of Jobs until the end of the block; yields the uids of those that ran."""
     done: list[str] = []
     stop = threading.Event()
 
     def play() -> None:
-        while not stop.wait(LOOK_SECONDS):
+        while not stop.wait(POLL_SECONDS):
             text = plane.kubectl("get", "pods", f"--namespace={namespace}", "--output=json")
             for pod in json.loads(text)["items"]:
                 if "job-name" in pod["metadata"]["labels"] and pod["metadata"]["uid"] not in done:

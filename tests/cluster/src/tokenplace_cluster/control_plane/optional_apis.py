@@ -50,7 +50,7 @@ def crd_file(name: str) -> Path:
 
 
 def install(control_plane: ControlPlane, *names: str) -> None:
-    """Make the API server serve these kinds; returns when it does."""
+    """Install the CRDs of these kinds and wait until they are served."""
     files = [f"--filename={crd_file(name)}" for name in names]
     control_plane.kubectl("apply", "--server-side", *files)
     for name in names:
@@ -64,7 +64,7 @@ def remove(control_plane: ControlPlane, *names: str) -> None:
 
 @contextmanager
 def served(control_plane: ControlPlane, *names: str) -> Iterator[None]:
-    """The kinds are served within the block."""
+    """Install these kinds for the time of the block."""
     install(control_plane, *names)
     try:
         yield

@@ -1,7 +1,7 @@
-"""A proxy before the API server that does to requests and watches what a schedule says.
+"""A proxy before the API server that injects faults into requests and watches.
 
-It takes plain HTTP on 127.0.0.1, so that it can read along, and talks TLS to the server. It runs
-in a thread of its own; tests read and set its attributes.
+It accepts plain HTTP on 127.0.0.1, so that it can read the traffic, and talks TLS to the server.
+It runs in its own thread; tests read and set its attributes.
 """
 
 import asyncio
@@ -33,17 +33,17 @@ LONGEST_EVENT: Final = 2**21
 
 
 class FaultProxy:
-    """Forwards to one API server; faults strike as soon as there is a schedule."""
+    """Forwards to one API server; injects faults as soon as there is a schedule."""
 
     def __init__(self, server: str, authority: Path) -> None:
         self._server = server
         self._authority = authority
         self._port = 0
         self._watches = 0
-        self._hushed = 0
+        self._silenced = 0
         self.schedule: Schedule | None = None
-        self.swallowed = 0
-        """Lines of watches that were hushed."""
+        self.dropped = 0
+        """The number of lines of silenced watches that were dropped."""
 
     @classmethod
     @contextmanager
@@ -64,15 +64,15 @@ class FaultProxy:
             loop.close()
 
     def login(self, kubeconfig: Path, through: Path) -> Path:
-        """Write a kubeconfig that goes through the proxy; needs one whose user has a token."""
+        """Write a kubeconfig that uses the proxy; the user of the given one must have a token."""
         document = yaml.safe_load(kubeconfig.read_text())
         document["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{self._port}"}
         through.write_text(yaml.safe_dump(document))
         return through
 
-    def hush(self) -> None:
-        """From now on nothing comes through the watches that are open; new ones are well."""
-        self._hushed = self._watches
+    def silence(self) -> None:
+        """Drop all further lines of the open watches; new watches work."""
+        self._silenced = self._watches
 
     async def _open(self, parts: AsyncExitStack) -> None:
         trusted = ssl.create_default_context(cafile=str(self._authority))
@@ -86,7 +86,7 @@ class FaultProxy:
         )
         app = web.Application(client_max_size=LONGEST_EVENT)
         app.router.add_route("*", "/{path:.*}", self._answer)
-        # Cancelled when the client goes: what is silent has no other end.
+        # A silent answer ends only when its client disconnects and the handler is cancelled.
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         parts.push_async_callback(runner.cleanup)
@@ -105,7 +105,7 @@ class FaultProxy:
         if fault in REFUSALS:
             return _refusal(fault)
         if fault is Fault.TIMEOUT:
-            await _for_ever()
+            await _never()
         if fault is Fault.CUT:
             return _cut(request)
         async with self._session.request(
@@ -133,10 +133,10 @@ class FaultProxy:
         await stream.prepare(request)
         async for line in answer.content:
             fault = None if _is_bookmark(line) else self._next(Place.EVENT)
-            if number <= self._hushed:
-                self.swallowed += 1
+            if number <= self._silenced:
+                self.dropped += 1
             elif fault is Fault.SILENCE:
-                await _for_ever()
+                await _never()
             elif fault is Fault.CUT:
                 return _cut(request)
             elif fault is Fault.BROKEN:
@@ -195,5 +195,5 @@ async def _break(request: web.Request, body: bytes) -> web.StreamResponse:
     return _cut(request)
 
 
-async def _for_ever() -> None:
+async def _never() -> None:
     await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""A server that answers whatever is asked as it is told, for middlewares of a session."""
+"""A server with a fixed answer, for tests of client middlewares."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ WATCH = {"watch": "true"}
 
 @dataclass
 class Canned:
-    """Its answer: a status, and some pieces of a body."""
+    """The answer, a status and the pieces of a body, and a session to the server."""
 
     session: aiohttp.ClientSession = field(init=False)
     url: str = field(init=False)
@@ -29,15 +29,15 @@ class Canned:
             await answer.write(piece)
         return answer
 
-    async def told(self, path: str = "/", params: Mapping[str, str] = WATCH) -> bytes:
-        """All that the answer to a watch tells, behind the session's middlewares."""
+    async def read(self, path: str = "/", params: Mapping[str, str] = WATCH) -> bytes:
+        """Request a path, by default as a watch, and return the body after the middlewares."""
         async with self.session.get(path, params=params) as answer:
             return b"".join([data async for data in answer.content.iter_chunked(2**16)])
 
 
 @asynccontextmanager
 async def canned(*middlewares: aiohttp.ClientMiddlewareType) -> AsyncIterator[Canned]:
-    """Run one, and a session to it, until the end of the block."""
+    """Run a server and a session with these middlewares until the end of the block."""
     found = Canned()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", found.answer)

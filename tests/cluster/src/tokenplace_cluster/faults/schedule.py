@@ -1,4 +1,4 @@
-"""Which faults an API server has, where they strike, and in which order."""
+"""The faults of an API server, and the order in which they are injected."""
 
 import random
 from collections import Counter, deque
@@ -7,26 +7,26 @@ from typing import Final
 
 
 class Fault(StrEnum):
-    """One way in which a request or an event of a watch goes wrong."""
+    """One way in which a request or a watch event fails."""
 
     CONFLICT = "409"
     GONE = "410"
-    BUSY = "429, with a time to wait"
+    BUSY = "429 with Retry-After"
     INTERNAL = "500"
     TIMEOUT = "no answer"
-    CUT = "the connection ends"
-    LOST = "it is done, but the answer or the event is lost"
-    BROKEN = "half of it comes"
-    SILENCE = "nothing comes any more"
-    DUPLICATE = "it comes twice"
+    CUT = "the connection is closed"
+    LOST = "the answer or the event is lost"
+    BROKEN = "half of the data arrives"
+    SILENCE = "no further data"
+    DUPLICATE = "the event arrives twice"
 
 
 class Place(StrEnum):
-    """What a fault strikes."""
+    """The traffic that a fault affects."""
 
     WRITE = "a write"
     LEASE = "a write of the Lease"
-    READ = "a list, or one object that is no Lease"
+    READ = "a list, or a read of an object other than the Lease"
     WATCH = "the start of a watch"
     EVENT = "an event of a watch"
 
@@ -61,15 +61,15 @@ FAULTS: Final = {
         Fault.DUPLICATE,
     ),
 }
-"""All that can go wrong, by place."""
+"""All faults, by place."""
 
 EVERY: Final = {place: 3 if place is Place.LEASE else 2 for place in Place}
-"""One of so many is struck, so that there is progress. A Lease needs two to go well: after an
-answer that was lost, the next write conflicts with the one that was done."""
+"""Every nth request or event fails, so that there is progress. Two writes of a Lease in a row must
+succeed: after a lost answer, the next write conflicts with the one that was stored."""
 
 
 class Schedule:
-    """Each fault once at each of its places; the seed gives the order."""
+    """Each fault once at each of its places, in an order that the seed determines."""
 
     def __init__(self, seed: int) -> None:
         rng = random.Random(seed)
@@ -77,17 +77,17 @@ class Schedule:
             place: deque(rng.sample(all_, len(all_))) for place, all_ in FAULTS.items()
         }
         self._seen: Counter[Place] = Counter()
-        self.struck: list[tuple[Place, Fault]] = []
+        self.injected: list[tuple[Place, Fault]] = []
 
     def next(self, place: Place) -> Fault | None:
-        """The fault that strikes now, if any."""
+        """The fault of the next request or event at a place, if any."""
         self._seen[place] += 1
         if self._seen[place] % EVERY[place] or not self._waiting[place]:
             return None
         fault = self._waiting[place].popleft()
-        self.struck.append((place, fault))
+        self.injected.append((place, fault))
         return fault
 
-    def left(self) -> list[tuple[Place, Fault]]:
-        """What has not struck yet."""
+    def remaining(self) -> list[tuple[Place, Fault]]:
+        """The faults that were not injected yet."""
         return [(place, fault) for place, waiting in self._waiting.items() for fault in waiting]

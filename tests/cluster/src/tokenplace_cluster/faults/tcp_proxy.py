@@ -1,4 +1,4 @@
-"""A TCP proxy whose connections can all be cut at once, to lose watches as networks do."""
+"""A TCP proxy whose connections can all be closed at once, as in a network failure."""
 
 import contextlib
 import socket
@@ -16,11 +16,11 @@ class _Connection:
     client: socket.socket
     server: socket.socket
     ended: int = 0
-    """Directions that have carried all they had to."""
+    """The number of directions that are finished."""
 
 
 class TcpProxy:
-    """Forwards a port of 127.0.0.1 to one other address; used from tests only."""
+    """Forwards a port of 127.0.0.1 to one other address."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         self._target = target
@@ -38,7 +38,7 @@ class TcpProxy:
         try:
             yield proxy
         finally:
-            # A blocked accept keeps a listener alive that is only closed.
+            # Only shutdown ends a blocked accept; close alone does not.
             proxy._listener.shutdown(socket.SHUT_RDWR)
             proxy._listener.close()
             accepting.join()
@@ -46,14 +46,14 @@ class TcpProxy:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         return int(self._listener.getsockname()[1])
 
     def cut(self) -> int:
-        """End every connection that is open now; return how many there were."""
+        """Close all open connections; return their number."""
         with self._lock:
-            for one in self._open:
-                for end in (one.client, one.server):
+            for connection in self._open:
+                for end in (connection.client, connection.server):
                     with contextlib.suppress(OSError):
                         end.shutdown(socket.SHUT_RDWR)
             return len(self._open)

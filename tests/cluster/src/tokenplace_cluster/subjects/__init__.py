@@ -1,1 +1,1 @@
-"""What the tests look at: operator processes, relays, shipped manifests."""
+"""The subjects of tests: operator processes, relays, shipped manifests."""

@@ -1,4 +1,4 @@
-"""A stand-in for `server.py` outside the cluster, as far as the relay asks it: is it well?"""
+"""A GPU server outside the cluster that only answers health checks."""
 
 import http.server
 import threading
@@ -15,7 +15,7 @@ ANSWER: Final = "gpu is well"
 
 @contextmanager
 def gpu_server(cluster: Cluster) -> Iterator[str]:
-    """Serve on an address of this machine that pods reach and find as HOST; yields it."""
+    """Serve on an address that pods can reach and resolve as HOST; yields the address."""
     address = cluster.add_test_address(50)
     cluster.dns.set_hosts({HOST: address})
     with answering(address, PORT):
@@ -24,7 +24,7 @@ def gpu_server(cluster: Cluster) -> Iterator[str]:
 
 @contextmanager
 def answering(address: str, port: int) -> Iterator[None]:
-    """Listen there until the end of the block; after that, connections are refused."""
+    """Listen until the end of the block; after that, connections are refused."""
     with http.server.ThreadingHTTPServer((address, port), _Health) as server:
         serving = threading.Thread(target=server.serve_forever, daemon=True)
         serving.start()
@@ -42,4 +42,4 @@ class _Health(http.server.BaseHTTPRequestHandler):
         self.wfile.write(ANSWER.encode())
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Write no log."""

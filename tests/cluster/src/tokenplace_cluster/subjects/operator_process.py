@@ -1,4 +1,4 @@
-"""The operator as a process of its own, as users run it, and what it says in log and metrics."""
+"""The operator as a separate process, with its log and its metrics."""
 
 import json
 import os
@@ -27,10 +27,12 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def total(samples: Samples, name: str, **labels: str) -> float:
-    """The sum of the samples of a name that have these labels, whatever others they have."""
-    wanted = labels.items()
+    """The sum of the samples with this name and these labels; they may have more labels."""
+    expected = labels.items()
     return sum(
-        value for (one, having), value in samples.items() if one == name and wanted <= having
+        value
+        for (sample, having), value in samples.items()
+        if sample == name and expected <= having
     )
 
 
@@ -53,12 +55,12 @@ class OperatorProcess:
         return [line for line in self._lines() if line["event"] == event]
 
     def leads(self) -> bool:
-        """Whether it came to lead; fails when the process has ended."""
+        """Whether it is the leader; fails the test if the process has ended."""
         assert self.popen.poll() is None, self.log.read_text()
         return bool(self.lines("leading"))
 
     def started(self) -> bool:
-        """Whether it runs, as leader or standby; fails when the process has ended."""
+        """Whether it runs, as leader or standby; fails the test if the process has ended."""
         assert self.popen.poll() is None, self.log.read_text()
         return bool(self.lines("started"))
 
@@ -74,23 +76,23 @@ class OperatorProcess:
         }
 
     def metric(self, name: str, **labels: str) -> float:
-        """One sample; 0 when it was never counted."""
+        """One sample; 0 if it does not exist."""
         return self.metrics().get((name, frozenset(labels.items())), 0.0)
 
     def total(self, name: str, **labels: str) -> float:
-        """The sum of the samples of a name that have these labels, whatever others they have."""
+        """As the function `total`, of a new scrape."""
         return total(self.metrics(), name, **labels)
 
     def reconciles(self) -> float:
-        """How many reconciles have ended, well or not."""
+        """The number of finished reconciles, failed ones included."""
         return self.total("tokenplace_operator_reconcile_total")
 
     def pause(self) -> None:
-        """Hold it where it is."""
+        """Stop the process with SIGSTOP; it keeps its state and its connections."""
         self.popen.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Continue a paused process."""
         self.popen.send_signal(signal.SIGCONT)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -105,7 +107,7 @@ class OperatorProcess:
 
 
 class Operators:
-    """Starts operators for one namespace, where their Lease is too, or for the whole cluster."""
+    """Starts operators for one namespace, which holds their Lease too, or for the whole cluster."""
 
     def __init__(self, folder: Path, kubeconfig: Path, namespace: str = "") -> None:
         self._folder = folder
@@ -128,7 +130,7 @@ class Operators:
         if self._namespace:
             flags.append(f"--lease-namespace={self._namespace}")
         watched = namespaces or (self._namespace,)
-        flags += [f"--namespace={one}" for one in watched if one not in {"", "*"}]
+        flags += [f"--namespace={name}" for name in watched if name not in {"", "*"}]
         log = self._folder / f"operator-{len(self._running)}.log"
         command = (*RUN[:-2], before + PROGRAM, "run")
         process = OperatorProcess(log, kubeconfig or self._kubeconfig, *flags, command=command)
@@ -138,7 +140,7 @@ class Operators:
     @classmethod
     @contextmanager
     def of(cls, folder: Path, kubeconfig: Path, namespace: str = "") -> Iterator["Operators"]:
-        """Kills what still runs at the end."""
+        """Kill all that still run at the end of the block."""
         operators = cls(folder, kubeconfig, namespace)
         try:
             yield operators

@@ -1,4 +1,4 @@
-"""Small Python programs that a test runs inside the relay's container, to see what it sees."""
+"""Python programs that tests run inside the relay's container to inspect its environment."""
 
 from typing import Final
 
