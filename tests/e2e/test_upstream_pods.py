@@ -61,7 +61,7 @@ def test_the_condition_follows_the_gpu_server(
     def follows(*wanted: str) -> None:
         eventually(lambda: reads(*wanted), seconds=FOLLOWS_SECONDS)
 
-    follows("False", "UpstreamUnreachable", "takes no connection")
+    follows("False", "UpstreamUnreachable", "refuses connections")
     with answering(address, PORT):
         follows("True", "UpstreamResponding", "The relay reaches gpu-upstream:5015")
-    follows("False", "UpstreamUnreachable", "takes no connection")
+    follows("False", "UpstreamUnreachable", "refuses connections")

@@ -26,9 +26,9 @@ def test_a_field_of_another_manager_is_reported_once_and_overwritten(
         relays.patch(change, "relay", "deployment", "--type=strategic", "--field-manager=somebody")
         eventually(lambda: deployed_image(relays) == f"{REPOSITORY}@{DIGEST}")
         (event,) = eventually(lambda: relays.events("FieldConflict"))
-        wanted = '.spec.template.spec.containers[name="relay"].image of somebody'
+        wanted = '.spec.template.spec.containers[name="relay"].image, set by somebody'
         assert event["message"] == (
-            f"Deployment relay: took back {wanted}. Change the TokenplaceRelay instead."
+            f"Deployment relay: the operator reset {wanted}. Change the TokenplaceRelay instead."
         )
         eventually(partial(counts, relays, count))
         after = cluster_operator.metric(APPLIES, kind="Deployment", result="conflict")

@@ -126,7 +126,7 @@ async def test_the_policy_follows_a_host_and_never_closes_what_worked(
     status, message, _ = told(relays)
     assert status == "False"
     assert "Temporary failure in name resolution" in message
-    assert "none is open" in message
+    assert "no GPU address is allowed" in message
     (event,) = relays.events("GPUHostUnresolved")
     assert (event["type"], event["message"]) == ("Warning", message)
 
@@ -149,13 +149,13 @@ async def test_the_policy_follows_a_host_and_never_closes_what_worked(
     await life.after(RETIRING_SECONDS, B, C)
     status, message, gpu = told(relays)
     assert (status, gpu["retiring"]) == ("True", [A])
-    assert f"DNS no longer names {A}" in message
+    assert f"DNS no longer returns {A}" in message
 
     await life.after(2 * GRACE_SECONDS, fails=True)
     assert opened(relays) == [f"{A}/32", f"{B}/32", f"{C}/128"]
     status, message, _ = told(relays)
     assert status == "False"
-    assert "the 3 last known addresses stay open" in message
+    assert "the 3 last known addresses stay allowed" in message
     again = [one["count"] for one in relays.events("GPUHostUnresolved")]
     assert again == [1, 1], "one for each time that it begins, in its words"
 

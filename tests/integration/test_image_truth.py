@@ -49,7 +49,7 @@ def test_a_rollout_past_its_deadline_reports_the_reason_of_its_pods(
 ) -> None:
     fates = {
         "pull": (Fate.UNPULLABLE, "ImagePullFailed", "ImagePullBackOff: Back-off pulling image"),
-        "crash": (Fate.CRASHING, "ContainerCrashing", "ends soon after its start (Error, exit"),
+        "crash": (Fate.CRASHING, "ContainerCrashing", "exits soon after its start (Error, exit"),
         "probe": (Fate.UNREADY, "RolloutInProgress", "its readiness probe (GET /healthz) fails"),
         "config": (Fate.MISCONFIGURED, "ContainerConfigError", 'secret "missing" not found'),
     }
@@ -69,7 +69,7 @@ def test_a_rollout_past_its_deadline_reports_the_reason_of_its_pods(
         message = next(
             one["message"] for one in relay["status"]["conditions"] if one["type"] == "Ready"
         )
-        assert "Not Ready within 10 s." in message
+        assert "was not ready within 10 s." in message
         assert text in message
         assert "running" not in relay["status"]["image"] or name == "probe"
 
@@ -91,12 +91,12 @@ def test_the_last_ready_digest_comes_back_and_a_new_image_ends_that(
     assert relay["spec"]["image"]["digest"] == B
     found = relay["status"]["rollback"]
     assert (found["from"], found["to"]) == (bad, good)
-    assert "ends soon after its start" in found["cause"]
+    assert "exits soon after its start" in found["cause"]
     assert deployed_image(relays) == good
     assert relay["status"]["image"]["running"] == A
     (event,) = relays.events("RolledBack")
     assert (event["type"], event["count"]) == ("Warning", 1)
-    assert f"{bad} did not get Ready; pods run {good}" in event["message"]
+    assert f"{bad} did not become ready; pods run {good}" in event["message"]
     relays.apply(image={"digest": C}, rollback=enabled)
     relay = eventually(lambda: relays.when(Ready="True"))
     assert "rollback" not in relay["status"]

@@ -89,10 +89,10 @@ class StatusWriter:
     async def report_conflict(
         self, obj: Object, child: Object, conflicts: tuple[FieldConflict, ...]
     ) -> None:
-        """Record an Event with the fields that are taken back, and their owners."""
-        fields = ", ".join(f"{conflict.field} of {conflict.manager}" for conflict in conflicts)
+        """Record an Event with the fields that the operator resets, and their managers."""
+        fields = "; ".join(f"{conflict.field}, set by {conflict.manager}" for conflict in conflicts)
         name = f"{child['kind']} {child['metadata']['name']}"
-        text = f"{name}: took back {fields}. Change the TokenplaceRelay instead."
+        text = f"{name}: the operator reset {fields}. Change the TokenplaceRelay instead."
         await self.recorder.record(obj, Reason.FIELD_CONFLICT, text, warning=True)
 
     async def _apply(self, obj: Object, before: Object, status: Object) -> None:

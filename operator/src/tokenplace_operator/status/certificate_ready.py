@@ -73,7 +73,7 @@ def _valid(
         return ConditionState(
             False, Reason.CERTIFICATE_EXPIRED, f"{subject} expired on {until}. Renew it."
         )
-    text = f"{subject} is valid until {until} ({counted(remaining.days, 'day')})."
+    text = f"{subject} is valid until {until} ({counted(remaining.days, 'day')} left)."
     if remaining < timedelta(days=EXPIRY_WARNING_DAYS):
         text = f"{text} Renew it, or check why automatic renewal fails."
         return ConditionState(True, Reason.CERTIFICATE_EXPIRING_SOON, text)

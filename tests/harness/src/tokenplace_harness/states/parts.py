@@ -159,7 +159,7 @@ PARTS: dict[str, Case] = {
             Type.CERTIFICATE_READY: (
                 "True",
                 Reason.CERTIFICATE_VALID,
-                "Certificate relay-tls is valid until 2027-02-02 (69 days).",
+                "Certificate relay-tls is valid until 2027-02-02 (69 days left).",
             )
         },
     ),
@@ -175,14 +175,20 @@ PARTS: dict[str, Case] = {
             Type.CERTIFICATE_READY: (
                 "True",
                 Reason.CERTIFICATE_EXPIRING_SOON,
-                "Secret mine is valid until 2026-12-08 (13 days). Renew it",
+                "Secret mine is valid until 2026-12-08 (13 days left). Renew it",
             )
         },
     ),
     "certificate expires in a day": Case(
         OWN_TLS,
         certificate(CertificateState.VALID, "", 1.5),
-        {Type.CERTIFICATE_READY: ("True", Reason.CERTIFICATE_EXPIRING_SOON, "(1 day). Renew it")},
+        {
+            Type.CERTIFICATE_READY: (
+                "True",
+                Reason.CERTIFICATE_EXPIRING_SOON,
+                "(1 day left). Renew it",
+            )
+        },
     ),
     "certificate expired": Case(
         OWN_TLS,
