@@ -1,4 +1,4 @@
-"""Every state as kstatus reads it, the library by which Flux, Argo CD and others wait."""
+"""Every state as read by kstatus, the library with which Flux, Argo CD and others wait."""
 
 from tokenplace_cluster.programs.kstatus import verdicts
 from tokenplace_harness.states import CASES, Case, make_relay, observed
@@ -29,18 +29,18 @@ def meant(case: Case) -> str:
     return "Current" if case.wanted.get(Type.READY, ("True",))[0] == "True" else "InProgress"
 
 
-def test_every_state_is_read_as_it_is_meant() -> None:
+def test_kstatus_of_each_case() -> None:
     wanted = {name: meant(case) for name, case in CASES.items()}
     assert set(wanted.values()) == {"Current", "InProgress", "Failed"}
     assert verdicts([in_cluster(name, case) for name, case in CASES.items()]) == wanted
 
 
-def test_no_state_is_final_for_a_spec_that_was_not_seen() -> None:
+def test_an_unobserved_spec_is_in_progress() -> None:
     found = verdicts([in_cluster(name, case, generation=4) for name, case in CASES.items()])
     assert found == dict.fromkeys(CASES, "InProgress")
 
 
-def test_a_spec_that_cannot_be_read_has_failed() -> None:
+def test_an_invalid_spec_has_failed() -> None:
     case = CASES["ready"]
     relay = in_cluster("relay", case)
     problems = ("spec.port: must be an integer",)

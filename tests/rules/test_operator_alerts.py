@@ -1,4 +1,4 @@
-"""The alerts on the operator itself, evaluated by Prometheus' own rule manager."""
+"""The alerts on the operator, evaluated by the rule manager of Prometheus."""
 
 from pathlib import Path
 
@@ -183,7 +183,7 @@ def test_a_change_of_leader_raises_no_alert(tmp_path: Path) -> None:
     assert [one for one in moments if one["firing"]] == []
 
 
-def test_an_operator_elsewhere_does_not_matter(tmp_path: Path) -> None:
+def test_another_operator_raises_no_alert(tmp_path: Path) -> None:
     others = {UP: steady(0), STALLED: steady(7), BUGS: growing(1)}
     strangers = {name.replace(NAMESPACE, "elsewhere"): text for name, text in others.items()}
     moments = evaluate(tmp_path, groups(NAMESPACE, JOB), {**HEALTHY, **strangers}, 30)

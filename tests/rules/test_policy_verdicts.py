@@ -1,4 +1,4 @@
-"""Which connections the NetworkPolicy allows and denies, as Cyclonus judges, for every mode."""
+"""The connections that the NetworkPolicy allows and denies in every mode, computed by Cyclonus."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -168,7 +168,7 @@ def wrong(
 
 
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES.keys())
-def test_each_mode_lets_through_exactly_what_it_names(mode: Mode) -> None:
+def test_each_mode_allows_exactly_its_traffic(mode: Mode) -> None:
     allowed = {**ALWAYS_ALLOWED, **mode.allowed}
     assert wrong(mode.spec, mode.resolved, allowed, {**ALWAYS_DENIED, **mode.denied}) == []
 
@@ -178,7 +178,7 @@ def test_another_ingress_controller_takes_the_place_of_traefik() -> None:
     assert wrong(NGINX_SPEC, (), {"nginx": to_relay(NGINX)}, {**traefik, **ALWAYS_DENIED}) == []
 
 
-def test_extra_rules_add_and_take_nothing_away() -> None:
+def test_extra_rules_only_add_traffic() -> None:
     denied = {name: one for name, one in ALWAYS_DENIED.items() if name != "the world"}
     allowed = {
         **ALWAYS_ALLOWED,
@@ -192,7 +192,7 @@ def test_extra_rules_add_and_take_nothing_away() -> None:
     assert wrong(EXTRA_SPEC, (), allowed, {**denied, **closed}) == []
 
 
-def test_the_port_is_that_of_the_pods() -> None:
+def test_rules_name_the_port_of_the_pods() -> None:
     spec = {"port": 6010}
     assert wrong(spec, (), {"new": to_relay(TRAEFIK, 6010)}, {"old": to_relay(TRAEFIK)}) == []
 
@@ -203,7 +203,7 @@ def test_without_a_policy_nothing_is_denied() -> None:
     assert wrong(spec, (), everything, {}) == []
 
 
-def test_other_pods_of_the_namespace_are_left_alone() -> None:
+def test_other_pods_in_the_namespace_are_not_affected() -> None:
     pairs = itertools.permutations((STRANGER, OTHER_RELAY, TRAEFIK), 2)
     free = {
         f"{number}": (source, target, 8080, "TCP") for number, (source, target) in enumerate(pairs)

@@ -1,4 +1,4 @@
-"""The alerts, evaluated by Prometheus' own rule manager; and that they ask for what there is."""
+"""The alerts on a relay, evaluated by the rule manager of Prometheus, over existing metrics."""
 
 import re
 import urllib.request
@@ -137,7 +137,7 @@ def test_an_alert_resolves_with_its_problem(tmp_path: Path) -> None:
     assert firing(moments, 30) == set()
 
 
-def test_what_others_do_does_not_matter(tmp_path: Path) -> None:
+def test_other_relays_raise_no_alert(tmp_path: Path) -> None:
     """Neither a relay of the same name elsewhere nor another one beside it."""
     strangers = {
         name.replace('"team"', '"elsewhere"'): text for name, text in {UP: "0x400"}.items()
@@ -199,7 +199,7 @@ def expressions() -> list[str]:
 
 
 @pytest.mark.parametrize("expression", expressions())
-def test_alerts_and_dashboard_ask_for_metrics_that_the_relay_has(expression: str) -> None:
+def test_alerts_and_dashboard_use_only_existing_metrics(expression: str) -> None:
     asked = re.findall(r"([a-z_]+)\{([^}]*)\}", expression)
     assert asked
     for name, matchers in asked:

@@ -1,4 +1,4 @@
-"""The dataclasses say the same as the CRD, and tell what is wrong with an object that it let in."""
+"""The dataclasses of the spec match the CRD, and report every problem of an object."""
 
 from pathlib import Path
 from typing import Any
@@ -49,13 +49,13 @@ def test_defaults_equal_those_of_the_crd(spec: dict[str, Any]) -> None:
     )
 
 
-def test_digest_wins_over_tag() -> None:
+def test_a_digest_takes_precedence_over_a_tag() -> None:
     digest = "sha256:" + "a" * 64
     image = {"repository": "r/x", "tag": "v1", "digest": digest}
     assert relay(image=image, gpu={"mode": "None"}).image.reference == f"r/x@{digest}"
 
 
-def test_selector_is_a_part_of_what_scale_reads() -> None:
+def test_selector_text_is_the_selector_of_scale() -> None:
     text = relay(gpu={"mode": "None"}).selector_text
     assert text == "app.kubernetes.io/instance=relay,app.kubernetes.io/name=tokenplace-relay"
 

@@ -1,4 +1,4 @@
-"""docs/conditions.md and conditions.py speak of the same types and reasons, both ways."""
+"""docs/conditions.md and api/conditions.py have the same types and reasons."""
 
 import re
 from pathlib import Path
@@ -22,11 +22,11 @@ def names(title: str) -> list[str]:
     return [row[0].strip("`") for row in rows(title)]
 
 
-def test_every_type_has_a_line_and_no_other_has() -> None:
+def test_every_type_has_one_row() -> None:
     assert names("Types") == [str(kind) for kind in Type]
 
 
-def test_every_reason_has_one_line_and_no_other_has() -> None:
+def test_every_reason_has_one_row() -> None:
     told = names("Reasons of Ready") + names("Reasons of the other") + names("Events")
     assert sorted(told) == sorted(str(reason) for reason in Reason)
 

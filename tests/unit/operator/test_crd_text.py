@@ -1,4 +1,4 @@
-"""What can be read off the CRD without an API server; tests/integration has the rest."""
+"""The text of the CRD. tests/integration tests it with a real API server."""
 
 import os
 import subprocess
@@ -51,7 +51,7 @@ def test_every_field_has_a_description() -> None:
     assert [path for path, field in named if not field.get("description")] == []
 
 
-def test_everything_a_user_can_write_is_bounded() -> None:
+def test_every_field_of_the_spec_is_bounded() -> None:
     limits = {
         "string": ("maxLength", "enum", "format"),
         "array": ("maxItems",),
@@ -65,7 +65,7 @@ def test_everything_a_user_can_write_is_bounded() -> None:
     assert unbounded == []
 
 
-def test_every_refusal_begins_with_a_field() -> None:
+def test_every_rule_message_starts_with_a_field() -> None:
     rules = [
         rule for _, field in everything() for rule in field.get("x-kubernetes-validations", [])
     ]

@@ -1,4 +1,4 @@
-"""What holds for the children of any relay."""
+"""Rules that hold for the child resources of every relay."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ def test_every_child_is_owned_labelled_and_carries_its_hash() -> None:
         assert metadata["annotations"][APPLIED_HASH] == applied_hash(child)
 
 
-def test_a_relay_listens_where_its_probes_come() -> None:
+def test_the_relay_listens_on_the_address_family_of_its_probes() -> None:
     """`::` is both families for our relay, and IPv6 alone for older ones."""
     assert listens_on() == listens_on("10.96.0.10") == listens_on("10.96.0.10", "fd00::a")
     assert listens_on("10.96.0.10") == "0.0.0.0"
@@ -74,13 +74,13 @@ def test_disabled_children_are_not_built() -> None:
     ]
 
 
-def test_the_hash_changes_with_the_spec_and_only_for_the_child_concerned() -> None:
+def test_the_hash_changes_only_for_the_affected_child() -> None:
     before, after = (build(relay(port=port), Facts()) for port in (5010, 5011))
     changed = [a["kind"] for b, a in zip(before, after, strict=True) if a != b]
     assert changed == ["NetworkPolicy", "Deployment"]
 
 
-def test_equal_amounts_in_other_words_are_no_change() -> None:
+def test_equal_quantities_give_the_same_hash() -> None:
     one_way = one("Deployment", resources={"limits": {"memory": "1024Mi", "cpu": 1}})
     other_way = one("Deployment", resources={"limits": {"memory": "1Gi", "cpu": "1000m"}})
     assert one_way == other_way
@@ -105,14 +105,14 @@ def test_port_is_the_same_everywhere() -> None:
     assert policy["ingress"][0]["ports"] == [{"protocol": "TCP", "port": 6010}]
 
 
-def test_a_red_pod_stays_reachable_unless_its_upstream_decides() -> None:
+def test_an_unready_pod_stays_reachable_unless_its_upstream_must_be_healthy() -> None:
     assert one("Service")["spec"]["publishNotReadyAddresses"]
     strict = {"gpu": {"host": "gpu.example.com"}, "relay": {"requireUpstreamHealth": True}}
     services = [child for child in build(relay(**strict), Facts()) if child["kind"] == "Service"]
     assert not any("publishNotReadyAddresses" in child["spec"] for child in services)
 
 
-def test_an_annotation_of_the_user_wins() -> None:
+def test_user_annotations_take_precedence() -> None:
     name = "traefik.ingress.kubernetes.io/service.nativelb"
     annotations = one("Service", service={"annotations": {name: "false"}})["metadata"][
         "annotations"
@@ -138,7 +138,7 @@ def test_tls_hosts_equal_rule_hosts() -> None:
     assert spec["tls"] == [{"hosts": hosts, "secretName": "relay-tls"}]
 
 
-def test_an_own_certificate_asks_no_issuer() -> None:
+def test_a_certificate_of_the_user_has_no_issuer() -> None:
     ingress = one("Ingress", ingress={"domain": "example.com", "tls": {"secretName": "mine"}})
     assert set(ingress["metadata"]["annotations"]) == {APPLIED_HASH}
 

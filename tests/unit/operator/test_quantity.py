@@ -35,7 +35,7 @@ def test_canonical_form(written: str | int, stored: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "Mi", "1 Gi", "1ki", "--1", "1e", "one", "1_000", "1e9999999999"]
 )
-def test_no_quantity_is_an_error_that_shows_it(text: str) -> None:
+def test_invalid_text_is_an_error_that_names_it(text: str) -> None:
     with pytest.raises(ValueError, match="is not a quantity"):
         canonical(text)
 
@@ -50,6 +50,6 @@ def test_canonical_form_is_its_own_canonical_form(whole: int, part: int, suffix:
     assert canonical(once) == once
 
 
-def test_a_quantity_of_many_digits_is_refused_at_once() -> None:
+def test_long_quantities_are_rejected() -> None:
     with pytest.raises(ValueError, match="at most 64 characters"):
         canonical("9" * 5000)

@@ -1,4 +1,4 @@
-"""spec.relay says the same as the relay program: names, defaults and bounds."""
+"""spec.relay and the relay have the same settings, defaults and limits."""
 
 import math
 from dataclasses import fields
@@ -32,7 +32,7 @@ def spec() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("setting", [*TIMERS, *LIMITS], ids=lambda setting: setting.field)
-def test_the_program_has_the_setting_with_this_default(setting: Setting) -> None:
+def test_the_relay_has_the_setting_with_this_default(setting: Setting) -> None:
     field = PROGRAM[setting.env]
     assert field.default == setting.default
     assert field.metadata["low"] <= setting.low
@@ -48,11 +48,11 @@ def test_the_crd_has_the_same_table(section: str, table: tuple[Setting, ...]) ->
     } == {one.field: (one.default, one.low, one.high) for one in table}
 
 
-def test_log_levels_are_those_of_the_program() -> None:
+def test_log_levels_are_those_of_the_relay() -> None:
     assert tuple(spec()["relay"]["properties"]["logLevel"]["enum"]) == LOG_LEVELS
 
 
-def test_no_variable_of_ours_can_be_set_by_hand() -> None:
+def test_podtemplate_cannot_set_variables_of_the_operator() -> None:
     rules = spec()["podTemplate"]["properties"]["env"]["items"]["x-kubernetes-validations"]
     refused = " ".join(rule["rule"] for rule in rules)
     texts = {LOG_LEVEL, PUBLIC_URL, REQUIRE_UPSTREAM, METRICS_DISABLED}

@@ -1,4 +1,4 @@
-"""Autoscaler and budget for any relay, also for those that state in memory does not allow yet."""
+"""Autoscaler and disruption budget, also for relays that state.mode Memory does not allow."""
 
 from dataclasses import replace
 from typing import Any
@@ -56,7 +56,7 @@ def test_a_budget_never_makes_a_node_undrainable(relay: Relay) -> None:
 
 
 @given(relays)
-def test_a_budget_exists_exactly_from_two_pods_on(relay: Relay) -> None:
+def test_a_budget_exists_only_from_two_pods_on(relay: Relay) -> None:
     wanted = fewest(relay) >= 2 and relay.budget is BudgetMode.AUTOMATIC
     assert bool(disruption_budget(relay)) == wanted
 
@@ -75,7 +75,7 @@ def test_either_the_spec_or_the_autoscaler_sets_the_number_of_pods(relay: Relay)
         assert scaler["spec"]["metrics"]
 
 
-def test_the_metrics_are_those_that_the_user_named() -> None:
+def test_the_autoscaler_has_the_configured_metrics() -> None:
     scaled = replace(BASE, autoscaling=Autoscaling(1, 1, 60, 0))
     metrics = autoscaler(scaled)[0]["spec"]["metrics"]
     target = {"type": "Utilization", "averageUtilization": 60}

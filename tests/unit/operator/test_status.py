@@ -1,4 +1,4 @@
-"""Every condition with every status and reason, and that the summary never contradicts itself."""
+"""Every condition with every status and reason; Ready, Reconciling and Stalled are consistent."""
 
 import re
 from dataclasses import replace
@@ -18,7 +18,7 @@ from tokenplace_operator.status.compute import compute_status, invalid_status
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_the_conditions_that_follow(case: Case) -> None:
+def test_conditions_of_each_case(case: Case) -> None:
     status = compute_status(make_relay(**case.spec), observed(case))
     found = {one["type"]: one for one in status["conditions"]}
     for kind, (value, reason, text) in case.wanted.items():
@@ -77,14 +77,14 @@ def test_an_unmanaged_object_is_described_by_its_field_managers() -> None:
         assert told.startswith(f"Service relay belongs to {text}")
 
 
-def test_what_a_relay_has_no_use_for_has_no_condition() -> None:
+def test_conditions_that_do_not_apply_are_absent() -> None:
     types = {one["type"] for one in compute_status(make_relay(), observed(Case()))["conditions"]}
     assert types.isdisjoint(
         {Type.UPSTREAM_REACHABLE, Type.CERTIFICATE_READY, Type.MONITORING_READY, Type.ROUTE_READY}
     )
 
 
-def test_a_spec_that_cannot_be_read_keeps_what_is_known() -> None:
+def test_an_invalid_spec_keeps_the_previous_status() -> None:
     before = compute_status(make_relay(), observed(Case()))
     status = invalid_status(4, ("spec.port: must be an integer",), before, NOW)
     found = {one["type"]: one for one in status["conditions"]}
@@ -104,7 +104,7 @@ def test_a_condition_of_another_writer_is_not_applied() -> None:
 
 
 @pytest.mark.parametrize("kind", [*Type, "OfAnotherVersion"])
-def test_a_reason_of_another_version_is_none(kind: str) -> None:
+def test_reasons_of_another_version_are_dropped(kind: str) -> None:
     relay = make_relay(gpu={"host": "gpu.example.com"}, ingress={"domain": "example.com"})
     one = {"type": kind, "status": "False", "reason": "OfAnotherVersion", "message": "?"}
     since = {"lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 3}
@@ -113,7 +113,7 @@ def test_a_reason_of_another_version_is_none(kind: str) -> None:
     assert {one["reason"] for one in status["conditions"]} <= {str(one) for one in Reason}
 
 
-def test_a_time_of_transition_moves_only_with_the_status() -> None:
+def test_transition_time_changes_only_with_the_status() -> None:
     before = compute_status(make_relay(), observed(Case()))
     later = NOW + timedelta(hours=1)
     crash = replace(observed(CASES["crash loop"]), previous=before, now=later)
