@@ -22,17 +22,17 @@ def in_cluster(name: str, case: Case, *, generation: int | None = None) -> Objec
     }
 
 
-def meant(case: Case) -> str:
-    """As the table of cases says; a case that says nothing of Ready is one of a relay that is."""
-    if case.wanted.get(Type.STALLED, ("False",))[0] == "True":
+def expected_kstatus(case: Case) -> str:
+    """Return the kstatus of a case; a case without Ready is one of a ready relay."""
+    if case.expected.get(Type.STALLED, ("False",))[0] == "True":
         return "Failed"
-    return "Current" if case.wanted.get(Type.READY, ("True",))[0] == "True" else "InProgress"
+    return "Current" if case.expected.get(Type.READY, ("True",))[0] == "True" else "InProgress"
 
 
 def test_kstatus_of_each_case() -> None:
-    wanted = {name: meant(case) for name, case in CASES.items()}
-    assert set(wanted.values()) == {"Current", "InProgress", "Failed"}
-    assert verdicts([in_cluster(name, case) for name, case in CASES.items()]) == wanted
+    expected = {name: expected_kstatus(case) for name, case in CASES.items()}
+    assert set(expected.values()) == {"Current", "InProgress", "Failed"}
+    assert verdicts([in_cluster(name, case) for name, case in CASES.items()]) == expected
 
 
 def test_an_unobserved_spec_is_in_progress() -> None:

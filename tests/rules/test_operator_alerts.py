@@ -177,7 +177,7 @@ def test_each_problem_raises_its_alert_in_time_and_no_other(
 
 
 def test_a_change_of_leader_raises_no_alert(tmp_path: Path) -> None:
-    """For two scrapes both seem to lead, and for two nobody does."""
+    """For two scrapes both pods report that they lead, and for two scrapes neither does."""
     given = {**HEALTHY, LEADER: "1x20 0x400", STANDBY: "0x18 1x20 0 0 1x400"}
     moments = evaluate(tmp_path, groups(NAMESPACE, JOB), given, 60)
     assert [one for one in moments if one["firing"]] == []

@@ -86,7 +86,7 @@ NODES = {"gpu": {"mode": "Headless", "addresses": ["192.0.2.7", "2001:db8::7"]}}
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """A spec, what is known, and the connections that it changes beside those that never change."""
+    """A spec, facts, and the connections that differ from the common ones."""
 
     spec: Object = field(default_factory=dict)
     resolved: tuple[str, ...] = ()

@@ -138,11 +138,11 @@ def test_an_alert_resolves_with_its_problem(tmp_path: Path) -> None:
 
 
 def test_other_relays_raise_no_alert(tmp_path: Path) -> None:
-    """Neither a relay of the same name elsewhere nor another one beside it."""
-    strangers = {
+    """A relay of the same name elsewhere, or another one in the namespace, raises no alert."""
+    others = {
         name.replace('"team"', '"elsewhere"'): text for name, text in {UP: "0x400"}.items()
     } | {UP.replace('"relay"', '"other"'): "0x400"}
-    moments = evaluated(tmp_path, make_relay(), {**HEALTHY, **strangers}, 30)
+    moments = evaluated(tmp_path, make_relay(), {**HEALTHY, **others}, 30)
     assert firing(moments, 30) == set()
 
 

@@ -1,4 +1,4 @@
-"""Each tests/unit/golden/NAME.relay.yaml builds exactly the objects in NAME.children.yaml.
+"""Each golden/NAME.relay.yaml builds exactly the objects in NAME.children.yaml.
 
 After an intended change run this file with UPDATE_GOLDEN=1 in the environment, then read the diff.
 """

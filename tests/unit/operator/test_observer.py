@@ -3,8 +3,8 @@
 import pytest
 
 from tokenplace_harness.states import NOW, make_relay
-from tokenplace_harness.states.parts import REACHED
-from tokenplace_harness.states.seen import DIGEST, make_deployment, pod
+from tokenplace_harness.states.cases import DIGEST, make_deployment, pod
+from tokenplace_harness.states.conditions import REACHED
 from tokenplace_operator.api.kinds import Kind, Object
 from tokenplace_operator.cache.optional_apis import OptionalApis
 from tokenplace_operator.cache.store import Store

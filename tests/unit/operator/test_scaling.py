@@ -37,7 +37,7 @@ relays = st.builds(
 
 
 def fewest(relay: Relay) -> int:
-    """The fewest pods that can be wanted at a time."""
+    """Return the minimum number of desired pods."""
     autoscaled = relay.autoscaling is not None and relay.replicas > 0
     return relay.autoscaling.min_replicas if relay.autoscaling and autoscaled else relay.replicas
 

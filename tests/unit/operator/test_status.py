@@ -21,7 +21,7 @@ from tokenplace_operator.status.compute import compute_status, invalid_status
 def test_conditions_of_each_case(case: Case) -> None:
     status = compute_status(make_relay(**case.spec), observed(case))
     found = {one["type"]: one for one in status["conditions"]}
-    for kind, (value, reason, text) in case.wanted.items():
+    for kind, (value, reason, text) in case.expected.items():
         one = found[kind]
         assert (one["status"], one["reason"]) == (value, reason), one["message"]
         assert text in one["message"]
@@ -39,25 +39,25 @@ def test_the_summary_never_contradicts_itself(case: Case) -> None:
 
 
 def test_every_reason_of_a_condition_is_in_the_table() -> None:
-    told = {reason for case in CASES.values() for _, reason, _ in case.wanted.values()}
+    reasons = {reason for case in CASES.values() for _, reason, _ in case.expected.values()}
     elsewhere = {Reason.INVALID_SPEC, Reason.FIELD_CONFLICT}
-    assert told | elsewhere == set(Reason)
-    assert {kind for case in CASES.values() for kind in case.wanted} == set(Type)
+    assert reasons | elsewhere == set(Reason)
+    assert {kind for case in CASES.values() for kind in case.expected} == set(Type)
 
 
 STEP = re.compile(
     r"\b(check|choose|create|install|issue|name|renew|satisfy|see|set|stop|wait|delete)\b",
     re.IGNORECASE,
 )
-CALM = {Reason.ROLLOUT_IN_PROGRESS, Reason.NO_PODS_AVAILABLE, Reason.SCALED_TO_ZERO}
-"""What is False without any trouble: it is so at first, or as the user wants it."""
+EXPECTED_FALSE = {Reason.ROLLOUT_IN_PROGRESS, Reason.NO_PODS_AVAILABLE, Reason.SCALED_TO_ZERO}
+"""Reasons of False conditions that are no problem: the relay starts, or is stopped."""
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_every_problem_names_the_next_step(case: Case) -> None:
     status = compute_status(make_relay(**case.spec), observed(case))
     for one in status["conditions"]:
-        if is_good(one) or one["reason"] in CALM:
+        if is_good(one) or one["reason"] in EXPECTED_FALSE:
             continue
         assert STEP.search(one["message"]), (one["type"], one["message"])
         assert step(one["reason"]) not in {"", "Nothing."}, one["reason"]
@@ -73,8 +73,8 @@ def test_an_unmanaged_object_is_described_by_its_field_managers() -> None:
         stranger = {"metadata": {"name": "relay", "managedFields": managed}}
         todo = plan([service], {identity(service): stranger}, [], "u")
         status = compute_status(make_relay(), replace(observed(Case()), plan=todo))
-        told = next(one["message"] for one in status["conditions"] if one["type"] == Type.READY)
-        assert told.startswith(f"Service relay belongs to {text}")
+        message = next(one["message"] for one in status["conditions"] if one["type"] == Type.READY)
+        assert message.startswith(f"Service relay belongs to {text}")
 
 
 def test_conditions_that_do_not_apply_are_absent() -> None:

@@ -14,7 +14,7 @@ from tokenplace_operator.reconcile.status_writer import StatusWriter
 
 
 class Server:
-    """Keeps Events; refuses to take a status while it is told to."""
+    """Stores Events; rejects status writes while `refuses` is set."""
 
     def __init__(self) -> None:
         self.events: dict[str, Object] = {}
@@ -130,7 +130,7 @@ async def test_a_writer_that_reverts_the_status_causes_pauses_and_no_storm(
 ) -> None:
     for second in range(FREE_WRITES + 1):
         status = ready("ImagePullFailed")
-        # It was wiped out, so all that it says begins now.
+        # Another writer deleted the status, so its times start again.
         status["conditions"][0]["lastTransitionTime"] = f"2026-01-01T00:00:{second:02}Z"
         waits = await status_writer.write(relay(str(second)), status)
     assert len(server.statuses) == FREE_WRITES

@@ -1,4 +1,4 @@
-"""The pieces that a case is made of: a relay, its Deployment and its pods as they may be seen."""
+"""A case of the conditions table, and builders for its relay, Deployment and pods."""
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -68,14 +68,14 @@ def unscheduled() -> Object:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is observed, and the conditions that follow."""
+    """A spec, the observed state, and the expected conditions (status, reason, part of message)."""
 
     spec: dict[str, Any] = field(default_factory=dict)
-    seen: dict[str, Any] = field(default_factory=dict)
-    wanted: dict[Type, tuple[str, Reason, str]] = field(default_factory=dict)
+    observed: dict[str, Any] = field(default_factory=dict)
+    expected: dict[Type, tuple[str, Reason, str]] = field(default_factory=dict)
 
 
 def observed(case: Case) -> Observed:
-    """What a case differs in from a relay that serves."""
-    seen = Observed(plan=Plan(), deployment=make_deployment(), now=NOW)
-    return replace(seen, **case.seen)
+    """Return the observed state of a ready relay, with the changes of the case."""
+    ready = Observed(plan=Plan(), deployment=make_deployment(), now=NOW)
+    return replace(ready, **case.observed)

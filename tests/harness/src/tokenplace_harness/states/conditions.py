@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from tokenplace_harness.states.seen import DIGEST, NOW, Case, pod
+from tokenplace_harness.states.cases import DIGEST, NOW, Case, pod
 from tokenplace_operator.api.conditions import Reason, Type
 from tokenplace_operator.api.kinds import HTTP_ROUTE, OPTIONAL_KINDS, Object
 from tokenplace_operator.children.plan import Blocked, Plan
@@ -51,7 +51,7 @@ def routed(*answers: Object) -> dict[str, Any]:
     return {"facts": APIS, "route": {"status": {"parents": list(answers)}}}
 
 
-PARTS: dict[str, Case] = {
+CONDITION_CASES: dict[str, Case] = {
     "tag": Case(
         {"image": {"tag": "v1"}},
         {"pods": (pod(ready=True),)},
@@ -70,20 +70,20 @@ PARTS: dict[str, Case] = {
     ),
     "policy disabled": Case(
         {"networkPolicy": {"enabled": False}},
-        wanted={
+        expected={
             Type.NETWORK_POLICY_ACCURATE: ("False", Reason.POLICY_DISABLED, "no traffic is denied")
         },
     ),
     "policy applied before a rejection": Case(
-        seen={"plan": Plan(skip=(POLICY,)), "rejection": "exceeded quota"},
-        wanted={
+        observed={"plan": Plan(skip=(POLICY,)), "rejection": "exceeded quota"},
+        expected={
             Type.STALLED: ("True", Reason.APPLY_REJECTED, "exceeded quota"),
             Type.NETWORK_POLICY_ACCURATE: ("True", Reason.POLICY_UP_TO_DATE, "exactly"),
         },
     ),
     "policy not applied because of a rejection": Case(
-        seen={"plan": Plan(apply=(POLICY,)), "rejection": "exceeded quota"},
-        wanted={
+        observed={"plan": Plan(apply=(POLICY,)), "rejection": "exceeded quota"},
+        expected={
             Type.STALLED: ("True", Reason.APPLY_REJECTED, "exceeded quota"),
             Type.NETWORK_POLICY_ACCURATE: (
                 "False",
@@ -117,7 +117,7 @@ PARTS: dict[str, Case] = {
     ),
     "upstream without a report": Case(
         EXTERNAL,
-        wanted={
+        expected={
             Type.UPSTREAM_REACHABLE: ("Unknown", Reason.UPSTREAM_UNKNOWN, "has not reported yet")
         },
     ),
@@ -269,7 +269,7 @@ PARTS: dict[str, Case] = {
     ),
     "NodePort Service without extraIngress": Case(
         {"service": {"type": "NodePort"}},
-        wanted={
+        expected={
             Type.NETWORK_POLICY_ACCURATE: (
                 "False",
                 Reason.EXTRA_INGRESS_REQUIRED,
@@ -334,7 +334,7 @@ PARTS: dict[str, Case] = {
     ),
     "route without Gateway CRDs": Case(
         ROUTED,
-        wanted={
+        expected={
             Type.ROUTE_READY: ("False", Reason.GATEWAY_CRDS_NOT_FOUND, "does not serve HTTPRoute")
         },
     ),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tokenplace_harness.states.seen import Case, condition, make_deployment, pod, unscheduled
+from tokenplace_harness.states.cases import Case, condition, make_deployment, pod, unscheduled
 from tokenplace_operator.api.conditions import Reason, Type
 from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.children.plan import Blocked, Plan
@@ -32,9 +32,9 @@ def rollout(*pods: Object, conditions: tuple[Object, ...] = ()) -> dict[str, Any
     return {"deployment": make_deployment(available=0, conditions=conditions), "pods": pods}
 
 
-SUMMARIES: dict[str, Case] = {
+READY_CASES: dict[str, Case] = {
     "ready": Case(
-        wanted={
+        expected={
             Type.READY: ("True", Reason.AVAILABLE, "Relay is ready."),
             Type.RECONCILING: ("False", Reason.UP_TO_DATE, "All resources are up to date."),
             Type.STALLED: ("False", Reason.NO_ACTION_REQUIRED, "No action required."),
@@ -53,20 +53,20 @@ SUMMARIES: dict[str, Case] = {
         },
     ),
     "name conflict": Case(
-        seen={"plan": Plan(blocked=(Blocked("Service", "relay", "Deployment web"),))},
-        wanted=not_ready(
+        observed={"plan": Plan(blocked=(Blocked("Service", "relay", "Deployment web"),))},
+        expected=not_ready(
             Reason.RESOURCE_NAME_CONFLICT,
             "Service relay belongs to Deployment web.",
             needs_action=True,
         ),
     ),
     "rejected": Case(
-        seen={"rejection": "exceeded quota"},
-        wanted=not_ready(Reason.APPLY_REJECTED, "exceeded quota", needs_action=True),
+        observed={"rejection": "exceeded quota"},
+        expected=not_ready(Reason.APPLY_REJECTED, "exceeded quota", needs_action=True),
     ),
     "conflicting writes": Case(
-        seen={"reverts": (Revert("Service", "relay", ".spec.type is set by cleaner", 8.0),)},
-        wanted=not_ready(
+        observed={"reverts": (Revert("Service", "relay", ".spec.type is set by cleaner", 8.0),)},
+        expected=not_ready(
             Reason.CONFLICTING_WRITES,
             "Service relay: .spec.type is set by cleaner. Stop",
             needs_action=True,
@@ -83,7 +83,7 @@ SUMMARIES: dict[str, Case] = {
     ),
     "paused without changes": Case(
         {"paused": True},
-        wanted={
+        expected={
             Type.READY: ("True", Reason.AVAILABLE, "Relay is ready."),
             Type.PAUSED: ("True", Reason.PAUSED, "with 0 pending changes."),
         },
@@ -101,91 +101,91 @@ SUMMARIES: dict[str, Case] = {
         },
     ),
     "waiting for deletion": Case(
-        seen={"plan": Plan(waiting=(POLICY,))},
-        wanted=not_ready(
+        observed={"plan": Plan(waiting=(POLICY,))},
+        expected=not_ready(
             Reason.WAITING_FOR_DELETION, "NetworkPolicy relay of a deleted relay is still"
         ),
     ),
     "no Deployment": Case(
-        seen={"deployment": None},
-        wanted=not_ready(Reason.DEPLOYMENT_NOT_FOUND, "does not exist yet"),
+        observed={"deployment": None},
+        expected=not_ready(Reason.DEPLOYMENT_NOT_FOUND, "does not exist yet"),
     ),
     "generation behind": Case(
-        seen={"deployment": make_deployment(behind=True)},
-        wanted=not_ready(Reason.ROLLOUT_IN_PROGRESS, "1 of 1 pods are ready"),
+        observed={"deployment": make_deployment(behind=True)},
+        expected=not_ready(Reason.ROLLOUT_IN_PROGRESS, "1 of 1 pods are ready"),
     ),
     "starting": Case(
-        seen=rollout(pod(started=False)),
-        wanted=not_ready(Reason.ROLLOUT_IN_PROGRESS, "0 of 1 pods are ready")
+        observed=rollout(pod(started=False)),
+        expected=not_ready(Reason.ROLLOUT_IN_PROGRESS, "0 of 1 pods are ready")
         | {Type.AVAILABLE: ("False", Reason.NO_PODS_AVAILABLE, "No pod is available.")},
     ),
     "image pull failure": Case(
-        seen=rollout(pod(waiting="ImagePullBackOff")),
-        wanted=not_ready(Reason.IMAGE_PULL_FAILED, "Check spec.image and pullSecrets."),
+        observed=rollout(pod(waiting="ImagePullBackOff")),
+        expected=not_ready(Reason.IMAGE_PULL_FAILED, "Check spec.image and pullSecrets."),
     ),
     "crash loop": Case(
-        seen=rollout(pod(waiting="CrashLoopBackOff")),
-        wanted=not_ready(Reason.CONTAINER_CRASHING, "See kubectl logs relay-1."),
+        observed=rollout(pod(waiting="CrashLoopBackOff")),
+        expected=not_ready(Reason.CONTAINER_CRASHING, "See kubectl logs relay-1."),
     ),
     "container config error": Case(
-        seen=rollout(pod(waiting="CreateContainerConfigError")),
-        wanted=not_ready(Reason.CONTAINER_CONFIG_ERROR, "Check spec.podTemplate."),
+        observed=rollout(pod(waiting="CreateContainerConfigError")),
+        expected=not_ready(Reason.CONTAINER_CONFIG_ERROR, "Check spec.podTemplate."),
     ),
     "unschedulable": Case(
-        seen=rollout(unscheduled()),
-        wanted=not_ready(Reason.POD_UNSCHEDULABLE, "0/3 nodes are available"),
+        observed=rollout(unscheduled()),
+        expected=not_ready(Reason.POD_UNSCHEDULABLE, "0/3 nodes are available"),
     ),
     "quota exceeded": Case(
-        seen=rollout(conditions=(REFUSED,)),
-        wanted=not_ready(Reason.POD_CREATION_FAILED, "exceeded quota: pods"),
+        observed=rollout(conditions=(REFUSED,)),
+        expected=not_ready(Reason.POD_CREATION_FAILED, "exceeded quota: pods"),
     ),
     "unready after a rollout": Case(
-        seen=rollout(pod(), conditions=(COMPLETE,)),
-        wanted=not_ready(Reason.PROBE_FAILED, "readiness probe (GET /healthz) fails"),
+        observed=rollout(pod(), conditions=(COMPLETE,)),
+        expected=not_ready(Reason.PROBE_FAILED, "readiness probe (GET /healthz) fails"),
     ),
     "overdue because of its image": Case(
-        seen=rollout(pod(waiting="ErrImagePull"), conditions=(LATE,)),
-        wanted=not_ready(
+        observed=rollout(pod(waiting="ErrImagePull"), conditions=(LATE,)),
+        expected=not_ready(
             Reason.ROLLOUT_DEADLINE_EXCEEDED,
             "within 300 s. Pod relay-1 cannot pull",
             needs_action=True,
         ),
     ),
     "overdue because of its startup probe": Case(
-        seen=rollout(pod(started=False), conditions=(LATE,)),
-        wanted=not_ready(
+        observed=rollout(pod(started=False), conditions=(LATE,)),
+        expected=not_ready(
             Reason.ROLLOUT_DEADLINE_EXCEEDED, "startup probe (GET /livez) fails", needs_action=True
         ),
     ),
     "overdue because of a quota": Case(
-        seen=rollout(conditions=(LATE, REFUSED)),
-        wanted=not_ready(Reason.ROLLOUT_DEADLINE_EXCEEDED, "exceeded quota", needs_action=True),
+        observed=rollout(conditions=(LATE, REFUSED)),
+        expected=not_ready(Reason.ROLLOUT_DEADLINE_EXCEEDED, "exceeded quota", needs_action=True),
     ),
     "overdue without a known cause": Case(
-        seen=rollout(conditions=(LATE,)),
-        wanted=not_ready(
+        observed=rollout(conditions=(LATE,)),
+        expected=not_ready(
             Reason.ROLLOUT_DEADLINE_EXCEEDED, "describe pod. has timed out", needs_action=True
         ),
     ),
     "down long after a rollout": Case(
-        seen=rollout(
+        observed=rollout(
             pod(waiting="CrashLoopBackOff"),
             conditions=(COMPLETE, condition("Available", "False", "Minimum", age=301)),
         ),
-        wanted=not_ready(
+        expected=not_ready(
             Reason.ROLLOUT_DEADLINE_EXCEEDED, "exits soon after its start", needs_action=True
         ),
     ),
     "down briefly after a rollout": Case(
-        seen=rollout(
+        observed=rollout(
             pod(waiting="CrashLoopBackOff"),
             conditions=(COMPLETE, condition("Available", "False", "Minimum", age=299)),
         ),
-        wanted=not_ready(Reason.CONTAINER_CRASHING, "exits soon"),
+        expected=not_ready(Reason.CONTAINER_CRASHING, "exits soon"),
     ),
     "rolled back": Case(
-        seen={"rollback": ActiveRollback("r@sha256:bad", "r@sha256:good", "it crashed")},
-        wanted=not_ready(
+        observed={"rollback": ActiveRollback("r@sha256:bad", "r@sha256:good", "it crashed")},
+        expected=not_ready(
             Reason.ROLLED_BACK,
             "r@sha256:bad did not become ready; pods run r@",
             needs_action=True,
@@ -193,11 +193,11 @@ SUMMARIES: dict[str, Case] = {
         | {Type.AVAILABLE: ("True", Reason.AVAILABLE, "1 pod is available.")},
     ),
     "rolled back to an image that fails, too": Case(
-        seen={
+        observed={
             **rollout(pod(waiting="CrashLoopBackOff")),
             "rollback": ActiveRollback("r@sha256:bad", "r@sha256:good", "it crashed"),
         },
-        wanted=not_ready(
+        expected=not_ready(
             Reason.ROLLED_BACK, "The rollback is not ready yet. Pod relay-1", needs_action=True
         ),
     ),
