@@ -26,7 +26,7 @@ from tokenplace_cluster.subjects.gpu_server import gpu_server
 from tokenplace_cluster.subjects.pod_programs import ASK_GPU, ENVIRONMENT, TOKEN, WRITE
 from tokenplace_harness.rollout import Tally, peers_at_work, session_at
 from tokenplace_harness.wait import eventually
-from tokenplace_relay.peers.connection import Connection
+from tokenplace_relay.peers.connection import RelayConnection
 
 ALERT = "TokenplaceRelayDown"
 HURRIED = "hurried"
@@ -301,7 +301,7 @@ async def roll_out(stage: Stage) -> Rollout:
     (other,) = set(stage.digests) - {image["digest"]}
     async with (
         session_at(stage.traefik, stage.authority.certificate) as session,
-        peers_at_work(Connection(session, f"https://{HOST}"), nodes=2, clients=4) as tally,
+        peers_at_work(RelayConnection(session, f"https://{HOST}"), nodes=2, clients=4) as tally,
     ):
         await eventually(lambda: len(tally.accepted) >= ENOUGH)
         change = partial(stage.upgrade, image={**image, "digest": other})

@@ -26,7 +26,7 @@ from tokenplace_cluster.subjects.gpu_server import gpu_server as serving_gpu
 from tokenplace_cluster.subjects.pod_programs import ASK_GPU, ENVIRONMENT, STATUS, WRITE
 from tokenplace_relay.peers.client import Client
 from tokenplace_relay.peers.compute_node import ComputeNode
-from tokenplace_relay.peers.connection import Connection
+from tokenplace_relay.peers.connection import RelayConnection
 from tokenplace_relay.protocol.envelope import Identity
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +118,7 @@ async def test_pod_that_is_deleted_finishes_its_work(
 async def finish_work_while_it_goes(url: str, relay: str, delete: Callable[[str], str]) -> None:
     """Claim a request, have the relay deleted, answer, and read the answer."""
     async with aiohttp.ClientSession() as session:
-        connection = Connection(session, url)
+        connection = RelayConnection(session, url)
         keys = await asyncio.gather(*(asyncio.to_thread(Identity.create) for _ in range(2)))
         node, client = ComputeNode(connection, keys[0], (MODEL,)), Client(connection, keys[1])
         await node.register()

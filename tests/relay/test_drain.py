@@ -13,7 +13,7 @@ from tokenplace_harness.process import RelayProcess, relay_process
 from tokenplace_harness.wait import eventually
 from tokenplace_relay.peers.client import Client
 from tokenplace_relay.peers.compute_node import ComputeNode
-from tokenplace_relay.peers.connection import Connection, RelayError
+from tokenplace_relay.peers.connection import RelayConnection, RelayError
 from tokenplace_relay.protocol.envelope import Identity
 from tokenplace_relay.state.selection import DEFAULT_MODEL
 
@@ -39,9 +39,9 @@ def relay_that_drains(delay: float, timeout: float) -> Iterator[RelayProcess]:
 
 
 @asynccontextmanager
-async def connected(relay: RelayProcess) -> AsyncIterator[Connection]:
+async def connected(relay: RelayProcess) -> AsyncIterator[RelayConnection]:
     async with aiohttp.ClientSession() as session:
-        yield Connection(session, relay.url)
+        yield RelayConnection(session, relay.url)
 
 
 async def health(relay: RelayProcess) -> tuple[int, str]:
@@ -50,7 +50,7 @@ async def health(relay: RelayProcess) -> tuple[int, str]:
 
 
 async def claimed_work(
-    connection: Connection, identities: list[Identity]
+    connection: RelayConnection, identities: list[Identity]
 ) -> tuple[ComputeNode, Client, str, dict[str, object]]:
     """A node that has claimed a request of a client."""
     node = ComputeNode(connection, identities[0], (DEFAULT_MODEL,))

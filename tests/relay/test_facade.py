@@ -14,7 +14,7 @@ from tokenplace_harness.peers import answering, serving_node
 from tokenplace_harness.process import RelayProcess, relay_process
 from tokenplace_harness.wait import eventually
 from tokenplace_relay.peers.compute_node import ComputeNode
-from tokenplace_relay.peers.connection import Connection, Json
+from tokenplace_relay.peers.connection import Json, RelayConnection
 from tokenplace_relay.protocol import envelope
 from tokenplace_relay.protocol.envelope import Identity, Inner, Sealed
 
@@ -220,7 +220,7 @@ async def test_no_compute_node(http: aiohttp.ClientSession) -> None:
 async def test_node_with_a_key_that_is_none(
     http: aiohttp.ClientSession, relay: RelayProcess
 ) -> None:
-    connection = Connection(http, relay.url)
+    connection = RelayConnection(http, relay.url)
     node = ComputeNode(connection, Identity.create(), (MODEL,))
     body = {"server_public_key": "no key at all", "capabilities": node.capabilities}
     _, answer = await connection.post("servers/register", body)
@@ -307,7 +307,7 @@ async def test_rotation_is_the_operators_and_ends_the_old_key(http: aiohttp.Clie
 async def test_no_answer_in_time_cancels_the_request() -> None:
     with relay_process(TOKENPLACE_API_V1_DISTRIBUTED_TIMEOUT_SECONDS="1") as relay:
         async with aiohttp.ClientSession(relay.url) as http:
-            node = ComputeNode(Connection(http, relay.url), Identity.create(), (MODEL,))
+            node = ComputeNode(RelayConnection(http, relay.url), Identity.create(), (MODEL,))
             await node.register()
             body = chatting()
             asking = asyncio.create_task(refused(http, "/v1/chat/completions", body))
@@ -321,7 +321,7 @@ async def test_no_answer_in_time_cancels_the_request() -> None:
 async def test_caller_that_leaves_cancels_the_request(
     relay: RelayProcess, http: aiohttp.ClientSession
 ) -> None:
-    node = ComputeNode(Connection(http, relay.url), Identity.create(), (MODEL,))
+    node = ComputeNode(RelayConnection(http, relay.url), Identity.create(), (MODEL,))
     await node.register()
     async with aiohttp.ClientSession(relay.url) as leaving:
         body = chatting()
@@ -342,7 +342,7 @@ async def test_caller_that_leaves_cancels_the_request(
 async def test_node_that_leaves_is_reported_immediately(
     relay: RelayProcess, http: aiohttp.ClientSession
 ) -> None:
-    node = ComputeNode(Connection(http, relay.url), Identity.create(), (MODEL,))
+    node = ComputeNode(RelayConnection(http, relay.url), Identity.create(), (MODEL,))
     await node.register()
     asking = asyncio.create_task(refused(http, "/v1/chat/completions", chatting()))
     assert await node.poll() is not None
@@ -372,7 +372,7 @@ async def test_images_are_out_of_scope(http: aiohttp.ClientSession, base: str) -
 async def test_too_many_calls_get_a_retry_after() -> None:
     with relay_process("--facade-max-requests", "1") as relay:
         async with aiohttp.ClientSession(relay.url) as http:
-            node = ComputeNode(Connection(http, relay.url), Identity.create(), (MODEL,))
+            node = ComputeNode(RelayConnection(http, relay.url), Identity.create(), (MODEL,))
             await node.register()
             body = chatting()
             asking = asyncio.create_task(http.post("/v1/chat/completions", json=body))

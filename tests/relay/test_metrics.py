@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tokenplace_harness.peers import serving_node
 from tokenplace_harness.process import relay_process
 from tokenplace_relay.peers.client import Client
-from tokenplace_relay.peers.connection import Connection
+from tokenplace_relay.peers.connection import RelayConnection
 from tokenplace_relay.protocol.envelope import Identity
 
 HTTP = {"method", "route", "status_class", "provider_mode", "outcome"}
@@ -98,7 +98,7 @@ async def test_a_round_trip_is_counted() -> None:
     with relay_process() as relay:
         async with aiohttp.ClientSession(relay.url) as http:
             async with serving_node(relay.url):
-                client = Client(Connection(http, relay.url), Identity.create())
+                client = Client(RelayConnection(http, relay.url), Identity.create())
                 node = (await client.select(MODEL))["server_public_key"]
                 sent = await client.send(node, MODEL, [{"role": "user", "content": "hi"}])
                 await client.wait_for_answer(sent)

@@ -75,7 +75,7 @@ def test_sealed_messages_may_not_nest_either() -> None:
     identity = Identity.create()
     few: list[Any] = [{"role": "user", "content": "[" * MANY}]
     assert identity.open_as(sealed(few, identity), list[object]) == few
-    with pytest.raises(EnvelopeError, match="nests too much"):
+    with pytest.raises(EnvelopeError, match="nested too deeply"):
         identity.open_as(sealed([[]] * MANY, identity), list[object])
 
 

@@ -18,7 +18,7 @@ from tokenplace_harness.peers import serving_node
 from tokenplace_harness.process import RelayProcess, relay_process
 from tokenplace_relay.app import make_app
 from tokenplace_relay.peers.compute_node import ComputeNode
-from tokenplace_relay.peers.connection import Connection, Json
+from tokenplace_relay.peers.connection import Json, RelayConnection
 from tokenplace_relay.protocol import envelope
 from tokenplace_relay.protocol.constants import PROTOCOL
 from tokenplace_relay.protocol.envelope import Identity
@@ -253,7 +253,7 @@ async def test_control_without_a_credential_is_forbidden_not_malformed(checked: 
 
 async def _register(checked: Checked) -> tuple[str, str]:
     """Key and credential of a node that only exists on paper."""
-    node = ComputeNode(Connection(checked.http, ""), Identity.create(), (MODEL,))
+    node = ComputeNode(RelayConnection(checked.http, ""), Identity.create(), (MODEL,))
     body = {"server_public_key": node.identity.public, "capabilities": node.capabilities}
     answer = await checked.post(f"{RELAY}/servers/register", body)
     return node.identity.public, answer["control_credential"]

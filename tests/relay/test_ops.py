@@ -12,7 +12,7 @@ from tokenplace_harness.process import RelayProcess, relay_process
 from tokenplace_harness.wait import eventually
 from tokenplace_relay import __version__
 from tokenplace_relay.peers.compute_node import ComputeNode
-from tokenplace_relay.peers.connection import Connection, Json
+from tokenplace_relay.peers.connection import Json, RelayConnection
 from tokenplace_relay.protocol.envelope import Identity
 
 NODE_KEYS = {
@@ -99,7 +99,7 @@ async def test_nodes_are_shown_with_load_and_without_keys(
 async def test_a_waiting_request_is_shown_as_load(
     relay: RelayProcess, http: aiohttp.ClientSession
 ) -> None:
-    connection = Connection(http, relay.url)
+    connection = RelayConnection(http, relay.url)
     node = ComputeNode(connection, Identity.create(), ("m",))
     await node.register()
     body = {"client_public_key": "client", "server_public_key": node.identity.public}

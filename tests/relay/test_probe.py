@@ -121,19 +121,19 @@ def test_silence_ends_with_the_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         done = probe(f"http://127.0.0.1:{silent.getsockname()[1]}", "--timeout", "1")
     assert done.returncode == 1
-    assert "given up" in done.stdout
+    assert "cancelled: the timeout" in done.stdout
 
 
 def test_leaving_has_an_end_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A relay that registers the node and then falls silent."""
-    monkeypatch.setattr(probing, "LEAVE_SECONDS", 0.1)
+    monkeypatch.setattr(probing, "UNREGISTER_SECONDS", 0.1)
     with falling_silent(b'{"control_credential": "c"}') as url:
         assert probing.run(url, timeout=1) == 1
     said = capsys.readouterr().out
-    assert "given up: the time for the whole probe is over" in said
-    assert "no answer within 0.1 s" in said
+    assert "cancelled: the timeout of the probe has expired" in said
+    assert "no response within 0.1 s" in said
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_leaving_has_an_end_too(
 def test_url_that_is_none(url: str) -> None:
     done = probe(url)
     assert done.returncode == 2
-    assert "is no URL of a relay" in done.stderr
+    assert "is not the URL of a relay" in done.stderr
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 from tokenplace_harness.inside import MODEL, Inside, inside
 from tokenplace_relay.peers.client import Client, Form
 from tokenplace_relay.peers.compute_node import ComputeNode
-from tokenplace_relay.peers.connection import Connection, Json, RelayError
+from tokenplace_relay.peers.connection import Json, RelayConnection, RelayError
 from tokenplace_relay.protocol.envelope import Identity, Padding
 
 HELLO = [{"role": "user", "content": "hello, \u4e16\u754c"}]
@@ -28,7 +28,7 @@ async def meeting(
     """A relay, a registered compute node, and a client."""
     values: Json = {"poll_wait": 5.0, **settings}
     async with inside(real_time=True, **values) as relay:
-        link = Connection(relay.http, relay.url)
+        link = RelayConnection(relay.http, relay.url)
         node = ComputeNode(link, identities[0], (MODEL,))
         await node.register()
         yield relay, node, Client(link, identities[1])
@@ -105,13 +105,13 @@ async def test_only_the_claiming_node_can_answer_when_it_proves_itself(
     identities: list[Identity],
 ) -> None:
     async with meeting(identities) as (relay, node, client):
-        other = ComputeNode(Connection(relay.http, relay.url), identities[2], (MODEL,))
+        other = ComputeNode(RelayConnection(relay.http, relay.url), identities[2], (MODEL,))
         await other.register()
         request_id = await client.send(node.identity.public, MODEL, HELLO)
         work = await node.poll()
         assert work is not None
         forged = ComputeNode(other.relay, node.identity, (MODEL,), credential=other.credential)
-        forged.proves_itself = True
+        forged.sends_credential = True
         with pytest.raises(RelayError) as refusal:
             await forged.respond(work)
         assert refusal.value.status == 403
@@ -121,7 +121,7 @@ async def test_only_the_claiming_node_can_answer_when_it_proves_itself(
 
 async def test_node_that_shows_no_proof_is_served_like_today(identities: list[Identity]) -> None:
     async with meeting(identities) as (_, node, client):
-        node.proves_itself = False
+        node.sends_credential = False
         request_id = await client.send(node.identity.public, MODEL, HELLO)
         await node.serve_one()
         assert await client.retrieve(request_id) is not None

@@ -18,7 +18,7 @@ from tokenplace_harness.process import RelayProcess, relay_process
 from tokenplace_harness.wait import eventually
 from tokenplace_relay.peers.client import Client
 from tokenplace_relay.peers.compute_node import ComputeNode
-from tokenplace_relay.peers.connection import Connection, Json, RelayError
+from tokenplace_relay.peers.connection import Json, RelayConnection, RelayError
 from tokenplace_relay.protocol.envelope import Identity
 
 MARK = "Hush7"
@@ -148,7 +148,7 @@ async def round_trip(relay: RelayProcess, http: aiohttp.ClientSession) -> list[s
     token = TOKENS["TOKEN_PLACE_RELAY_SERVER_TOKENS"]
     secret: list[Json] = [{"role": "user", "content": f"{MARK}-content"}]
     async with serving_node(relay.url, token=token) as node:
-        client = Client(Connection(http, relay.url), Identity.create())
+        client = Client(RelayConnection(http, relay.url), Identity.create())
         request_id = await client.send(node.identity.public, "qwen3-8b-instruct", secret)
         answer = await client.wait_for_answer(request_id)
         assert answer["message"]["content"] == f"{MARK}-content"
@@ -167,7 +167,7 @@ async def shown(relay: RelayProcess, http: aiohttp.ClientSession) -> dict[str, s
     """All that this relay tells to operators and to other callers."""
     token = TOKENS["TOKEN_PLACE_RELAY_SERVER_TOKENS"]
     bearer = {"Authorization": f"Bearer {TOKENS['TOKENPLACE_METRICS_TOKEN']}"}
-    node = ComputeNode(Connection(http, relay.url, token), Identity.create(), ("m",))
+    node = ComputeNode(RelayConnection(http, relay.url, token), Identity.create(), ("m",))
     await node.register()
     texts = {}
     for path in ("/metrics", "/healthz", "/relay/diagnostics", "/api/v1/relay/server-nodes"):

@@ -71,12 +71,12 @@ async def test_answers_of_one_turn_count_before_they_leave() -> None:
 async def test_steady_reader_is_not_cut_off_and_one_that_stops_is() -> None:
     async with answered(4 * MIB - 1000) as relay, stalled(relay) as (plain, connection):
         loop = asyncio.get_running_loop()
-        while connection._corked.gone() < connection._goal:
+        while connection._batched.sent() < connection._goal:
             assert await loop.sock_recv(plain, MIB)
-        connection._reading_is_late()
+        connection._read_timed_out()
         assert connection.transport is not None
         assert not connection.transport.is_closing()
-        connection._reading_is_late()
+        connection._read_timed_out()
         await eventually(lambda: relay.context.unsent.held == 0)
         assert connection.transport is None
 

@@ -18,7 +18,7 @@ from tokenplace_relay.app import make_app
 from tokenplace_relay.peers.connection import Json
 from tokenplace_relay.settings.config import Config, load
 from tokenplace_relay.telemetry.logs import flush
-from tokenplace_relay.upstream import UPSTREAM, Target, Verdict, probe, target
+from tokenplace_relay.upstream import UPSTREAM, ProbeResult, Target, probe, target
 
 Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -87,7 +87,7 @@ async def say_nothing(reader: asyncio.StreamReader, _writer: asyncio.StreamWrite
     await reader.read()
 
 
-async def verdict_at(port: int, host: str = "127.0.0.1") -> Verdict:
+async def verdict_at(port: int, host: str = "127.0.0.1") -> ProbeResult:
     limit = aiohttp.ClientTimeout(total=1)
     async with aiohttp.ClientSession(timeout=limit) as session:
         return await probe(session, Target("http", host, port))
@@ -95,19 +95,22 @@ async def verdict_at(port: int, host: str = "127.0.0.1") -> Verdict:
 
 @pytest.mark.parametrize(
     ("status", "verdict"),
-    [(200, Verdict.HTTP), (204, Verdict.HTTP), (404, Verdict.TCP), (401, Verdict.TCP),
-     (302, Verdict.TCP), (500, Verdict.STATUS), (503, Verdict.STATUS)],
+    [
+        (200, ProbeResult.HTTP), (204, ProbeResult.HTTP), (404, ProbeResult.TCP),
+        (401, ProbeResult.TCP), (302, ProbeResult.TCP), (500, ProbeResult.STATUS),
+        (503, ProbeResult.STATUS),
+    ],
 )  # fmt: skip
-async def test_an_http_server_is_an_answer(status: int, verdict: Verdict) -> None:
+async def test_an_http_server_is_an_answer(status: int, verdict: ProbeResult) -> None:
     async with http_upstream(status) as port:
         assert await verdict_at(port) is verdict
 
 
 @pytest.mark.parametrize(
     ("connected", "verdict"),
-    [(say_hello, Verdict.TCP), (hang_up, Verdict.TCP), (say_nothing, Verdict.TIMEOUT)],
+    [(say_hello, ProbeResult.TCP), (hang_up, ProbeResult.TCP), (say_nothing, ProbeResult.TIMEOUT)],
 )
-async def test_what_does_not(connected: Connected, verdict: Verdict) -> None:
+async def test_what_does_not(connected: Connected, verdict: ProbeResult) -> None:
     async with tcp_upstream(connected) as port:
         assert await verdict_at(port) is verdict
 
@@ -115,24 +118,24 @@ async def test_what_does_not(connected: Connected, verdict: Verdict) -> None:
 async def test_no_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    assert await verdict_at(port) is Verdict.REFUSED
+    assert await verdict_at(port) is ProbeResult.REFUSED
 
 
 async def test_name_that_does_not_resolve() -> None:
-    assert await verdict_at(80, "no-such-host.invalid") is Verdict.DNS
+    assert await verdict_at(80, "no-such-host.invalid") is ProbeResult.DNS
 
 
 @pytest.mark.parametrize("name", ["gpu..server", "a" * 64 + ".example"])
 async def test_name_that_may_not_be_asked_for(name: str) -> None:
-    assert await verdict_at(80, name) is Verdict.DNS
+    assert await verdict_at(80, name) is ProbeResult.DNS
 
 
 async def test_probing_outlives_a_probe_that_fails(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    found = iter([Verdict.HTTP])
+    found = iter([ProbeResult.HTTP])
 
-    async def failing(*_: object) -> Verdict:
+    async def failing(*_: object) -> ProbeResult:
         for verdict in found:
             return verdict
         raise RuntimeError("10.0.0.7")
@@ -141,7 +144,7 @@ async def test_probing_outlives_a_probe_that_fails(
     app = make_app(Config(gpu_host="gpu", upstream_interval=0.001))
     async with TestServer(app):
         await eventually(lambda: app[UPSTREAM].counts.get("unknown", 0) > 2)
-        assert app[UPSTREAM].verdict is Verdict.UNKNOWN
+        assert app[UPSTREAM].result is ProbeResult.UNKNOWN
     flush()
     said = capfd.readouterr().out
     assert "RuntimeError" in said
@@ -242,7 +245,7 @@ async def test_name_that_takes_long_does_not_hold_the_loop(
         await asyncio.to_thread(asked.wait, 30)
         async with http.get("/livez") as response:
             assert response.status == 200
-        assert app[UPSTREAM].verdict is Verdict.UNKNOWN
+        assert app[UPSTREAM].result is ProbeResult.UNKNOWN
         hangs.set()
 
 

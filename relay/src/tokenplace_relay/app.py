@@ -26,8 +26,7 @@ from tokenplace_relay.api.routes import (
 from tokenplace_relay.facade import facade
 from tokenplace_relay.facade import routes as facade_routes
 from tokenplace_relay.rate_limit.policy import RatePolicy
-from tokenplace_relay.server import direct
-from tokenplace_relay.server.connection import Runner
+from tokenplace_relay.server import direct, runner
 from tokenplace_relay.settings.config import Config
 from tokenplace_relay.state.memory import MemoryState
 from tokenplace_relay.telemetry.logs import get
@@ -73,7 +72,7 @@ def make_app(config: Config, clock: Callable[[], float] = time.monotonic) -> web
 def make_runner(app: web.Application) -> web.AppRunner:
     """Return what serves an application made by `make_app`."""
     context = app[CONTEXT]
-    return Runner(app, context.config, context.metrics, context.unsent, app[DIRECT])
+    return runner.make_runner(app, context.config, context.metrics, context.unsent, app[DIRECT])
 
 
 async def _connected(app: web.Application) -> AsyncIterator[None]:

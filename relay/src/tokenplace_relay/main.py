@@ -1,4 +1,4 @@
-"""The program: `tokenplace-relay serve` and `tokenplace-relay probe URL`."""
+"""The command line: `tokenplace-relay serve` and `tokenplace-relay probe URL`."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ from tokenplace_relay.api.app_context import CONTEXT
 from tokenplace_relay.app import make_app, make_runner
 from tokenplace_relay.drain import drain
 from tokenplace_relay.server import gc_policy
-from tokenplace_relay.server.listen import site_of
+from tokenplace_relay.server.listen import make_site
 from tokenplace_relay.settings.config import Config, about, load
 from tokenplace_relay.settings.setting import About, ConfigError
 from tokenplace_relay.telemetry.logs import configure, flush, get
@@ -22,11 +22,11 @@ log = get("tokenplace.relay")
 
 @click.group(no_args_is_help=True)
 def cli() -> None:
-    """Pass ciphertext between clients and compute nodes: the token.place relay."""
+    """The token.place relay: passes encrypted requests between clients and compute nodes."""
 
 
 def serve(**flags: str | None) -> None:
-    """Serve until SIGTERM, then drain. Behind each flag stands the variable it can be given in."""
+    """Serve until SIGTERM, then drain. Each flag shows its environment variable."""
     try:
         config = load(os.environ, flags)
     except ConfigError as error:
@@ -37,7 +37,7 @@ def serve(**flags: str | None) -> None:
 
 
 def _flags() -> list[click.Parameter]:
-    """The settings, so that --help lists them all; secrets come without a flag."""
+    """Return a flag per setting; secrets have none."""
     return [
         click.Option([one.flag, one.field], help=_help(one), metavar=one.variable)
         for one in about()
@@ -51,9 +51,9 @@ def _help(one: About) -> str:
 
 
 def _secrets() -> str:
-    """The settings that have no flag, because other users of a machine see command lines."""
+    """Return the help of the secrets, which have no flag: other users can see command lines."""
     lines = [f"{one.variable}: {one.text}." for one in about() if one.secret]
-    return "\n\n".join(["Only in the environment:", *lines])
+    return "\n\n".join(["Only as environment variables:", *lines])
 
 
 cli.add_command(
@@ -67,7 +67,7 @@ cli.add_command(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def probe(url: str, timeout: float, *, as_json: bool) -> None:
     """Send one encrypted request through the relay at URL and check the answer."""
-    from tokenplace_relay.peers import probe as probing  # noqa: PLC0415 (serving needs no RSA)
+    from tokenplace_relay.peers import probe as probing  # noqa: PLC0415 (serving does not need RSA)
 
     sys.exit(probing.run(url, timeout=timeout, as_json=as_json))
 
@@ -78,25 +78,26 @@ async def _serve(config: Config) -> int:
     await runner.setup()
     stop = _signals()
     try:
-        await site_of(runner, config).start()
+        await make_site(runner, config).start()
     except OSError as error:
         sys.stderr.write(f"cannot listen on {config.host}:{config.port}: {error.strerror}\n")
         await runner.cleanup()
         return 1
     port = runner.addresses[0][1]
     log.info("relay.startup", port=port)
-    gc_policy.settle()
-    looking = asyncio.create_task(gc_policy.Looks(lambda: app[CONTEXT].state.held_polls).forever())
+    gc_policy.configure()
+    policy = gc_policy.GCPolicy(lambda: app[CONTEXT].state.held_polls)
+    collecting = asyncio.create_task(policy.run())
     await stop.wait()
     await drain(app[CONTEXT])
-    looking.cancel()
+    collecting.cancel()
     await runner.cleanup()
     log.info("relay.shutdown")
     return 0
 
 
 def _signals() -> asyncio.Event:
-    """An event that the first SIGTERM or SIGINT sets; the second one ends the process."""
+    """Return an event that the first SIGTERM or SIGINT sets; the second ends the process."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def received(number: signal.Signals) -> None:

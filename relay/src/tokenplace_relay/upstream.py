@@ -1,4 +1,4 @@
-"""The GPU upstream: asked by a timer whether it is there, never by a request."""
+"""Probes the GPU upstream by a timer, never during a request."""
 
 import asyncio
 import contextlib
@@ -20,32 +20,32 @@ log = get("tokenplace.relay.upstream")
 DEFAULT_PORT: Final = 3000
 
 
-class Verdict(StrEnum):
-    """What the last probe found."""
+class ProbeResult(StrEnum):
+    """The result of the last probe."""
 
     UNKNOWN = "unknown"
     """Not probed yet, or the probe itself failed."""
     HTTP = "http"
     """GET /health succeeded."""
     TCP = "tcp"
-    """It accepts connections, and has no /health."""
+    """It accepts connections, but has no /health."""
     DNS = "dns"
     """Its name does not resolve."""
     REFUSED = "refused"
-    """No connection."""
+    """The connection failed."""
     TIMEOUT = "timeout"
     STATUS = "status"
-    """GET /health answered with 5xx."""
+    """GET /health answered with a 5xx status."""
 
     @property
     def is_up(self) -> bool:
         """Whether the upstream can be used."""
-        return self in (Verdict.HTTP, Verdict.TCP)
+        return self in (ProbeResult.HTTP, ProbeResult.TCP)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the upstream is."""
+    """The address of the upstream."""
 
     scheme: str
     host: str
@@ -53,13 +53,13 @@ class Target:
 
     @property
     def url(self) -> str:
-        """Its base URL."""
+        """Return the base URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
 
 def target(config: Config) -> Target | None:
-    """The configured upstream, or None; host and port of their own win over those of the URL."""
+    """Return the configured upstream, or None; host and port settings win over the URL."""
     parts = urlsplit(config.upstream_url)
     host = config.gpu_host or parts.hostname
     if not host:
@@ -69,7 +69,7 @@ def target(config: Config) -> Target | None:
 
 @dataclass(slots=True)
 class Upstream:
-    """The upstream and what is known of it; target is None in a relay without one."""
+    """The upstream and its last probe; target is None in a relay without an upstream."""
 
     target: Target | None
     is_required: bool
@@ -77,36 +77,36 @@ class Upstream:
     """Seconds between two probes."""
     timeout: float
     """Seconds that a probe may take."""
-    verdict: Verdict = Verdict.UNKNOWN
+    result: ProbeResult = ProbeResult.UNKNOWN
     seconds: float = 0.0
-    """How long the last probe took."""
+    """Duration of the last probe."""
     counts: dict[str, int] = field(default_factory=dict)
-    """Verdict -> probes."""
+    """Result -> number of probes."""
 
     @property
     def blocks_readiness(self) -> bool:
-        """Whether /healthz is red because of it."""
-        return self.is_required and not self.verdict.is_up
+        """Whether readiness fails because of the upstream."""
+        return self.is_required and not self.result.is_up
 
-    def note(self, verdict: Verdict, seconds: float) -> None:
-        """Keep the outcome of a probe; a change is logged."""
-        was = self.verdict
-        if verdict is not was and (verdict.is_up != was.is_up or was is Verdict.UNKNOWN):
-            log.info("upstream changed", up=verdict.is_up, verdict=str(verdict))
-        self.verdict, self.seconds = verdict, seconds
-        self.counts[verdict] = self.counts.get(verdict, 0) + 1
+    def record(self, result: ProbeResult, seconds: float) -> None:
+        """Store the result of a probe, and log a change."""
+        last = self.result
+        if result is not last and (result.is_up != last.is_up or last is ProbeResult.UNKNOWN):
+            log.info("upstream changed", up=result.is_up, verdict=str(result))
+        self.result, self.seconds = result, seconds
+        self.counts[result] = self.counts.get(result, 0) + 1
 
     def as_json(self) -> dict[str, object]:
-        """The shape in which /healthz shows it."""
+        """Return the shape that /healthz shows."""
         milliseconds = round(self.seconds * 1000, 1)
-        return {"up": self.verdict.is_up, "verdict": str(self.verdict), "probeMs": milliseconds}
+        return {"up": self.result.is_up, "verdict": str(self.result), "probeMs": milliseconds}
 
 
 UPSTREAM = web.AppKey("upstream", Upstream)
 
 
 def make(config: Config) -> Upstream:
-    """The upstream of a relay, not probed yet."""
+    """Return the upstream of a relay, not probed yet."""
     return Upstream(
         target(config),
         config.require_upstream_health,
@@ -115,25 +115,25 @@ def make(config: Config) -> Upstream:
     )
 
 
-async def probe(session: aiohttp.ClientSession, where: Target) -> Verdict:
-    """Ask GET /health; the session brings the limit of time."""
+async def probe(session: aiohttp.ClientSession, address: Target) -> ProbeResult:
+    """Request GET /health; the session has the timeout."""
     try:
-        async with session.get(f"{where.url}/health", allow_redirects=False) as response:
-            return _judge(response.status)
+        async with session.get(f"{address.url}/health", allow_redirects=False) as response:
+            return _result_of(response.status)
     except TimeoutError:
-        return Verdict.TIMEOUT
+        return ProbeResult.TIMEOUT
     except (aiohttp.ClientConnectorDNSError, ValueError):
-        # The latter for a name that may not even be asked for.
-        return Verdict.DNS
+        # ValueError is raised for a name that cannot be resolved at all.
+        return ProbeResult.DNS
     except (aiohttp.ClientConnectorError, aiohttp.ClientSSLError):
-        return Verdict.REFUSED
+        return ProbeResult.REFUSED
     except (aiohttp.ClientError, ConnectionError):
-        # It accepted the connection, which is all that is asked of something without HTTP.
-        return Verdict.TCP
+        # It accepted the connection, which is enough for a server without HTTP.
+        return ProbeResult.TCP
 
 
 async def probing(app: web.Application) -> AsyncIterator[None]:
-    """Probe by timer for as long as the application runs."""
+    """Probe by a timer while the application runs."""
     upstream = app[UPSTREAM]
     if upstream.target is None:
         yield
@@ -145,9 +145,9 @@ async def probing(app: web.Application) -> AsyncIterator[None]:
         await task
 
 
-async def _repeat(upstream: Upstream, where: Target) -> None:
-    # Names resolve in threads, and anew each time, so that neither the loop nor a probe hangs
-    # on what the name was.
+async def _repeat(upstream: Upstream, address: Target) -> None:
+    # Names are resolved in threads and for each probe, so the event loop never blocks and a probe
+    # never uses an old address.
     connector = aiohttp.TCPConnector(
         resolver=aiohttp.ThreadedResolver(), use_dns_cache=False, force_close=True
     )
@@ -156,16 +156,16 @@ async def _repeat(upstream: Upstream, where: Target) -> None:
         while True:
             started = time.perf_counter()
             try:
-                verdict = await probe(session, where)
-            except Exception as error:  # noqa: BLE001 (nobody would learn that probing has ended)
+                result = await probe(session, address)
+            except Exception as error:  # noqa: BLE001 (probing must not end unnoticed)
                 name = type(error).__name__
-                log.error("probe failed", error=name)  # noqa: TRY400 (a text may name the host)
-                verdict = Verdict.UNKNOWN
-            upstream.note(verdict, time.perf_counter() - started)
+                log.error("probe failed", error=name)  # noqa: TRY400 (the text may name the host)
+                result = ProbeResult.UNKNOWN
+            upstream.record(result, time.perf_counter() - started)
             await asyncio.sleep(upstream.interval)
 
 
-def _judge(status: int) -> Verdict:
+def _result_of(status: int) -> ProbeResult:
     if 200 <= status < 300:
-        return Verdict.HTTP
-    return Verdict.STATUS if status >= 500 else Verdict.TCP
+        return ProbeResult.HTTP
+    return ProbeResult.STATUS if status >= 500 else ProbeResult.TCP

@@ -101,7 +101,7 @@ def test_public_key_that_loads_and_cannot_encrypt(monkeypatch: pytest.MonkeyPatc
         raise ValueError("Encryption failed")
 
     monkeypatch.setattr(ciphers, "seal", fail)
-    with pytest.raises(EnvelopeError, match="cannot encrypt"):
+    with pytest.raises(EnvelopeError, match="cannot be used to encrypt"):
         envelope.seal({}, KEPT.public)
 
 

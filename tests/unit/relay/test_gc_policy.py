@@ -1,4 +1,4 @@
-"""A look at all objects is rare, and finds what it is for."""
+"""Full garbage collections are rare, and they collect what they are for."""
 
 import subprocess
 import sys
@@ -6,53 +6,58 @@ import sys
 import pytest
 
 from tokenplace_harness.clock import FakeClock
-from tokenplace_relay.server.gc_policy import FEW, LONGEST_PAUSE_SECONDS, PAUSE_SECONDS, Looks
+from tokenplace_relay.server.gc_policy import (
+    FEW_HELD_CALLS,
+    INTERVAL_SECONDS,
+    LONGEST_INTERVAL_SECONDS,
+    GCPolicy,
+)
 
-OBJECTS = """
+PROGRAM = """
 import gc, weakref
-from tokenplace_relay.server.gc_policy import settle, Looks
-settle()
-looks = []
-gc.callbacks.append(lambda phase, info: phase == "start" and looks.append(info["generation"]))
-class Knot:
+from tokenplace_relay.server.gc_policy import GCPolicy, configure
+configure()
+generations = []
+gc.callbacks.append(lambda phase, info: phase == "start" and generations.append(info["generation"]))
+class Cycle:
     def __init__(self):
         self.me = self
-knot = Knot()
-tied = weakref.ref(knot)
+cycle = Cycle()
+reference = weakref.ref(cycle)
 kept = [[] for _ in range(300_000)]
-del knot
-assert looks.count(1) > 10, looks
-assert 2 not in looks, looks
-assert tied() is not None, "it was alive when young objects were looked at"
-assert Looks(lambda: 0, iter([0.0, 601.0, 601.0]).__next__).look()
-assert looks[-1] == 2
-assert tied() is None
+del cycle
+assert generations.count(1) > 10, generations
+assert 2 not in generations, generations
+assert reference() is not None, "it was alive when young objects were collected"
+assert GCPolicy(lambda: 0, iter([0.0, 601.0, 601.0]).__next__).collect_if_due()
+assert generations[-1] == 2
+assert reference() is None
 """
 
 
 def test_many_living_objects_cause_no_full_collection() -> None:
     """In a process of its own, as the thresholds are the process's."""
     done = subprocess.run(
-        [sys.executable, "-c", OBJECTS], capture_output=True, text=True, check=False
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("held", "pause"), [(0, PAUSE_SECONDS), (FEW, PAUSE_SECONDS)])
-def test_looks_from_time_to_time(held: int, pause: float) -> None:
-    clock = FakeClock()
-    looks = Looks(lambda: held, clock)
-    clock.now = pause - 1
-    assert not looks.look()
-    clock.now = pause
-    assert looks.look()
-    assert not looks.look()
+@pytest.mark.parametrize("held", [0, FEW_HELD_CALLS])
+def test_collects_at_the_interval(held: int) -> None:
+    clock = FakeClock(0.0)
+    policy = GCPolicy(lambda: held, clock)
+    clock.now = INTERVAL_SECONDS - 1
+    assert not policy.collect_if_due()
+    clock.now = INTERVAL_SECONDS
+    assert policy.collect_if_due()
+    assert not policy.collect_if_due()
 
 
-def test_looks_less_often_while_many_calls_are_held() -> None:
-    clock = FakeClock()
-    looks = Looks(lambda: FEW + 1, clock)
-    clock.now = LONGEST_PAUSE_SECONDS - 1
-    assert not looks.look()
-    clock.now = LONGEST_PAUSE_SECONDS
-    assert looks.look()
+def test_collects_less_often_while_many_calls_are_held() -> None:
+    clock = FakeClock(0.0)
+    policy = GCPolicy(lambda: FEW_HELD_CALLS + 1, clock)
+    clock.now = LONGEST_INTERVAL_SECONDS - 1
+    assert not policy.collect_if_due()
+    clock.now = LONGEST_INTERVAL_SECONDS
+    assert policy.collect_if_due()

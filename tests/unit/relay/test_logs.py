@@ -143,7 +143,7 @@ async def test_the_request_is_named_in_its_own_task_only(pipe: Pipe) -> None:
 async def test_no_call_waits_for_a_slow_reader(pipe: Pipe) -> None:
     logs.configure("INFO", pipe.target)
     log, sent = logs.get("relay.test"), 0
-    while 400 * sent < logs.MOST_BYTES:
+    while 400 * sent < logs.MAX_BUFFERED_BYTES:
         log.info("said", number=sent, text="x" * 150)
         await asyncio.sleep(0)
         sent += 1
@@ -168,7 +168,7 @@ async def test_no_call_waits_for_a_slow_reader(pipe: Pipe) -> None:
 
 async def test_what_is_too_much_is_dropped_and_counted(pipe: Pipe) -> None:
     logs.configure("INFO", pipe.target)
-    log, sent, text = logs.get("relay.test"), 40, "x" * (logs.MOST_BYTES // 20)
+    log, sent, text = logs.get("relay.test"), 40, "x" * (logs.MAX_BUFFERED_BYTES // 20)
     for _ in range(sent):
         log.info("said", text=text)
         await asyncio.sleep(0)

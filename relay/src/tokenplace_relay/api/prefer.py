@@ -1,4 +1,4 @@
-"""The `wait` preference of RFC 7240: how long a client likes its answer to be held back."""
+"""The `wait` preference of RFC 7240: how long a client wants a call to be held."""
 
 import re
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ _WAIT: Final = re.compile(r'wait\s*=\s*"?(\d{1,9})"?', re.IGNORECASE)
 
 
 def preference(values: Sequence[str], most: float) -> int:
-    """Seconds from the `Prefer` headers, cut to whole seconds of `most`; 0 when none are asked.
+    """Return the seconds of the `Prefer` headers, at most `most`; 0 without a preference.
 
-    The first `wait` counts; parameters after `;` and all other preferences are ignored.
+    The first `wait` counts. Parameters after `;` and all other preferences are ignored.
     """
     for part in ",".join(values).split(","):
         match = _WAIT.fullmatch(part.partition(";")[0].strip())

@@ -1,4 +1,4 @@
-"""Checks of what peers send, in the order and words of token.place relay.py."""
+"""Validates what peers send, in the order and with the messages of token.place relay.py."""
 
 from typing import Any, Final, Literal, cast
 
@@ -9,7 +9,7 @@ from tokenplace_relay.settings.config import Config
 from tokenplace_relay.state.results import Envelope
 
 ROUTES: Final = "/api/v1/relay/"
-"""Where the routes of the relay begin that take envelopes."""
+"""Prefix of the routes that take envelopes."""
 
 _COMMON: Final = frozenset(
     {
@@ -18,25 +18,25 @@ _COMMON: Final = frozenset(
     }
 )  # fmt: skip
 _REQUEST: Final = _COMMON | {"server_public_key", "reservation_token", "request_deadline_epoch"}
-"""The last two come from clients of later releases; the relay keeps its own deadline."""
+"""Clients of later releases send the last two; the relay uses its own deadline."""
 _RESPONSE: Final = _COMMON | {"control_credential"}
-"""The credential is an offer of this relay: a node that sends it proves whose work it was."""
+"""A node may send its credential, with which it proves that it claimed the request."""
 CLAIM: Final = frozenset({"consumer_identity", "claim_generation"})
-"""What nodes of later releases say of their claim; the credential says all that is needed."""
+"""Nodes of later releases describe their claim with these; the credential is sufficient."""
 
 _Name = Literal[
     "client_public_key", "ciphertext", "chat_history", "cipherkey", "iv", "request_id",
     "protocol", "version", "cancel_token", "server_public_key", "reservation_token",
     "request_deadline_epoch", "control_credential", "consumer_identity", "claim_generation",
 ]  # fmt: skip
-"""Every name that an envelope may have, of a request or of an answer."""
-_BROKEN: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""Every field name of a request's or an answer's envelope."""
+_DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _ABSENT: Final = msgspec.Raw(b"")
 _flat: Final = msgspec.json.Decoder(dict[_Name, str | int | float | bool | None])
 
 
 class _Plaintext(msgspec.Struct):
-    """What must not be there; all else is passed over, and no objects are made of it."""
+    """Detects forbidden plaintext fields; all other fields are skipped without making objects."""
 
     messages: msgspec.Raw = _ABSENT
     prompt: msgspec.Raw = _ABSENT
@@ -49,36 +49,36 @@ class _Plaintext(msgspec.Struct):
 _plaintext: Final = msgspec.json.Decoder(_Plaintext)
 _names: Final = msgspec.json.Decoder(dict[_Name, msgspec.Raw])
 _NESTED: Final = (None,)
-"""Stands for a value that nests, which no field may."""
-_WIDEST: Final = 4
-"""Bytes that one character of a text may take."""
+"""Replaces a nested value, which no field accepts."""
+_MAX_CHARACTER_BYTES: Final = 4
+"""Bytes per character of a Python string with a character beyond U+FFFF."""
 
 
 def flat(raw: bytes) -> tuple[JsonObject, int]:
-    """The names and plain values of an envelope, and what it weighs in bytes.
+    """Return an envelope's fields, and the bytes of memory to count for it.
 
-    No objects are made of JSON that nests: they would take many times its own bytes. Raises
-    ApiError 400 for a name that no envelope has, and for what is not a JSON object.
+    Nested JSON becomes no objects, because they would take many times its bytes. Raises ApiError
+    400 for an unknown field and for anything that is not a JSON object.
     """
     body: JsonObject
     try:
         body = cast("JsonObject", _flat.decode(raw))
     except msgspec.ValidationError:
         body = _unnested(raw)
-    except _BROKEN:
+    except _DECODE_ERRORS:
         raise _not_json() from None
     weight = len(raw)
     for value in body.values():
         if type(value) is str and not value.isascii():
-            # Its widest character tells how wide all of them are kept.
-            weight += _WIDEST * len(value)
+            # CPython stores all characters of a string as wide as the widest one.
+            weight += _MAX_CHARACTER_BYTES * len(value)
     return body, weight
 
 
 def _unnested(raw: bytes) -> JsonObject:
-    """The same of an envelope that nests, which does so in vain, or has other names."""
-    found = _found(raw)
-    if any(getattr(found, name) is not _ABSENT for name in found.__struct_fields__):
+    """Slow path for nested or unknown fields; nested values are rejected later."""
+    plaintext = _plaintext_fields(raw)
+    if any(getattr(plaintext, name) is not _ABSENT for name in plaintext.__struct_fields__):
         raise _forbidden("Plaintext")
     try:
         values = _names.decode(raw)
@@ -86,21 +86,21 @@ def _unnested(raw: bytes) -> JsonObject:
         raise _forbidden("Unexpected") from None
     try:
         return {name: _plain(bytes(value)) for name, value in values.items()}
-    except _BROKEN:
+    except _DECODE_ERRORS:
         raise _not_json() from None
 
 
-def _found(raw: bytes) -> _Plaintext:
+def _plaintext_fields(raw: bytes) -> _Plaintext:
     try:
         raw.decode()
         return _plaintext.decode(raw)
     except msgspec.ValidationError:
         pass
-    except _BROKEN:
+    except _DECODE_ERRORS:
         raise _not_json() from None
     try:
         msgspec.json.decode(raw, type=msgspec.Raw)
-    except _BROKEN:
+    except _DECODE_ERRORS:
         raise _not_json() from None
     raise ApiError(400, "Invalid request data")
 
@@ -113,27 +113,27 @@ def _not_json() -> ApiError:
     return ApiError(400, "Request body is not valid JSON")
 
 
-def _forbidden(kind: str) -> ApiError:
-    text = f"{kind} relay payload fields are forbidden; send ciphertext envelope only"
+def _forbidden(adjective: str) -> ApiError:
+    text = f"{adjective} relay payload fields are forbidden; send ciphertext envelope only"
     return ApiError(400, text)
 
 
 def request_envelope(body: JsonObject, config: Config) -> Envelope:
-    """The envelope of a client's request as nodes will get it, with both names of the text."""
+    """Return the envelope of a request as the node gets it, with both names of the ciphertext."""
     _check_keys(body, _REQUEST)
     return _envelope(body, config, required=("client_public_key", "server_public_key"))
 
 
 def response_envelope(body: JsonObject, config: Config) -> Envelope:
-    """The envelope of a node's answer as the client will get it, with both names of the text."""
+    """Return the envelope of an answer as the client gets it, with both names of the ciphertext."""
     proven = _RESPONSE | CLAIM | {"server_public_key"}
-    # A later node that lost its credential says so, with an empty one, and is judged without.
+    # A node of a later release that lost its credential sends an empty one.
     _check_keys(body, proven if "control_credential" in body else _RESPONSE)
     return _envelope(body, config, required=("client_public_key",))
 
 
 def node_key(body: JsonObject, config: Config) -> str:
-    """The public key of a compute node."""
+    """Return the public key of a compute node."""
     key = body.get("server_public_key")
     if not key:
         raise ApiError(400, "Missing server public key")
@@ -143,7 +143,7 @@ def node_key(body: JsonObject, config: Config) -> str:
 
 
 def leaving_key(body: JsonObject) -> str:
-    """The public key of a compute node that is to be taken out, known or not."""
+    """Return the public key of a compute node to unregister, known or not."""
     key = body.get("server_public_key")
     if not isinstance(key, str) or not key.strip():
         raise ApiError(400, "Invalid public key")
@@ -151,7 +151,7 @@ def leaving_key(body: JsonObject) -> str:
 
 
 def client_key(body: JsonObject, config: Config) -> str:
-    """The public key of a client."""
+    """Return the public key of a client."""
     key = body.get("client_public_key")
     if not key or not isinstance(key, str):
         raise ApiError(400, "Missing client public key")
@@ -159,7 +159,7 @@ def client_key(body: JsonObject, config: Config) -> str:
 
 
 def optional_text(body: JsonObject, name: str, config: Config) -> str:
-    """A short text that may be absent, else an empty one."""
+    """Return a short text; an empty one if the field is absent."""
     value = body.get(name)
     if value is None:
         return ""
@@ -169,7 +169,7 @@ def optional_text(body: JsonObject, name: str, config: Config) -> str:
 
 
 def required_text(body: JsonObject, name: str, config: Config) -> str:
-    """A short text that must be there."""
+    """Return a short text; raises ApiError 400 if it is absent or empty."""
     text = optional_text(body, name, config)
     if not text:
         raise ApiError(400, "Invalid request data")

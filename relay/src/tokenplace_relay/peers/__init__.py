@@ -1,1 +1,1 @@
-"""A client and a compute node, for the probe and the tests."""
+"""A client and a compute node of token.place, for the probe and the tests."""

@@ -1,11 +1,11 @@
-"""A token.place client: selects a compute node, sends it a sealed request, reads the answer."""
+"""A token.place client: selects a compute node, sends a sealed request, reads the answer."""
 
 import asyncio
 import secrets
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tokenplace_relay.peers.connection import Connection, Json
+from tokenplace_relay.peers.connection import Json, RelayConnection
 from tokenplace_relay.protocol import envelope
 from tokenplace_relay.protocol.constants import PROTOCOL, VERSION
 from tokenplace_relay.protocol.envelope import Identity, Inner, Padding, Sealed
@@ -17,25 +17,25 @@ Form = Literal["ciphertext", "chat_history"]
 class Client:
     """One client with one key pair.
 
-    padding and form tell apart the peers that exist: Python clients send `chat_history` with
-    OAEP, browsers send `ciphertext` with PKCS#1 v1.5.
+    token.place's Python clients send the field `chat_history` with OAEP padding, its web page
+    sends `ciphertext` with PKCS#1 v1.5; padding and form choose between them.
     """
 
-    relay: Connection
+    relay: RelayConnection
     identity: Identity
     padding: Padding = "oaep"
     form: Form = "chat_history"
     cancel_tokens: dict[str, str] = field(default_factory=dict)
     progress: list[Inner] = field(default_factory=list)
-    """News of requests, as it came."""
+    """Progress reports, in the order of arrival."""
 
     async def select(self, model: str, tier: str = "8k-fast") -> Json:
-        """Ask for a compute node; the answer names its key."""
+        """Ask for a compute node; the answer has its public key."""
         query = {"model": model, "context_tier": tier}
         return (await self.relay.get("api/v1/relay/servers/next", query))[1]
 
     async def send(self, node: str, model: str, messages: list[Inner]) -> str:
-        """Seal a chat request to a node's key and hand it in; return its request id."""
+        """Encrypt a chat request to a node's key and submit it; return its request id."""
         request_id = secrets.token_hex(16)
         cancel_token = secrets.token_hex(16)
         inner = envelope.request(request_id, self.identity.public, model, messages)
@@ -58,20 +58,21 @@ class Client:
         return request_id
 
     async def retrieve(self, request_id: str, wait_seconds: int = 0) -> Inner | None:
-        """The opened and checked answer, or None while it is pending.
+        """Return the decrypted and checked answer, or None while it is pending.
 
-        News of a pending request is opened and kept in `progress`. With wait_seconds the relay is
-        asked to hold the call until there is something to tell.
+        Progress of a pending request is decrypted and added to `progress`. With wait_seconds the
+        relay is asked to hold the call until there is progress or an answer.
         """
         body = {"client_public_key": self.identity.public, "request_id": request_id}
         headers = {"Prefer": f"wait={wait_seconds}"} if wait_seconds else {}
         status, answer = await self.relay.post("responses/retrieve", body, headers)
         if status == 202:
-            if news := answer.get("encrypted_progress"):
-                self.progress.append(await self._open(news, "ciphertext", request_id))
+            if report := answer.get("encrypted_progress"):
+                self.progress.append(await self._open(report, "ciphertext", request_id))
             return None
-        found: Inner = (await self._open(answer, "chat_history", request_id))["api_v1_response"]
-        return found
+        inner = await self._open(answer, "chat_history", request_id)
+        response: Inner = inner["api_v1_response"]
+        return response
 
     async def _open(self, outer: Json, name: str, request_id: str) -> Inner:
         sealed = Sealed(outer[name], outer["cipherkey"], outer["iv"])
@@ -80,7 +81,7 @@ class Client:
         return inner
 
     async def wait_for_answer(self, request_id: str, every_seconds: float = 0.05) -> Inner:
-        """Retrieve until the answer is there; the caller sets the limit."""
+        """Retrieve until there is an answer; the caller sets the timeout."""
         while True:
             answer = await self.retrieve(request_id)
             if answer is not None:
@@ -88,7 +89,7 @@ class Client:
             await asyncio.sleep(every_seconds)
 
     async def cancel(self, request_id: str) -> Json:
-        """Take a request back."""
+        """Cancel a request."""
         body = {
             "client_public_key": self.identity.public,
             "request_id": request_id,

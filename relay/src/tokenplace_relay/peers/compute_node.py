@@ -1,37 +1,37 @@
-"""A token.place compute node without a model: it registers, claims work, and answers it."""
+"""A token.place compute node without a model: it registers, claims requests, and answers them."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tokenplace_relay.peers.connection import Connection, Json
+from tokenplace_relay.peers.connection import Json, RelayConnection
 from tokenplace_relay.protocol import envelope
 from tokenplace_relay.protocol.constants import PROTOCOL, VERSION
 from tokenplace_relay.protocol.envelope import Identity, Inner, Sealed
 
 Answer = Callable[[Inner], Inner]
-"""From the inner `api_v1_request` to the message of the answer."""
+"""Takes the inner `api_v1_request`, returns the message of the answer."""
 
 
-def echo(asked: Inner) -> Inner:
+def echo(request: Inner) -> Inner:
     """Answer with the last message of the request."""
-    return {"role": "assistant", "content": asked["messages"][-1]["content"]}
+    return {"role": "assistant", "content": request["messages"][-1]["content"]}
 
 
 @dataclass(slots=True)
 class ComputeNode:
-    """One compute node with one key pair, serving the models it names."""
+    """One compute node with one key pair, serving the given models."""
 
-    relay: Connection
+    relay: RelayConnection
     identity: Identity
     models: tuple[str, ...]
     answer: Answer = echo
     credential: str = field(default="", repr=False)
-    proves_itself: bool = False
-    """Whether the relay takes proof of who polls and answers; token.place's own does not."""
+    sends_credential: bool = False
+    """Whether the relay checks credentials of polls and answers; token.place's own does not."""
 
     async def register(self) -> Json:
-        """Enter the relay's registry; keeps the credential that the first answer brings."""
+        """Register, and store the credential of the first answer."""
         body = {
             "server_public_key": self.identity.public,
             "capabilities": self.capabilities,
@@ -39,17 +39,17 @@ class ComputeNode:
         }
         _, answer = await self.relay.post("servers/register", body)
         self.credential = answer.get("control_credential", self.credential)
-        self.proves_itself = bool(answer.get("relay_capabilities", {}).get("node_proof_v1"))
+        self.sends_credential = bool(answer.get("relay_capabilities", {}).get("node_proof_v1"))
         return answer
 
     @property
     def _proof(self) -> Json:
-        """Shows whose call it is, to a relay that says it wants to know; `server.py` has none."""
-        return {"control_credential": self.credential} if self.proves_itself else {}
+        """The credential, for a relay that checks it; token.place server.py sends none."""
+        return {"control_credential": self.credential} if self.sends_credential else {}
 
     @property
     def capabilities(self) -> Json:
-        """What `server.py` tells of itself."""
+        """The capabilities that token.place server.py sends."""
         return {
             "api_version": "v1",
             "supported_model_ids": list(self.models),
@@ -62,13 +62,13 @@ class ComputeNode:
         }
 
     async def poll(self) -> Json | None:
-        """Claim work, waiting as long as the relay holds the poll; None when there was none."""
+        """Claim a request; None if there was none within the hold of the poll."""
         body = {"server_public_key": self.identity.public, **self._proof}
         _, work = await self.relay.post("servers/poll", body)
         return work if "client_public_key" in work else None
 
     async def control(self, work: Json) -> str:
-        """Tell the relay that the work goes on; its status says whether it should."""
+        """Renew the lease of a claimed request; return its status, such as `cancelled`."""
         body = {
             "server_public_key": self.identity.public,
             "request_id": work["request_id"],
@@ -79,13 +79,13 @@ class ComputeNode:
         return str(answer["status"])
 
     async def respond(self, work: Json) -> None:
-        """Open the work, answer it, and hand the sealed answer in."""
+        """Decrypt a claimed request and submit the encrypted answer."""
         client, request_id = work["client_public_key"], work["request_id"]
         sealed_work = Sealed(work["chat_history"], work["cipherkey"], work["iv"])
         inner = await asyncio.to_thread(self.identity.open, sealed_work)
         envelope.check(inner, request_id, client)
         answer = envelope.response(request_id, client, self.reply(inner["api_v1_request"]))
-        # Every client, the browser's too, is answered with the old padding.
+        # token.place nodes answer every client with PKCS#1 v1.5 padding.
         sealed = await asyncio.to_thread(envelope.seal, answer, client, "pkcs1v15")
         await self.relay.post(
             "responses",
@@ -102,7 +102,7 @@ class ComputeNode:
         )
 
     async def publish_progress(self, work: Json, sequence: int, phase: str, **counts: int) -> None:
-        """Tell the client how far its request is: sequence rises, phase as `server.py` has it."""
+        """Publish progress; sequence must rise, phase is one of token.place server.py."""
         client, request_id = work["client_public_key"], work["request_id"]
         inner = envelope.progress(request_id, client, sequence, phase, counts)
         sealed = await asyncio.to_thread(envelope.seal, inner, client, "pkcs1v15")
@@ -121,9 +121,9 @@ class ComputeNode:
             },
         )
 
-    def reply(self, asked: Inner) -> Inner:
-        """The `api_v1_response` to an `api_v1_request`."""
-        return {"message": self.answer(asked)}
+    def reply(self, request: Inner) -> Inner:
+        """Return the `api_v1_response` to an `api_v1_request`."""
+        return {"message": self.answer(request)}
 
     async def serve_one(self) -> None:
         """Claim and answer one request."""
@@ -133,7 +133,7 @@ class ComputeNode:
         await self.respond(work)
 
     async def unregister(self) -> bool:
-        """Leave the registry; whether it was there."""
+        """Unregister; return whether the node was registered."""
         body = {"server_public_key": self.identity.public, "control_credential": self.credential}
         _, answer = await self.relay.post("servers/unregister", body)
         return bool(answer["removed"])

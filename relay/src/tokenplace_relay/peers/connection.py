@@ -1,4 +1,4 @@
-"""What our own client and compute node share: JSON over HTTP to a relay."""
+"""JSON over HTTP to a relay, for our own client and compute node."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,7 +12,7 @@ _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class RelayError(Exception):
-    """The relay refused; `status` is the HTTP status, `code` and `message` are its own words."""
+    """The relay answered with an error: HTTP status, and `code` and `message` of its body."""
 
     def __init__(self, route: str, status: int, code: str, message: str) -> None:
         super().__init__(f"{route}: {status} {message}".strip())
@@ -21,8 +21,8 @@ class RelayError(Exception):
         self.message = message
 
 
-class Connection:
-    """Calls to one relay; the session is the caller's."""
+class RelayConnection:
+    """Calls one relay; the caller owns the session."""
 
     def __init__(self, session: aiohttp.ClientSession, base_url: str, token: str = "") -> None:
         self._session = session
@@ -32,7 +32,7 @@ class Connection:
     async def post(
         self, route: str, body: Json, headers: Mapping[str, str] = _NONE
     ) -> tuple[int, Json]:
-        """Send a JSON object to a route below /api/v1/relay; return status and answer."""
+        """POST a JSON object to a route below /api/v1/relay; return status and body."""
         url = f"{self._base}/api/v1/relay/{route}"
         async with self._session.post(
             url, json=body, headers={**self._headers, **headers}
@@ -40,7 +40,7 @@ class Connection:
             return await _answer(route, response)
 
     async def get(self, path: str, query: dict[str, str] | None = None) -> tuple[int, Json]:
-        """Ask for a path below the base URL."""
+        """GET a path below the base URL; return status and body."""
         url = f"{self._base}/{path}"
         async with self._session.get(url, params=query) as response:
             return await _answer(path, response)

@@ -1,7 +1,7 @@
 """`tokenplace-relay probe URL`: one end-to-end encrypted round trip, step by step.
 
-The probe is both ends. Its compute node serves a model with a name of its own, so no real client
-is ever sent to it.
+The probe is both client and compute node. Its node serves a model with a random name, so that the
+relay never selects it for a real client.
 """
 
 import asyncio
@@ -19,24 +19,23 @@ import aiohttp
 
 from tokenplace_relay.peers.client import Client
 from tokenplace_relay.peers.compute_node import ComputeNode
-from tokenplace_relay.peers.connection import Connection, RelayError
+from tokenplace_relay.peers.connection import RelayConnection, RelayError
 from tokenplace_relay.protocol.envelope import EnvelopeError, Identity
 from tokenplace_relay.settings.setting import entries
 
 TOKEN_VARIABLE = "TOKENPLACE_PROBE_TOKEN"  # noqa: S105 (the name of a variable)
 
-
-LEAVE_SECONDS = 5.0
-"""For unregistering, which is tried even when the time of the probe is over."""
+UNREGISTER_SECONDS = 5.0
+"""Timeout of unregistering, which is tried even after the timeout of the probe."""
 
 
 class ProbeError(Exception):
-    """The round trip failed; the message says what to do."""
+    """The round trip failed; the message tells the user what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step and how long it took."""
+    """One step and its duration."""
 
     name: str
     milliseconds: float
@@ -44,8 +43,8 @@ class Step:
 
 
 @dataclass(slots=True)
-class Report:
-    """What the probe did."""
+class ProbeReport:
+    """The steps of a probe."""
 
     url: str
     steps: list[Step] = field(default_factory=list)
@@ -57,7 +56,7 @@ class Report:
 
     @asynccontextmanager
     async def step(self, name: str) -> AsyncIterator[None]:
-        """Time a step and keep its error; a failure ends the probe."""
+        """Measure a step and record its error; an error ends the probe."""
         started = time.perf_counter()
         try:
             yield
@@ -71,18 +70,18 @@ class Report:
 
 
 def run(url: str, *, timeout: float = 30.0, as_json: bool = False, token: str | None = None) -> int:
-    """Probe a relay, print what was done, and return the exit code: 0, 1 failed, 2 bad URL."""
+    """Probe a relay and print the steps; return the exit code: 0, 1 failed, 2 invalid URL."""
     if not _is_url(url):
-        sys.stderr.write(f"{url!r} is no URL of a relay; it looks like https://relay.example.com\n")
+        sys.stderr.write(f"{url!r} is not the URL of a relay, such as https://relay.example.com\n")
         return 2
-    report = Report(url)
+    report = ProbeReport(url)
     asyncio.run(_probe(report, timeout, first_of(token or os.environ.get(TOKEN_VARIABLE, ""))))
     sys.stdout.write(_as_json(report) if as_json else _as_table(report))
     return 0 if report.passed else 1
 
 
 def first_of(tokens: str) -> str:
-    """One token of a list by comma or line: `helm test` hands in all that the relay reads."""
+    """Return the first token of a list, because `helm test` passes all tokens of the relay."""
     return next(iter(entries(tokens)), "")
 
 
@@ -94,21 +93,21 @@ def _is_url(text: str) -> bool:
         return False
 
 
-async def _probe(report: Report, seconds: float, token: str) -> None:
+async def _probe(report: ProbeReport, seconds: float, token: str) -> None:
     started = time.perf_counter()
     try:
         async with asyncio.timeout(seconds), aiohttp.ClientSession() as session:
-            await round_trip(report, Connection(session, report.url, token))
+            await round_trip(report, RelayConnection(session, report.url, token))
     except ProbeError:
         return
     except TimeoutError:
-        text = f"no answer within {seconds:g} s; is the relay reachable and not overloaded?"
+        text = f"no response within {seconds:g} s; is the relay reachable and not overloaded?"
         if report.passed:
             report.steps.append(Step("whole probe", _milliseconds(started), text))
 
 
-async def round_trip(report: Report, relay: Connection) -> None:
-    """Register, select, send, claim, answer, retrieve, compare, unregister."""
+async def round_trip(report: ProbeReport, relay: RelayConnection) -> None:
+    """Register, select, submit, claim, answer, retrieve, compare, unregister."""
     model = f"tokenplace-probe-{secrets.token_hex(8)}"
     async with report.step("make keys"):
         keys = await asyncio.gather(*(asyncio.to_thread(Identity.create) for _ in range(2)))
@@ -118,19 +117,21 @@ async def round_trip(report: Report, relay: Connection) -> None:
     try:
         await _exchange(report, node, client, model)
     finally:
-        # The time of the whole probe ends only one wait, perhaps the one before this. Then
-        # asyncio.timeout of Python 3.11.2, which Debian has, does not say that its own is over.
+        # The timeout of the probe cancels a task once, perhaps before this line. Then
+        # asyncio.timeout of Python 3.11.2, Debian's, does not raise for its own timeout.
         async with report.step("unregister compute node"):
-            if not await asyncio.wait_for(node.unregister(), LEAVE_SECONDS):
-                raise ProbeError("the relay had lost the probe's compute node: did it restart?")
+            if not await asyncio.wait_for(node.unregister(), UNREGISTER_SECONDS):
+                raise ProbeError(
+                    "the relay no longer knew the probe's compute node: did it restart?"
+                )
 
 
-async def _exchange(report: Report, node: ComputeNode, client: Client, model: str) -> None:
+async def _exchange(report: ProbeReport, node: ComputeNode, client: Client, model: str) -> None:
     nonce = secrets.token_hex(16)
     async with report.step("select compute node"):
         selected = await client.select(model)
         if selected["server_public_key"] != node.identity.public:
-            raise ProbeError("the relay named another compute node than the probe's own")
+            raise ProbeError("the relay selected another compute node than the probe's own")
     async with report.step("send sealed request"):
         messages = [{"role": "user", "content": nonce}]
         request_id = await client.send(node.identity.public, model, messages)
@@ -140,23 +141,23 @@ async def _exchange(report: Report, node: ComputeNode, client: Client, model: st
         answer = await client.wait_for_answer(request_id)
     async with report.step("compare"):
         if answer["message"]["content"] != nonce:
-            raise ProbeError("the answer is not the one that the compute node gave")
+            raise ProbeError("the answer differs from the one the compute node sent")
 
 
 def _explain(error: BaseException) -> str:
-    """One sentence for a person, with the next step; never a key or a token."""
+    """Return one sentence for the user, with the next step; never a key or a token."""
     checks: tuple[tuple[type[BaseException], Callable[[], str]], ...] = (
         (ProbeError, lambda: str(error)),
         (RelayError, lambda: _explain_refusal(error)),
-        (EnvelopeError, lambda: f"{error}: something between the peers changes messages"),
-        (aiohttp.ClientConnectorCertificateError, lambda: "the certificate does not verify"),
-        (aiohttp.ClientError, lambda: f"no connection ({_short(error)}): is the relay running?"),
-        (asyncio.CancelledError, lambda: "given up: the time for the whole probe is over"),
-        (TimeoutError, lambda: f"no answer within {LEAVE_SECONDS:g} s"),
-        (KeyError, lambda: f"the answer lacks {error}: is this a token.place relay?"),
+        (EnvelopeError, lambda: f"{error}: something between the peers modifies messages"),
+        (aiohttp.ClientConnectorCertificateError, lambda: "the TLS certificate is not valid"),
+        (aiohttp.ClientError, lambda: f"cannot connect ({_short(error)}): is the relay running?"),
+        (asyncio.CancelledError, lambda: "cancelled: the timeout of the probe has expired"),
+        (TimeoutError, lambda: f"no response within {UNREGISTER_SECONDS:g} s"),
+        (KeyError, lambda: f"the response lacks {error}: is this a token.place relay?"),
     )
-    for kind, text in checks:
-        if isinstance(error, kind):
+    for error_type, text in checks:
+        if isinstance(error, error_type):
             return text()
     return _short(error)
 
@@ -164,11 +165,11 @@ def _explain(error: BaseException) -> str:
 def _explain_refusal(error: BaseException) -> str:
     assert isinstance(error, RelayError)
     if error.status == 401:
-        return f"the relay asks for a registration token; set {TOKEN_VARIABLE}"
+        return f"the relay requires a registration token; set {TOKEN_VARIABLE}"
     if error.code == "draining":
-        return "the relay is draining; try again when its successor is Ready"
+        return "the relay is draining; try again when the new pod is Ready"
     if error.status == 429:
-        return f"too many requests from here: {error.message}"
+        return f"too many requests from this address: {error.message}"
     return str(error)
 
 
@@ -180,12 +181,12 @@ def _milliseconds(started: float) -> float:
     return round((time.perf_counter() - started) * 1000, 1)
 
 
-def _as_json(report: Report) -> str:
+def _as_json(report: ProbeReport) -> str:
     content = {"passed": report.passed, **asdict(report)}
     return json.dumps(content, indent=2) + "\n"
 
 
-def _as_table(report: Report) -> str:
+def _as_table(report: ProbeReport) -> str:
     lines = [f"probe of {report.url}"]
     for step in report.steps:
         mark = "FAILED" if step.error else "ok"
@@ -194,4 +195,4 @@ def _as_table(report: Report) -> str:
             lines.append(f"    {step.error}")
     total = sum(step.milliseconds for step in report.steps)
     end = "passed" if report.passed else "failed"
-    return "\n".join([*lines, f"  {'in all':24} {total:9.1f} ms  {end}", ""])
+    return "\n".join([*lines, f"  {'total':24} {total:9.1f} ms  {end}", ""])

@@ -1,7 +1,7 @@
-"""RSA and AES, through the cryptography library, as token.place's peers use them.
+"""RSA and AES of token.place's peers, through the cryptography library.
 
-Imported where it is used first: the library takes 9 MB, and time that the event loop must not
-spend. So whoever calls these is in a thread, or is no server.
+Import this file inside the functions that need it, and call them in threads: the library takes
+9 MB and its import blocks, and a relay without facade calls needs neither.
 """
 
 import base64
@@ -23,13 +23,13 @@ _AES_BITS = 128
 _OAEP = rsa_padding.OAEP(
     mgf=rsa_padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None
 )
-_FEWEST_BITS, _MOST_BITS = 2048, 16384
-"""Of a key: fewer are unsafe, or too few for what is wrapped; OpenSSL encrypts to no more."""
-_OLD = rsa_padding.PKCS1v15()
+_MIN_BITS, _MAX_BITS = 2048, 16384
+"""Smaller keys are unsafe or too small for a wrapped key; OpenSSL refuses larger ones."""
+_PKCS1V15 = rsa_padding.PKCS1v15()
 
 
 def new_pair() -> tuple[RSAPrivateKey, str]:
-    """Make a 2048-bit key pair; the public half as base64 of its PEM text."""
+    """Return a new 2048-bit private key, and its public key as base64 of the PEM text."""
     private = generate_private_key(public_exponent=65537, key_size=2048)
     pem = private.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -38,22 +38,22 @@ def new_pair() -> tuple[RSAPrivateKey, str]:
 
 
 def public_key(text: str) -> RSAPublicKey:
-    """The key in base64 of a PEM text; raises ValueError."""
+    """Parse a public key, given as base64 of its PEM text; raises ValueError."""
     try:
         key = serialization.load_pem_public_key(base64.b64decode(text, validate=True))
     except (ValueError, binascii.Error, UnsupportedAlgorithm):
         raise ValueError("the public key is not base64 of a PEM text") from None
     if not isinstance(key, RSAPublicKey):
         raise ValueError("the public key is not an RSA key")  # noqa: TRY004 (it came as text)
-    if not _FEWEST_BITS <= key.key_size <= _MOST_BITS:
-        raise ValueError(f"the public key must have {_FEWEST_BITS} to {_MOST_BITS} bits")
+    if not _MIN_BITS <= key.key_size <= _MAX_BITS:
+        raise ValueError(f"the public key must have {_MIN_BITS} to {_MAX_BITS} bits")
     return key
 
 
 def seal(plain: bytes, recipient: RSAPublicKey, *, oaep: bool) -> tuple[bytes, bytes, bytes]:
-    """Encrypt; returns the wrapped key, the IV and the body; raises ValueError."""
+    """Encrypt; return the wrapped AES key, the IV and the ciphertext; raises ValueError."""
     key, iv = os.urandom(32), os.urandom(16)
-    wrapped = recipient.encrypt(base64.b64encode(key), _OAEP if oaep else _OLD)
+    wrapped = recipient.encrypt(base64.b64encode(key), _OAEP if oaep else _PKCS1V15)
     padder = padding.PKCS7(_AES_BITS).padder()
     encryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor()
     body = encryptor.update(padder.update(plain) + padder.finalize()) + encryptor.finalize()
@@ -61,13 +61,13 @@ def seal(plain: bytes, recipient: RSAPublicKey, *, oaep: bool) -> tuple[bytes, b
 
 
 def candidates(private: RSAPrivateKey, wrapped: bytes, iv: bytes, body: bytes) -> Iterator[bytes]:
-    """What a body may say, by one padding of the key and the other, OAEP first.
+    """Yield the plaintexts by each padding of the wrapped key, OAEP first.
 
-    A wrong v1.5 padding may yield random bytes instead of an error.
+    The wrong v1.5 padding may yield random bytes instead of an error, so callers must check.
     """
-    for choice in (_OAEP, _OLD):
+    for rsa in (_OAEP, _PKCS1V15):
         try:
-            key = base64.b64decode(private.decrypt(wrapped, choice), validate=True)
+            key = base64.b64decode(private.decrypt(wrapped, rsa), validate=True)
             yield _decrypt(key, iv, body)
         except ValueError:
             continue

@@ -1,21 +1,21 @@
-"""How much of JSON stands outside of its texts: what nests becomes many times its own bytes."""
+"""Limits the JSON outside of strings: nested values take many times their bytes in memory."""
 
 import re
 from typing import Final
 
-MOST_BYTES: Final = 64 * 1024
-_TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
-"""Also one that has no end, so that a search never begins anew within it."""
+MAX_BYTES: Final = 64 * 1024
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+"""A JSON string; one without an end matches too, so that no search starts inside of it."""
 
 
-def is_sparse(raw: bytes, most: int = MOST_BYTES) -> bool:
-    """Whether at most so many bytes stand outside of texts, where each text counts as one more."""
+def is_sparse(raw: bytes, most: int = MAX_BYTES) -> bool:
+    """Whether at most `most` bytes are outside of strings; each string counts as one byte more."""
     outside, end = 0, 0
     if len(raw) <= most:
         return True
-    for text in _TEXT.finditer(raw):
-        outside += text.start() - end + 1
-        end = text.end()
+    for string in _STRING.finditer(raw):
+        outside += string.start() - end + 1
+        end = string.end()
         if outside > most:
             return False
     return outside + len(raw) - end <= most

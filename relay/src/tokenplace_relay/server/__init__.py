@@ -1,1 +1,1 @@
-"""The HTTP server below the routes; every use of aiohttp's internals is in this package."""
+"""The HTTP server below the routes: connections, bodies, responses."""

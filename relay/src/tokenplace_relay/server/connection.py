@@ -1,4 +1,4 @@
-"""Connections: how many there are, how slow they may be, and JSON for what is not even HTTP."""
+"""Connections: bounded in number and in time, with JSON errors for malformed HTTP."""
 
 import asyncio
 import secrets
@@ -7,13 +7,18 @@ from typing import Any, Final, cast
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
-from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
+from tokenplace_relay.server.aiohttp_internals import (
+    ConnectionInternals,
+    OneStepResponse,
+    WrappingRunner,
+    WrappingServer,
+)
 from tokenplace_relay.server.direct import DirectHandler, DirectTable
-from tokenplace_relay.server.head_tracker import Heads
-from tokenplace_relay.server.response import SERVER, Answer, ApiError, body_size
+from tokenplace_relay.server.head_tracker import HeadTracker
+from tokenplace_relay.server.response import JSON_HEADERS, SERVER, ApiError, body_size
 from tokenplace_relay.server.unsent import UnsentBytes
-from tokenplace_relay.server.write_batching import Cork, Corked
+from tokenplace_relay.server.write_batching import BatchedTransport, WriteBatcher
 from tokenplace_relay.settings.config import Config
 from tokenplace_relay.telemetry.logs import get
 from tokenplace_relay.telemetry.metrics import Metrics
@@ -23,81 +28,75 @@ log = get("tokenplace.relay.connections")
 _BUSY: Final = (
     b'{"error":{"code":"too_many_connections","message":"This relay has too many connections"}}\n'
 )
-_SHARES: Final = 10
-"""A peer has so many times the timeout to read what waited for it."""
 _BUSY_HEAD: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 5\r\n"
     b"X-Request-Id: %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
 )
+_SHARES: Final = 10
+"""Within each write timeout, a peer must read at least this fraction of what waits for it."""
 
 
-class Runner(web.AppRunner):
-    """Runs an application with bounded connections."""
+def one_step_response(body: bytes, status: int) -> web.Response:
+    """Return a JSON response that is written in one step."""
+    return OneStepResponse(body, status, JSON_HEADERS)
+
+
+def runner(
+    app: web.Application,
+    config: Config,
+    metrics: Metrics,
+    unsent: UnsentBytes,
+    direct: DirectTable,
+) -> web.AppRunner:
+    """Return a runner whose connections are those of this file."""
+    return WrappingRunner(
+        app,
+        lambda original: ConnectionFactory(original, config, metrics, unsent, direct),
+        access_log=None,
+        handle_signals=False,
+        handler_cancellation=True,
+        shutdown_timeout=1,
+    )
+
+
+class ConnectionFactory(WrappingServer):
+    """Makes one protocol per connection, and refuses connections beyond the limit."""
 
     def __init__(
         self,
-        app: web.Application,
+        original: web.Server,
         config: Config,
         metrics: Metrics,
         unsent: UnsentBytes,
         direct: DirectTable,
     ) -> None:
-        super().__init__(
-            app,
-            access_log=None,
-            handle_signals=False,
-            handler_cancellation=True,
-            shutdown_timeout=1,
-        )
-        self._config = config
-        self._metrics = metrics
-        self._unsent = unsent
-        self._direct = direct
-
-    async def _make_server(self) -> web.Server:
-        made = await super()._make_server()
-        return Gate(made, self._config, self._metrics, self._unsent, self._direct)
-
-
-class Gate(web.Server):
-    """Makes one protocol per connection, and turns away those beyond the bound."""
-
-    def __init__(
-        self,
-        made: web.Server,
-        config: Config,
-        metrics: Metrics,
-        unsent: UnsentBytes,
-        direct: DirectTable,
-    ) -> None:
-        super().__init__(
-            _found_by_path(direct, made.request_handler),
-            request_factory=made.request_factory,
-            handler_cancellation=made.handler_cancellation,
-        )
+        super().__init__(original, lambda others: _direct_first(direct, others))
         self.config = config
         self.metrics = metrics
         self.unsent = unsent
         self.open = 0
-        self.cork = Cork(asyncio.get_running_loop(), unsent)
+        self.loop = asyncio.get_running_loop()
+        self.batcher = WriteBatcher(self.loop, unsent)
+        unsent.is_tracked = True
 
-    def __call__(self) -> "RequestHandler | TurnedAway":  # type: ignore[override]
-        """A protocol for the next connection."""
+    def __call__(self) -> "web.RequestHandler | RefusedConnection":  # type: ignore[override]
+        """Return the protocol of the next connection."""
         if self.open >= self.config.max_connections:
             self.count(503)
-            return TurnedAway()
+            return RefusedConnection()
         return Connection(self)
 
     def count(self, status: int) -> None:
-        """Count an answer to what never became a request of the application."""
+        """Count a response to a request that never reached the application."""
         self.metrics.observe("other", "other", status, 0.0)
 
 
-def _found_by_path(direct: DirectTable, others: DirectHandler) -> DirectHandler:
-    """Handle by the table what is in it, and by the application's router all else."""
+def _direct_first(direct: DirectTable, others: DirectHandler) -> DirectHandler:
+    """Return a handler that uses the direct table, and aiohttp's router for all other requests."""
 
     def handle(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         handler = direct.get((request.method, request.rel_url.raw_path))
+        # aiohttp's application answers the Expect header, so such requests go there.
         if handler is None or hdrs.EXPECT in request.headers:
             return others(request)
         return handler(request)
@@ -105,126 +104,109 @@ def _found_by_path(direct: DirectTable, others: DirectHandler) -> DirectHandler:
     return handle
 
 
-class TurnedAway(asyncio.Protocol):
-    """Tells a peer that there is no room, in its own language."""
+class RefusedConnection(asyncio.Protocol):
+    """Answers 503 to a connection beyond the limit, and closes it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say so, and close."""
-        out = cast("asyncio.Transport", transport)
-        out.write(_BUSY_HEAD % (secrets.token_hex(8).encode(), len(_BUSY)) + _BUSY)
-        out.close()
+        """Write the response and close."""
+        stream = cast("asyncio.Transport", transport)
+        stream.write(_BUSY_HEAD % (secrets.token_hex(8).encode(), len(_BUSY)) + _BUSY)
+        stream.close()
 
 
-class Connection(RequestHandler):
-    """One connection; a peer that is too slow to write a head, or to read, is cut off."""
+class Connection(ConnectionInternals):
+    """One connection; it is aborted if its peer sends a head, or reads responses, too slowly."""
 
-    __slots__ = ("_corked", "_gate", "_goal", "_head_late", "_heads", "_read_late", "_share")
+    __slots__ = ("_batched", "_factory", "_goal", "_head_timer", "_heads", "_read_timer", "_share")
 
-    def __init__(self, gate: Gate) -> None:
-        config = gate.config
-        quiet: dict[str, Any] = {"access_log": None}
+    def __init__(self, factory: ConnectionFactory) -> None:
+        config = factory.config
+        options: dict[str, Any] = {"access_log": None}
         super().__init__(
-            gate,
-            loop=asyncio.get_running_loop(),
+            factory,
+            loop=factory.loop,
             keepalive_timeout=config.keepalive_timeout,
             max_line_size=config.max_url_bytes,
             max_field_size=_header_limit(config),
             max_headers=config.max_headers,
-            # A small body that unpacks to a large one is refused by its Content-Encoding.
+            # A compressed body is refused, so a small one cannot unpack to a large one.
             auto_decompress=False,
-            **quiet,
+            **options,
         )
-        self._gate = gate
-        self._heads = Heads()
-        self._head_late: asyncio.TimerHandle | None = None
-        self._read_late: asyncio.TimerHandle | None = None
+        self._factory = factory
+        self._heads = HeadTracker()
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._read_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count it, and wait for a head."""
-        self._gate.open += 1
-        self._await_head()
-        out = cast("asyncio.Transport", transport)
-        # Told of each byte that the system does not take, and of the last that it took.
-        out.set_write_buffer_limits(high=0)
-        self._corked = Corked(out, self._gate.cork)
-        super().connection_made(self._corked)
+        """Count the connection and start the timer of its first head."""
+        self._factory.open += 1
+        self._start_head_timer()
+        stream = cast("asyncio.Transport", transport)
+        # With 0, pause_writing is called as soon as the kernel leaves a byte, and resume_writing
+        # when it has taken the last one.
+        stream.set_write_buffer_limits(high=0)
+        self._batched = BatchedTransport(stream, self._factory.batcher)
+        super().connection_made(self._batched)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Uncount it."""
-        self._gate.open -= 1
-        _cancel(self._head_late)
-        self._head_late = None
-        _cancel(self._read_late)
-        self._read_late = None
-        self._corked.forget()
+        """Stop counting the connection and stop its timers."""
+        self._factory.open -= 1
+        _cancel(self._head_timer)
+        self._head_timer = None
+        _cancel(self._read_timer)
+        self._read_timer = None
+        self._batched.release()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes in; a head that has begun must be whole in time."""
-        seen = self._request_count
+        """Parse bytes; once a head has begun, its timer runs until the head is complete."""
+        count = self.request_count
         super().data_received(data)
-        self._break_body()
-        new = self._request_count - seen
-        requests = list(self._messages)[-new:] if new else ()
-        # What a full queue holds back is not looked into: it counts as the beginning of a head.
-        is_within = self._heads.step(data, requests) or self._buffer_paused
-        if new:
-            _cancel(self._head_late)
-            self._head_late = None
-        if is_within and self._head_late is None:
-            self._await_head()
+        self.fail_broken_body()
+        parsed = self.request_count - count
+        is_in_head = self._heads.feed(data, self.newest_requests(parsed))
+        if parsed:
+            _cancel(self._head_timer)
+            self._head_timer = None
+        # Unparsed bytes count as the beginning of a head.
+        if (is_in_head or self.is_parser_paused) and self._head_timer is None:
+            self._start_head_timer()
 
-    def _await_head(self) -> None:
-        self._head_late = self._loop.call_later(
-            self._gate.config.header_timeout, self._head_is_late
-        )
+    def _start_head_timer(self) -> None:
+        timeout = self._factory.config.header_timeout
+        self._head_timer = self._factory.loop.call_later(timeout, self._head_timed_out)
 
-    def _head_is_late(self) -> None:
-        """Cut off who sent half a head; one that came behind a request waits for its end."""
-        if self._messages or self._request_in_progress:
-            self._await_head()
+    def _head_timed_out(self) -> None:
+        """Abort, unless an earlier request is still handled: its response must be sent first."""
+        if self.is_busy:
+            self._start_head_timer()
         else:
-            self._cut_off()
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Go on where reading was paused; aiohttp asks for it after each body, paused or not."""
-        if self._reading_paused or self._buffer_paused:
-            super().resume_reading(resume_parser)
-
-    def _break_body(self) -> None:
-        """End the wait for a body whose next part is not HTTP: aiohttp would let it time out."""
-        reading = self._current_request
-        if reading is None or not self._messages or reading.content.is_eof():
-            return
-        if isinstance(self._messages[-1][0], _ErrInfo):
-            # What is left of it cannot be read off after the answer either.
-            self._lingering_time = 0
-            reading.content.set_exception(web.RequestPayloadError("broken"))
+            self._abort()
 
     def pause_writing(self) -> None:
-        """The peer does not read on."""
+        """Start the read timer: the kernel takes no more bytes."""
         super().pause_writing()
-        self._share = max(1, self._corked.recount() // _SHARES)
-        self._await_reader()
+        self._share = max(1, self._batched.recount() // _SHARES)
+        self._start_read_timer()
 
-    def _await_reader(self) -> None:
-        self._goal = self._corked.gone() + self._share
-        self._read_late = self._loop.call_later(
-            self._gate.config.write_timeout, self._reading_is_late
-        )
+    def _start_read_timer(self) -> None:
+        self._goal = self._batched.sent() + self._share
+        timeout = self._factory.config.write_timeout
+        self._read_timer = self._factory.loop.call_later(timeout, self._read_timed_out)
 
-    def _reading_is_late(self) -> None:
-        """Cut off who has not read a fair share since."""
-        if self._corked.gone() < self._goal:
-            self._cut_off()
+    def _read_timed_out(self) -> None:
+        """Abort if the peer has read less than its share, or else start the next period."""
+        if self._batched.sent() < self._goal:
+            self._abort()
         else:
-            self._await_reader()
+            self._start_read_timer()
 
     def resume_writing(self) -> None:
-        """The peer reads on."""
-        _cancel(self._read_late)
-        self._read_late = None
-        self._corked.recount()
+        """Stop the read timer: the kernel took all bytes."""
+        _cancel(self._read_timer)
+        self._read_timer = None
+        self._batched.recount()
         super().resume_writing()
 
     def handle_error(
@@ -234,33 +216,33 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         _message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what is no HTTP, or too long to be; the message may quote the peer."""
+        """Return the response to a malformed request; aiohttp's message may quote the request."""
         if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun")
-        refusal = _refusal(status, exc, self._gate.config)
-        self._gate.count(refusal.status)
-        log.info("broken request", error=type(exc).__name__, http_status=refusal.status)
-        return _headed(refusal.response())
+            raise ConnectionError("the response has begun")
+        error = _http_error(status, exc, self._factory.config)
+        self._factory.count(error.status)
+        log.info("malformed request", error=type(exc).__name__, http_status=error.status)
+        return _with_headers(error.response())
 
     def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
-        """Write an answer; what aiohttp refused before the application saw it gets our shape."""
-        if type(resp) is not Answer and isinstance(resp, web.HTTPException):
-            self._gate.count(resp.status)
-            resp = _headed(ApiError(resp.status, resp.reason, close=True).response())
+        """Write a response; errors of aiohttp itself get our JSON shape."""
+        if type(resp) is not OneStepResponse and isinstance(resp, web.HTTPException):
+            self._factory.count(resp.status)
+            resp = _with_headers(ApiError(resp.status, resp.reason, close=True).response())
         finish = super().finish_response(request, resp, start_time)
-        return _let_go(finish) if body_size(resp) > self._gate.unsent.small else finish
+        return _free_body(finish) if body_size(resp) > self._factory.unsent.small else finish
 
-    def _cut_off(self) -> None:
+    def _abort(self) -> None:
         if self.transport is not None:
             self.transport.abort()
 
 
-async def _let_go(
+async def _free_body(
     finish: Coroutine[Any, Any, tuple[web.StreamResponse, bool]],
 ) -> tuple[web.StreamResponse, bool]:
-    """Write a large answer and drop its body, which aiohttp keeps until the next request."""
+    """Write a large response, and free its body, which aiohttp keeps until the next request."""
     resp, is_lost = await finish
     if isinstance(resp, web.Response):
         resp.body = None
@@ -273,12 +255,12 @@ def _cancel(timer: asyncio.TimerHandle | None) -> None:
 
 
 def _header_limit(config: Config) -> int:
-    """Never the limit of the request line: it is all that tells their errors apart."""
+    """Return a limit other than that of the request line: it tells the two errors apart."""
     limit = config.max_header_bytes
     return limit + 1 if limit == config.max_url_bytes else limit
 
 
-def _refusal(status: int, exc: BaseException | None, config: Config) -> ApiError:
+def _http_error(status: int, exc: BaseException | None, config: Config) -> ApiError:
     if isinstance(exc, LineTooLong):
         if exc.args[1] == config.max_url_bytes:
             return ApiError(414, "Request line is too long", close=True)
@@ -290,6 +272,6 @@ def _refusal(status: int, exc: BaseException | None, config: Config) -> ApiError
     return ApiError(status, "Internal server error", close=True)
 
 
-def _headed(response: web.Response) -> web.Response:
+def _with_headers(response: web.Response) -> web.Response:
     response.headers.update({"X-Request-Id": secrets.token_hex(8), "Server": SERVER})
     return response

@@ -1,8 +1,8 @@
-"""When Python looks for garbage in cycles.
+"""Decides when Python collects garbage of all generations.
 
-Left alone, it goes through every object now and then, and 10,000 held polls are so many that this
-takes up to a second, in which nobody is answered. It finds nothing there: what a request leaves
-behind is no cycle, or one that a look at young objects finds. So a look at all objects is rare.
+A full collection visits every object. With 10,000 held polls this takes up to a second, in which
+the relay answers nothing, and it finds next to nothing: the relay's requests leave no cycles that a
+collection of young objects would miss. So full collections are rare and done at a fixed interval.
 """
 
 import asyncio
@@ -11,24 +11,24 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-FEW: Final = 1000
-"""Held calls with which a look at all objects takes some 10 ms."""
-PAUSE_SECONDS: Final = 600.0
-LONGEST_PAUSE_SECONDS: Final = 3600.0
-"""After this it is done with any number of held calls."""
+FEW_HELD_CALLS: Final = 1000
+"""With so many held calls a full collection takes about 10 ms."""
+INTERVAL_SECONDS: Final = 600.0
+LONGEST_INTERVAL_SECONDS: Final = 3600.0
+"""A full collection is done after this time, however many calls are held."""
 _NEVER: Final = 1_000_000_000
 
 
-def settle() -> None:
-    """Leave alone what was loaded at the start, and look only at young objects by ourselves."""
+def configure() -> None:
+    """Exempt all objects made at the start, and turn automatic full collections off."""
     gc.collect()
     gc.freeze()
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, _NEVER)
 
 
-class Looks:
-    """Decides when to look at all objects; `held` tells how many calls are held."""
+class GCPolicy:
+    """Does full collections; `held` returns the number of held calls."""
 
     def __init__(
         self, held: Callable[[], int], clock: Callable[[], float] = time.monotonic
@@ -37,17 +37,18 @@ class Looks:
         self._clock = clock
         self._last = clock()
 
-    def look(self) -> bool:
-        """Look if it is time to; whether it was."""
-        pause = self._clock() - self._last
-        if pause < (PAUSE_SECONDS if self._held() <= FEW else LONGEST_PAUSE_SECONDS):
+    def collect_if_due(self) -> bool:
+        """Do a full collection if its interval is over; return whether it was done."""
+        elapsed = self._clock() - self._last
+        few = self._held() <= FEW_HELD_CALLS
+        if elapsed < (INTERVAL_SECONDS if few else LONGEST_INTERVAL_SECONDS):
             return False
         gc.collect()
         self._last = self._clock()
         return True
 
-    async def forever(self) -> None:
-        """Look again and again."""
+    async def run(self) -> None:
+        """Collect whenever it is due, until cancelled."""
         while True:
-            await asyncio.sleep(PAUSE_SECONDS / 10)
-            self.look()
+            await asyncio.sleep(INTERVAL_SECONDS / 10)
+            self.collect_if_due()

@@ -1,7 +1,7 @@
-"""Where in its requests a connection stands: within a head, or elsewhere.
+"""Tracks whether the bytes of a connection end within a request's head.
 
-The parser of aiohttp does not tell whether it holds the beginning of a head, so its bytes are
-followed here: a head ends with an empty line, and its body tells how long it was.
+aiohttp's parser does not tell whether it holds the beginning of a head, so this follows the bytes:
+a head ends with an empty line, and the body stream tells how long the body was.
 """
 
 from collections.abc import Sequence
@@ -11,62 +11,63 @@ _END: Final = b"\r\n\r\n"
 
 
 class Body(Protocol):
-    """What a stream of aiohttp tells of a body."""
+    """The part of aiohttp's StreamReader that is needed."""
 
     total_bytes: int
 
     def is_eof(self) -> bool:
-        """Whether all of it came."""
+        """Whether the body is complete."""
 
 
-class Heads:
+class HeadTracker:
     """Follows the bytes of one connection."""
 
-    __slots__ = ("_body", "_is_chunked", "_tail", "_taken")
+    __slots__ = ("_body", "_is_chunked", "_received", "_tail")
 
     def __init__(self) -> None:
         self._body: Body | None = None
         self._is_chunked = False
-        self._taken = 0
+        self._received = 0
         self._tail = b""
-        """The last bytes of a head that is not whole."""
+        """The last bytes of an incomplete head: its empty line may be cut in two."""
 
-    def step(self, data: bytes, new: Sequence[tuple[Any, Body]]) -> bool:
-        """Take what came, and the requests that began in it; whether it ends within a head."""
+    def feed(self, data: bytes, parsed: Sequence[tuple[Any, Body]]) -> bool:
+        """Take received bytes and the requests parsed from them; return whether a head is open."""
         end: int | None = 0
         if self._body is not None:
-            end = self._after_body(self._body)
+            end = self._end_of_body(self._body)
             if end == -1:
                 return False
         elif self._tail:
             data = self._tail + data
-        for message, body in new:
+        for message, body in parsed:
             self._is_chunked = getattr(message, "chunked", False)
-            end = None if self._is_chunked else _after(data, end, body)
-        if new and not new[-1][1].is_eof():
-            self._body, self._taken, self._tail = new[-1][1], new[-1][1].total_bytes, b""
+            end = None if self._is_chunked else _end_of_request(data, end, body)
+        if parsed and not parsed[-1][1].is_eof():
+            self._body, self._tail = parsed[-1][1], b""
+            self._received = self._body.total_bytes
             return False
-        is_within = end != len(data) and _is_begun(data, end)
-        self._tail = data[-3:] if is_within else b""
-        return is_within
+        is_in_head = end != len(data) and _has_begun(data, end)
+        self._tail = data[-3:] if is_in_head else b""
+        return is_in_head
 
-    def _after_body(self, body: Body) -> int | None:
-        """Where in the new bytes a body ended; -1 when it did not, None when nobody knows."""
-        fed, self._taken = body.total_bytes - self._taken, body.total_bytes
+    def _end_of_body(self, body: Body) -> int | None:
+        """Return where in the new bytes a body ended: -1 if it did not, None if it was chunked."""
+        new, self._received = body.total_bytes - self._received, body.total_bytes
         if not body.is_eof():
             return -1
         self._body = None
-        return None if self._is_chunked else fed
+        return None if self._is_chunked else new
 
 
-def _after(data: bytes, begin: int | None, body: Body) -> int | None:
-    """Where a request ended that began there; None when that cannot be known."""
-    found = -1 if begin is None else data.find(_END, begin)
-    return None if found < 0 else found + len(_END) + body.total_bytes
+def _end_of_request(data: bytes, begin: int | None, body: Body) -> int | None:
+    """Return where the request that begins at `begin` ends, or None if that is unknown."""
+    head_end = -1 if begin is None else data.find(_END, begin)
+    return None if head_end < 0 else head_end + len(_END) + body.total_bytes
 
 
-def _is_begun(data: bytes, end: int | None) -> bool:
-    """Whether more than empty lines came after the last request."""
+def _has_begun(data: bytes, end: int | None) -> bool:
+    """Whether more than empty lines follow the last request, which ended at `end`."""
     if end is None:
         return not (data.endswith(_END) or _END.endswith(data))
     return bool(data[end:].strip(b"\r\n"))

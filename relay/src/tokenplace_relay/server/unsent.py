@@ -6,7 +6,7 @@ from tokenplace_relay.server.response import ApiError
 class UnsentBytes:
     """Bytes waiting to be sent; a large response is refused when there are too many."""
 
-    __slots__ = ("fresh", "held", "limit", "small")
+    __slots__ = ("fresh", "held", "is_tracked", "limit", "small")
 
     def __init__(self, limit: int, small: int) -> None:
         self.limit = limit
@@ -16,11 +16,19 @@ class UnsentBytes:
         """Bytes that the kernel did not accept yet."""
         self.fresh = 0
         """Bytes of large responses made in this turn of the event loop, not written yet."""
+        self.is_tracked = False
+        """Whether connections report their bytes; aiohttp's own connections do not."""
 
     @property
     def is_full(self) -> bool:
         """Whether large responses are refused now."""
         return self.held + self.fresh >= self.limit
+
+    def reserve(self, size: int) -> None:
+        """Count a large response of `size` bytes that is made now; raises ApiError 503."""
+        self.check(size)
+        if self.is_tracked:
+            self.fresh += size
 
     def check(self, size: int) -> None:
         """Raise ApiError 503 for a large response of `size` bytes while the limit is reached."""

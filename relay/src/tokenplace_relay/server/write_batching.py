@@ -1,7 +1,7 @@
-"""Answers of one turn of the loop leave together, at its end.
+"""Sends the responses of one turn of the event loop together, at its end.
 
-A write wakes the process of the peer, or of the proxy before it; that finds one answer, and sleeps
-again. Many answers, one after another, wake it once.
+Each write wakes the process of the peer, or of the proxy before it. Many responses written one
+after another wake it once.
 """
 
 import asyncio
@@ -13,119 +13,120 @@ from tokenplace_relay.server.unsent import UnsentBytes
 Data = bytes | bytearray | memoryview
 
 
-class Cork:
-    """Knows which connections have something to send; one per loop."""
+class WriteBatcher:
+    """Flushes the connections that have something to send; one per event loop."""
 
-    __slots__ = ("_loop", "_waiting", "unsent")
+    __slots__ = ("_loop", "_pending", "unsent")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, unsent: UnsentBytes) -> None:
         self._loop = loop
         self.unsent = unsent
-        self._waiting: list[Corked] = []
+        self._pending: list[BatchedTransport] = []
 
-    def add(self, transport: "Corked") -> None:
-        """Let it send at the end of the turn."""
-        if not self._waiting:
-            self._loop.call_soon(self._send)
-        self._waiting.append(transport)
+    def add(self, transport: "BatchedTransport") -> None:
+        """Flush this connection at the end of the turn."""
+        if not self._pending:
+            self._loop.call_soon(self._flush)
+        self._pending.append(transport)
 
-    def _send(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for transport in waiting:
-            transport.send()
+    def _flush(self) -> None:
+        pending, self._pending = self._pending, []
+        for transport in pending:
+            transport.flush()
         self.unsent.fresh = 0
 
 
-class Corked(asyncio.Transport):
-    """A transport that keeps what is written until it may send; all else goes to the real one."""
+class BatchedTransport(asyncio.Transport):
+    """A transport that buffers writes until the end of the turn."""
 
-    __slots__ = ("_cork", "_inner", "_left", "_parts", "_written")
+    __slots__ = ("_batcher", "_inner", "_parts", "_unsent", "_written")
 
-    def __init__(self, inner: asyncio.Transport, cork: Cork) -> None:
+    def __init__(self, inner: asyncio.Transport, batcher: WriteBatcher) -> None:
         self._inner = inner
-        self._cork = cork
+        self._batcher = batcher
         self._parts: list[Data] = []
-        self._left = 0
+        self._unsent = 0
         self._written = 0
 
     def write(self, data: Data) -> None:
-        """Keep it; it must not change any more."""
+        """Buffer data, which must not change any more."""
         self.writelines((data,))
 
     def writelines(self, list_of_data: Iterable[Data]) -> None:
-        """Keep all of it."""
+        """Buffer all parts, which must not change any more."""
         if not self._parts:
-            self._cork.add(self)
+            self._batcher.add(self)
         self._parts.extend(list_of_data)
 
-    def send(self) -> None:
-        """Hand on what was kept, in its order."""
+    def flush(self) -> None:
+        """Pass the buffered parts on; abort if too many bytes stay unsent."""
         parts, self._parts = self._parts, []
         if parts and not self._inner.is_closing():
             self._written += sum(map(len, parts))
             self._inner.writelines(parts)
-            unsent = self._cork.unsent
-            left = self.recount()
-            if left and unsent.held - left > 2 * unsent.limit:
+            total = self._batcher.unsent
+            unsent = self.recount()
+            # Others already hold twice the limit, so one more slow reader cannot be afforded.
+            if unsent and total.held - unsent > 2 * total.limit:
                 self.abort()
 
     def recount(self) -> int:
-        """Bytes that the system did not take; counts them among those of all connections."""
-        left = self._inner.get_write_buffer_size()
-        if left != self._left:
-            self._cork.unsent.held += left - self._left
-            self._left = left
-        return left
+        """Return the bytes that the kernel did not take, and update the total with them."""
+        unsent = self._inner.get_write_buffer_size()
+        if unsent != self._unsent:
+            self._batcher.unsent.held += unsent - self._unsent
+            self._unsent = unsent
+        return unsent
 
-    def gone(self) -> int:
-        """Bytes that the system took, since the start."""
+    def sent(self) -> int:
+        """Return the bytes that the kernel took since the connection was opened."""
         return self._written - self.recount()
 
-    def forget(self) -> None:
-        """Count nothing any more: the connection is lost, with what it had not sent."""
-        self._cork.unsent.held -= self._left
-        self._left = 0
+    def release(self) -> None:
+        """Remove this connection's bytes from the total; the connection is lost."""
+        self._batcher.unsent.held -= self._unsent
+        self._unsent = 0
 
     def close(self) -> None:
-        """Send, and close when the peer has it."""
-        self.send()
+        """Flush, and close once the kernel has taken everything."""
+        self.flush()
         self._inner.close()
 
     def abort(self) -> None:
-        """Close now; what was kept is lost."""
+        """Close at once and drop what is buffered."""
         self._parts.clear()
         self._inner.abort()
 
     def write_eof(self) -> None:
-        """Send, and say that nothing more comes."""
-        self.send()
+        """Flush, and close the sending direction."""
+        self.flush()
         self._inner.write_eof()
 
     def can_write_eof(self) -> bool:
-        """Whether it can close only the half that sends."""
+        """Whether the sending direction can be closed alone."""
         return self._inner.can_write_eof()
 
     def is_closing(self) -> bool:
-        """Whether it is closed, or will be."""
+        """Whether the transport is closed or closing."""
         return self._inner.is_closing()
 
     def is_reading(self) -> bool:
-        """Whether it takes bytes in."""
+        """Whether the transport is receiving."""
         return self._inner.is_reading()
 
     def pause_reading(self) -> None:
-        """Take no bytes in."""
+        """Stop receiving."""
         self._inner.pause_reading()
 
     def resume_reading(self) -> None:
-        """Take bytes in again."""
+        """Start receiving again."""
         self._inner.resume_reading()
 
     def get_extra_info(self, name: str, default: object = None) -> Any:  # noqa: ANN401 (asyncio's)
-        """What the real transport knows."""
+        """Return extra information of the inner transport, such as its socket."""
         return self._inner.get_extra_info(name, default)
 
     def get_write_buffer_size(self) -> int:
-        """Bytes that have not left."""
-        kept = sum(memoryview(part).nbytes for part in self._parts)
-        return kept + self._inner.get_write_buffer_size()
+        """Return the bytes that are buffered here and in the inner transport."""
+        buffered = sum(memoryview(part).nbytes for part in self._parts)
+        return buffered + self._inner.get_write_buffer_size()

@@ -1,11 +1,11 @@
-"""Bounds on what strangers can send, how often, and what they can make the relay keep.
+"""Limits on what callers can send, how often, and how much the relay stores for them.
 
-Sizes are bytes, times are seconds. Past a bound the answer is 413, 429 or 503 with Retry-After.
+Sizes are bytes, times are seconds. Beyond a limit the response is 413, 429 or 503 with Retry-After.
 
-By the defaults messages take at most 192 MiB, with all bounds reached at once: 120 that are kept,
-32 being received, and 40 that peers do not read on. The relay itself takes about 50 MiB, and each
-connection 9 KiB, or 14 while it polls. So a pod with 256 MiB has room for all of that with about a
-thousand connections; one that is to hold RELAY_MAX_CONNECTIONS in such a moment needs 400 MiB more.
+With the defaults and all limits reached at once, messages take at most 192 MiB: 120 MiB stored,
+32 MiB being received and 40 MiB not read by their peers. The relay itself takes about 50 MiB, each
+connection 9 KiB, or 14 KiB with a held poll. So a pod with 256 MiB has room for all of this and
+about a thousand connections; one with RELAY_MAX_CONNECTIONS at the same time needs 400 MiB more.
 """
 
 from dataclasses import dataclass
@@ -21,84 +21,108 @@ PRIVATE = (
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large one message may be."""
+    """Limits on the size of one message."""
 
     max_envelope_bytes: int = setting(
-        4 * _MIB, "RELAY_MAX_ENVELOPE_BYTES", "body of a request or answer", low=2 * _MIB
+        4 * _MIB,
+        "RELAY_MAX_ENVELOPE_BYTES",
+        "largest body with an envelope: a request or an answer",
+        low=2 * _MIB,
     )
     max_body_bytes: int = setting(
         64 * 1024,
         "RELAY_MAX_BODY_BYTES",
-        "body of any other call; of a call of the facade and of what is sealed to it, what is "
-        "outside of its texts",
+        "largest body of all other calls; for the facade, the bytes of a body outside of JSON "
+        "strings",
         low=4096,
     )
     max_reading_bytes: int = setting(
         16 * _MIB,
         "RELAY_MAX_READING_BYTES",
-        "bodies being received at one time, in all, one envelope at least; more is 503, for small "
-        "ones past twice as much",
+        "bodies being received at the same time, in total, at least one envelope; beyond it a body "
+        "gets 503, a small body beyond twice this limit",
         low=2 * _MIB,
     )
     max_unsent_bytes: int = setting(
         16 * _MIB,
         "RELAY_MAX_UNSENT_BYTES",
-        "answers that peers did not read on, in all; past it a large one is 503, past twice as "
-        "much who does not read on is cut off",
+        "responses that peers have not read, in total; beyond it a large response is replaced by "
+        "503, and beyond twice this limit a peer that does not read is disconnected",
         low=64 * 1024,
     )
-    max_url_bytes: int = setting(8190, "RELAY_MAX_URL_BYTES", "request line", low=512, high=65536)
-    max_header_bytes: int = setting(
-        8190, "RELAY_MAX_HEADER_BYTES", "one header", low=512, high=65536
+    max_url_bytes: int = setting(
+        8190, "RELAY_MAX_URL_BYTES", "longest request line", low=512, high=65536
     )
-    max_headers: int = setting(64, "RELAY_MAX_HEADERS", "headers of a request", low=16, high=1024)
-    max_key_length: int = setting(8192, "RELAY_MAX_KEY_LENGTH", "characters of a key", low=64)
-    max_id_length: int = setting(256, "RELAY_MAX_ID_LENGTH", "characters of an id", low=64)
+    max_header_bytes: int = setting(
+        8190, "RELAY_MAX_HEADER_BYTES", "longest header", low=512, high=65536
+    )
+    max_headers: int = setting(
+        64, "RELAY_MAX_HEADERS", "most headers of a request", low=16, high=1024
+    )
+    max_key_length: int = setting(
+        8192, "RELAY_MAX_KEY_LENGTH", "most characters of a public key", low=64
+    )
+    max_id_length: int = setting(256, "RELAY_MAX_ID_LENGTH", "most characters of an id", low=64)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How much is kept at one time."""
+    """Limits on how much is stored at the same time."""
 
-    max_nodes: int = setting(1024, "RELAY_MAX_NODES", "registered nodes", low=1)
+    max_nodes: int = setting(1024, "RELAY_MAX_NODES", "registered compute nodes", low=1)
     max_queue_depth: int = setting(
-        1024, "TOKEN_PLACE_API_V1_MAX_QUEUE_DEPTH_PER_NODE", "queued requests per node", low=1
+        1024,
+        "TOKEN_PLACE_API_V1_MAX_QUEUE_DEPTH_PER_NODE",
+        "queued requests per compute node",
+        low=1,
     )
     max_client_requests: int = setting(
-        64, "RELAY_MAX_REQUESTS_PER_CLIENT", "unanswered or unread requests per client key", low=1
+        64,
+        "RELAY_MAX_REQUESTS_PER_CLIENT",
+        "requests per client key that are unanswered or whose answer is unread",
+        low=1,
     )
     max_requests: int = setting(
-        16384, "RELAY_MAX_REQUESTS", "unanswered or unread requests in all", low=1
+        16384,
+        "RELAY_MAX_REQUESTS",
+        "requests in total that are unanswered or whose answer is unread",
+        low=1,
     )
     max_request_bytes: int = setting(
         48 * _MIB,
         "RELAY_MAX_QUEUED_BYTES",
-        "unanswered requests in all, one envelope at least",
+        "unanswered requests in total, in bytes; at least one envelope",
         low=4 * _MIB,
         called="max-queued-bytes",
     )
     max_answer_bytes: int = setting(
         48 * _MIB,
         "RELAY_MAX_ANSWER_BYTES",
-        "unread answers in all, one envelope at least; half of it closes the door to new requests",
+        "unread answers in total, in bytes; at least one envelope; new requests are rejected from "
+        "half of it on",
         low=4 * _MIB,
     )
     max_progress_bytes: int = setting(
-        8 * _MIB, "RELAY_MAX_PROGRESS_BYTES", "unread progress in all", low=16384
+        8 * _MIB, "RELAY_MAX_PROGRESS_BYTES", "unread progress in total, in bytes", low=16384
     )
     max_replays: int = setting(
-        8192, "RELAY_MAX_REPLAYS", "answers kept after they were read, in all"
+        8192, "RELAY_MAX_REPLAYS", "answers in total that are kept after they were read"
     )
-    max_replay_bytes: int = setting(
-        16 * _MIB, "RELAY_MAX_REPLAY_BYTES", "answers kept after they were read, in all"
-    )
+    max_replay_bytes: int = setting(16 * _MIB, "RELAY_MAX_REPLAY_BYTES", "the same, in bytes")
     max_outcomes: int = setting(
-        32768, "RELAY_MAX_OUTCOMES", "remembered outcomes, and as many tombstones", low=1
+        32768,
+        "RELAY_MAX_OUTCOMES",
+        "outcomes of ended requests that are kept, and as many tombstones",
+        low=1,
     )
-    max_held_polls: int = setting(20000, "RELAY_MAX_HELD_POLLS", "held polls in all", low=1)
-    max_node_polls: int = setting(64, "RELAY_MAX_POLLS_PER_NODE", "held polls per node", low=1)
+    max_held_polls: int = setting(20000, "RELAY_MAX_HELD_POLLS", "held polls in total", low=1)
+    max_node_polls: int = setting(
+        64, "RELAY_MAX_POLLS_PER_NODE", "held polls per compute node", low=1
+    )
     max_held_retrieves: int = setting(
-        4096, "RELAY_MAX_HELD_RETRIEVES", "retrieves held by Prefer: wait, in all; 0: none are held"
+        4096,
+        "RELAY_MAX_HELD_RETRIEVES",
+        "retrieves in total held by Prefer: wait; 0: none are held",
     )
     max_client_retrieves: int = setting(
         8,
@@ -111,110 +135,124 @@ class Counts:
 
 @dataclass(frozen=True)
 class Connections:
-    """How many connections there are, and how long they may take."""
+    """Limits on connections: their number, and their times."""
 
     max_connections: int = setting(
-        30000, "RELAY_MAX_CONNECTIONS", "open connections; the next one is told 503", low=8
+        30000, "RELAY_MAX_CONNECTIONS", "open connections; further ones get 503", low=8
+    )
+    plain_http: bool = setting(
+        False,
+        "RELAY_PLAIN_HTTP",
+        "use aiohttp's own connections and responses, without the limits on connections, heads and "
+        "unread responses; for trying a newer aiohttp",
     )
     header_timeout: float = setting(
-        15.0, "RELAY_HEADER_TIMEOUT_SECONDS", "a request's head must arrive within", low=0.1
+        15.0,
+        "RELAY_HEADER_TIMEOUT_SECONDS",
+        "the head of a request must arrive within this time",
+        low=0.1,
     )
     body_timeout: float = setting(
-        30.0, "RELAY_BODY_TIMEOUT_SECONDS", "a request's body must arrive within", low=0.1, high=600
+        30.0,
+        "RELAY_BODY_TIMEOUT_SECONDS",
+        "the body of a request must arrive within this time",
+        low=0.1,
+        high=600,
     )
     write_timeout: float = setting(
         30.0,
         "RELAY_WRITE_TIMEOUT_SECONDS",
-        "a peer must read on within, a tenth of what waits for it",
+        "within this time a peer must read a tenth of what waits for it",
         low=0.1,
     )
     keepalive_timeout: float = setting(
         620.0,
         "RELAY_KEEPALIVE_SECONDS",
-        "an idle connection is closed after; longer than proxies keep theirs",
+        "idle connections are closed after this time; longer than proxies keep theirs",
         low=1,
     )
     max_prefer_wait: float = setting(
         25.0,
         "RELAY_MAX_PREFER_WAIT_SECONDS",
-        "longest hold of a retrieve that asks with Prefer: wait; 0: none",
+        "longest hold of a retrieve with Prefer: wait; 0: none are held",
         high=300,
     )
 
 
 @dataclass(frozen=True)
 class Rates:
-    """How often a stranger may ask; see rates.py for the form."""
+    """Limits on how often a caller may call; rate.py has the form of a rate."""
 
     public_rate: str = setting(
         "600/hour",
         "API_RATE_LIMIT",
-        "each route of clients, per address: ten messages a minute for a household",
+        "rate per client route and address; ten messages a minute for one household",
         check=rate_error,
     )
     public_quota: str = setting(
-        "5000/day", "API_DAILY_QUOTA", "the same, over a day", check=rate_error
+        "5000/day", "API_DAILY_QUOTA", "a second such rate, per day", check=rate_error
     )
     node_rate: str = setting(
         "",
         "API_RELAY_CONTROL_PLANE_RATE_LIMIT",
-        "stands for each node route that is not set itself",
+        "rate for every node route without a setting of its own",
         check=rate_error,
     )
     register_rate: str = setting(
         "240/hour",
         "API_RELAY_CONTROL_PLANE_REGISTER_RATE_LIMIT",
-        "per node with a right token; a node registers about 150 times an hour",
+        "rate per node with a valid token; a node registers about 150 times an hour",
         check=rate_error,
     )
     unregister_rate: str = setting(
         "240/hour",
         "API_RELAY_CONTROL_PLANE_UNREGISTER_RATE_LIMIT",
-        "per node that proves itself",
+        "rate per node with a valid credential",
         check=rate_error,
     )
     poll_rate: str = setting(
         "14400/hour",
         "API_RELAY_CONTROL_PLANE_POLL_RATE_LIMIT",
-        "per node with a right token; four short answers a second",
+        "rate per node with a valid token; four short answers a second",
         check=rate_error,
     )
     control_rate: str = setting(
         "14400/hour",
         "API_RELAY_CONTROL_PLANE_CONTROL_RATE_LIMIT",
-        "per node that proves itself; eight requests at work, each asked about every 2 s",
+        "rate per node with a valid credential; eight requests with a control call each 2 s",
         check=rate_error,
     )
     response_rate: str = setting(
         "14400/hour",
         "API_RELAY_CONTROL_PLANE_RESPONSE_RATE_LIMIT",
-        "answers per client, with a right token",
+        "rate of answers per client, from nodes with a valid token",
         check=rate_error,
     )
     progress_rate: str = setting(
         "28800/hour",
         "API_RELAY_CONTROL_PLANE_PROGRESS_RATE_LIMIT",
-        "per node that proves itself; eight requests at work, each once a second",
+        "rate per node with a valid credential; one a second for each of eight requests",
         check=rate_error,
     )
     node_ip_rate: str = setting(
         "72000/hour",
         "API_RELAY_CONTROL_PLANE_IP_RATE_LIMIT",
-        "each node route, per address: room for several busy nodes behind one",
+        "rate per node route and address; several busy nodes may share an address",
         check=rate_error,
     )
     max_rate_buckets: int = setting(
-        65536, "RELAY_MAX_RATE_BUCKETS", "addresses and nodes that are counted at one time", low=16
+        65536, "RELAY_MAX_RATE_BUCKETS", "addresses and nodes counted at the same time", low=16
     )
     trusted_proxies: tuple[str, ...] = setting(
         PRIVATE,
         "RELAY_TRUSTED_PROXIES",
-        "networks whose X-Forwarded-For is believed; private ones, so that an ingress in the "
-        "cluster works: name yours where strangers share your network; none: believe nobody",
+        "networks of proxies whose X-Forwarded-For is trusted; by default all private ones, so "
+        "that an ingress in the cluster works: set your proxies where others share your network; "
+        "none: no proxy is trusted",
         check=is_network,
     )
 
 
 @dataclass(frozen=True)
 class Bounds(Sizes, Counts, Connections, Rates):
-    """All bounds."""
+    """All limits."""

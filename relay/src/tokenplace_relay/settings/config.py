@@ -1,9 +1,9 @@
 """The settings of the relay: one frozen dataclass, read from the environment and flags.
 
-Each field carries its variable, its bounds and a line of help, so that reading, checking,
-`tokenplace-relay serve --help` and docs/relay-settings.md share one table. Names that
-token.place's own relay has are kept; older names are read when the newer one is not set.
-Times are seconds, sizes are bytes. Bounds on what strangers can send or make us keep: bounds.py.
+Each field carries its variable, its range and a line of help, so that reading, checking,
+`tokenplace-relay serve --help` and docs/relay-settings.md share one table. Variables keep the names
+of token.place's own relay; older names are read when the newer one is not set. Times are seconds,
+sizes are bytes. Limits on callers are in bounds.py.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,16 +33,16 @@ class Config(Bounds):
     """Everything that can be set, with the documented defaults."""
 
     host: str = setting(
-        "127.0.0.1", "RELAY_HOST", "address to listen on, :: for all of IPv4 and IPv6"
+        "127.0.0.1", "RELAY_HOST", "address to listen on; :: listens on all IPv4 and IPv6 addresses"
     )
-    port: int = setting(5010, "RELAY_PORT", "port to listen on, 0 for any free one", high=65535)
+    port: int = setting(5010, "RELAY_PORT", "port to listen on; 0: any free port", high=65535)
     log_level: str = setting(
-        "INFO", "TOKENPLACE_LOG_LEVEL", "least level that is logged", choices=LOG_LEVELS
+        "INFO", "TOKENPLACE_LOG_LEVEL", "lowest level that is logged", choices=LOG_LEVELS
     )
     public_url: str = setting(
         "",
         "TOKENPLACE_RELAY_PUBLIC_URL",
-        "URL that clients know, shown in /healthz",
+        "public URL of this relay, shown in /healthz",
         also=("TOKEN_PLACE_RELAY_PUBLIC_URL", "RELAY_PUBLIC_URL"),
         check=is_url,
     )
@@ -53,57 +53,67 @@ class Config(Bounds):
     release_version: str = setting(
         "",
         "TOKENPLACE_RELEASE_VERSION",
-        "version in /api/v1/meta, else this package's",
+        "version in /api/v1/meta; default: the version of this package",
         check=is_word,
     )
     deploy_env: str = setting(
         "",
         "TOKENPLACE_DEPLOY_ENV",
-        "environment in /api/v1/meta; none: told by the Host header",
+        "environment in /api/v1/meta; default: taken from the Host header",
         choices=ENVIRONMENTS,
     )
     git_sha: str = setting("", "TOKENPLACE_GIT_SHA", "revision of the build", check=is_word)
     image_tag: str = setting(
-        "", "TOKENPLACE_IMAGE_TAG", "image tag, shown where no revision is set", check=is_tag
+        "", "TOKENPLACE_IMAGE_TAG", "image tag, shown if no revision is set", check=is_tag
     )
 
     drain_delay: float = setting(
-        5.0, "RELAY_DRAIN_DELAY_SECONDS", "served on after SIGTERM with readiness red", high=3600
+        5.0,
+        "RELAY_DRAIN_DELAY_SECONDS",
+        "after SIGTERM, requests are accepted for this time while readiness fails",
+        high=3600,
     )
     drain_timeout: float = setting(
-        20.0, "RELAY_DRAIN_TIMEOUT_SECONDS", "longest wait for work to be answered", high=3600
+        20.0,
+        "RELAY_DRAIN_TIMEOUT_SECONDS",
+        "longest wait for accepted requests to be answered",
+        high=3600,
     )
 
     upstream_url: str = setting(
         "",
         "TOKENPLACE_RELAY_UPSTREAM_URL",
-        "GPU upstream that is probed; none, and no host: nothing is probed",
+        "GPU upstream that is probed; without it and without a host, nothing is probed",
         check=is_url,
     )
     gpu_host: str = setting(
         "",
         "TOKENPLACE_GPU_HOST",
-        "GPU upstream host, else that of the URL",
+        "host of the GPU upstream; default: the host of the URL",
         also=("GPU_SERVER_HOST",),
         check=is_host,
     )
     gpu_port: int = setting(
         0,
         "TOKENPLACE_GPU_PORT",
-        "GPU upstream port; 0: that of the URL, else 3000",
+        "port of the GPU upstream; 0: the port of the URL, or else 3000",
         high=65535,
         also=("GPU_SERVER_PORT",),
     )
     require_upstream_health: bool = setting(
         False,
         "TOKENPLACE_RELAY_REQUIRE_UPSTREAM_HEALTH",
-        "/healthz is red while the GPU upstream is unreachable",
+        "readiness fails while the GPU upstream is unreachable",
     )
     upstream_interval: float = setting(
-        10.0, "RELAY_UPSTREAM_PROBE_SECONDS", "pause between two probes", low=0.1, high=3600
+        10.0,
+        "RELAY_UPSTREAM_PROBE_SECONDS",
+        "pause between two probes of the GPU upstream",
+        low=0.1,
+        high=3600,
     )
     upstream_timeout: float = setting(
-        3.0, "RELAY_UPSTREAM_PROBE_TIMEOUT_SECONDS", "longest probe", low=0.1, high=60
+        3.0, "RELAY_UPSTREAM_PROBE_TIMEOUT_SECONDS", "timeout of a probe", low=0.1, high=60
     )
 
     facade: bool = setting(
@@ -114,15 +124,15 @@ class Config(Bounds):
     facade_timeout: float = setting(
         485.0,
         "TOKENPLACE_API_V1_DISTRIBUTED_TIMEOUT_SECONDS",
-        "longest wait of a facade request for its answer",
+        "longest wait of a facade call for its answer",
         low=1,
         high=3600,
     )
     facade_max_requests: int = setting(
-        64, "RELAY_FACADE_MAX_REQUESTS", "facade requests at a time", low=1, high=4096
+        64, "RELAY_FACADE_MAX_REQUESTS", "facade calls at the same time", low=1, high=4096
     )
     facade_spare_keys: int = setting(
-        4, "RELAY_FACADE_SPARE_KEYS", "RSA key pairs made ahead", low=1, high=256
+        4, "RELAY_FACADE_SPARE_KEYS", "RSA key pairs made in advance", low=1, high=256
     )
 
     poll_wait: float = setting(
@@ -131,60 +141,65 @@ class Config(Bounds):
     node_lease: int = setting(
         30,
         "TOKEN_PLACE_API_V1_RELAY_SERVER_LEASE_SECONDS",
-        "a silent node is dropped after this",
+        "a compute node that sends nothing for this time is dropped",
         low=1,
         high=3600,
     )
     silent_grace: float = setting(
         30.0,
         "RELAY_SILENT_NODE_GRACE_SECONDS",
-        "queued work of a silent node waits this much longer before its client is sent elsewhere",
+        "once a node's lease has expired, its queued requests wait this much longer before they "
+        "are cancelled",
         high=3600,
     )
     working_grace: float = setting(
         90.0,
         "RELAY_WORKING_NODE_GRACE_SECONDS",
-        "claimed work of a node that asked about it, and then fell silent, is waited for this much"
-        " longer than its lease",
+        "claimed requests of a node that sent control calls and then nothing are kept this much "
+        "longer than its lease",
         high=3600,
     )
     in_flight_lease: float = setting(
         30.0,
         "TOKEN_PLACE_API_V1_IN_FLIGHT_TTL_SECONDS",
-        "claimed work counts as load this long after the last control call",
+        "a claimed request counts as load for this time after its last control call",
         low=1,
         high=3600,
     )
     request_deadline: float = setting(
         480.0,
         "TOKEN_PLACE_API_V1_REQUEST_DEADLINE_SECONDS",
-        "a request not answered by then is expired",
+        "a request that is not answered within this time is expired",
         low=1,
         high=3600,
     )
     tombstone_ttl: float = setting(
         60.0,
         "TOKEN_PLACE_API_V1_CONTROL_TOMBSTONE_TTL_SECONDS",
-        "a node can learn of a cancelled request this long",
+        "a node is told about a cancelled request for this time",
         low=1,
         high=300,
     )
     terminal_ttl: float = setting(
         300.0,
         "TOKENPLACE_TERMINAL_REQUEST_TTL_SECONDS",
-        "the outcome of a request without an answer is remembered this long",
+        "the outcome of a request without an answer is kept for this time",
         low=1,
         high=86400,
     )
     answer_ttl: float = setting(
         300.0,
         "RELAY_ANSWER_TTL_SECONDS",
-        "an answer can be read, and read again, this long",
+        "an answer can be read, also repeatedly, for this time",
         low=1,
         high=86400,
     )
     control_hint: float = setting(
-        2.0, "RELAY_CONTROL_HINT_SECONDS", "asked pause between control calls", low=1, high=10
+        2.0,
+        "RELAY_CONTROL_HINT_SECONDS",
+        "pause between control calls that nodes are asked to keep",
+        low=1,
+        high=10,
     )
     housekeeping_interval: float = setting(
         1.0, "RELAY_HOUSEKEEPING_SECONDS", "pause between two housekeeping runs", low=0.01, high=60
@@ -193,79 +208,80 @@ class Config(Bounds):
     server_tokens: tuple[str, ...] = setting(
         (),
         "TOKEN_PLACE_RELAY_SERVER_TOKENS",
-        "registration tokens of nodes, by comma or line, of both variables; none: open to all",
+        "registration tokens of compute nodes, separated by commas or lines; both variables count; "
+        "none: any node may register",
         secret=True,
         also=("TOKEN_PLACE_RELAY_SERVER_TOKEN",),
     )
     operator_token: str = setting(
         "",
         "TOKEN_PLACE_OPERATOR_TOKEN",
-        "token of key rotation and forced unregistering; none: both are refused",
+        "token for key rotation and forced unregistering; without it both are refused",
         secret=True,
         also=("TOKEN_PLACE_KEY_ROTATION_TOKEN", "PUBLIC_KEY_ROTATION_TOKEN"),
     )
     metrics_token: str | None = setting(
         None,
         "TOKENPLACE_METRICS_TOKEN",
-        "bearer token of /metrics; unset: open, but not through an ingress; set but empty: closed",
+        "bearer token of /metrics; unset: open, except through an ingress; set but empty: closed",
         secret=True,
     )
     metrics_disabled: bool = setting(False, "TOKENPLACE_METRICS_DISABLED", "refuse /metrics")
 
     fault_delay: float = setting(
-        0.0, "RELAY_FAULT_DELAY_SECONDS", "drill: delay of each API answer", high=300
+        0.0, "RELAY_FAULT_DELAY_SECONDS", "drill: delay of each API response", high=300
     )
     fault_error_rate: float = setting(
-        0.0, "RELAY_FAULT_ERROR_RATE", "drill: part of API calls that fail with 500", high=1
+        0.0, "RELAY_FAULT_ERROR_RATE", "drill: share of API calls that fail with 500", high=1
     )
     fault_unready: bool = setting(False, "RELAY_FAULT_UNREADY", "drill: /healthz answers 503")
 
 
 def load(environ: Mapping[str, str], overrides: Mapping[str, str | None]) -> Config:
-    """Read the settings: a flag (by field name) wins over the environment, that over defaults.
+    """Read the settings; a flag (by field name) wins over the environment.
 
-    Raises ConfigError with one line that names the first setting that cannot be used.
+    Raises ConfigError with one line that names the first invalid setting.
     """
     values: dict[str, Any] = {}
     for spec in fields(Config):
-        # Only where unset and empty are not the same is empty something that was said.
+        # An empty variable counts as unset, except where the default is None: there it differs.
         may_be_empty = spec.default is None
-        found = [one for one in _given(spec, environ, overrides) if one[1] or may_be_empty]
-        if found:
-            values[spec.name] = _value(spec, found)
+        given = [pair for pair in _given(spec, environ, overrides) if pair[1] or may_be_empty]
+        if given:
+            values[spec.name] = _value(spec, given)
     config = Config(**values)
     _check_sums(config)
     return config
 
 
 def about() -> list[About]:
-    """Every setting, in the order in which it is documented."""
+    """Return every setting, in the order of the documentation."""
     return [describe(spec) for spec in fields(Config)]
 
 
 def _check_sums(config: Config) -> None:
-    """Refuse sums in which one envelope has no room: those who send it would try for ever."""
+    """Refuse totals smaller than one envelope: its sender would get 503 indefinitely."""
     variables = {spec.name: spec.metadata["env"] for spec in fields(Config)}
-    one = config.max_envelope_bytes
+    least = config.max_envelope_bytes
     for name in ("max_reading_bytes", "max_request_bytes", "max_answer_bytes"):
-        if getattr(config, name) < one:
-            rule = f"must be at least {variables['max_envelope_bytes']}, {one}"
+        if getattr(config, name) < least:
+            rule = f"must be at least {variables['max_envelope_bytes']}, {least}"
             raise ConfigError(f"{variables[name]} {rule}")
 
 
 def _value(spec: "Field[object]", given: list[tuple[str, str]]) -> object:
-    """What the strongest says; a list has what each of its variables says, as with upstream."""
+    """Return the value of the first name; a list joins all its variables (token.place relay.py)."""
     first = parse(spec, *given[0])
     if not isinstance(first, tuple) or given[0][0] == flag(spec):
         return first
-    parts = [part for one in given for part in cast("tuple[str, ...]", parse(spec, *one))]
+    parts = [part for pair in given for part in cast("tuple[str, ...]", parse(spec, *pair))]
     return tuple(dict.fromkeys(parts))
 
 
 def _given(
     spec: "Field[object]", environ: Mapping[str, str], overrides: Mapping[str, str | None]
 ) -> Iterator[tuple[str, str]]:
-    """Names and texts in which a setting is given, the strongest first."""
+    """Yield the names and texts that set a setting, in the order of precedence."""
     override = overrides.get(spec.name)
     if override is not None:
         yield flag(spec), override.strip()

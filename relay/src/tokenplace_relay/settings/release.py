@@ -1,4 +1,4 @@
-"""What runs here: environment, version and revision, as promotion checks read them."""
+"""The release that is running: environment, version and revision, as promotion checks read them."""
 
 from typing import Final
 
@@ -14,26 +14,26 @@ _REVISION_LENGTH: Final = 12
 
 
 def version(config: Config) -> str:
-    """The version that was released, else that of this package."""
+    """Return the released version, or else the version of this package."""
     return config.release_version or __version__
 
 
 def revision(config: Config) -> str:
-    """The commit of the build, else its image tag; '' when neither is known."""
+    """Return the commit of the build, or else its image tag; '' if neither is known."""
     return config.git_sha[:_REVISION_LENGTH] or config.image_tag
 
 
 def metadata(config: Config, host: str) -> dict[str, str]:
-    """Exactly the keys that token.place's promotion check allows; host is the Host header."""
+    """Return exactly the keys that token.place's promotion check allows; host: the Host header."""
     environment = _SHORT.get(config.deploy_env) or _HOSTS.get(_name(host), "dev")
-    shown: dict[str, str] = {
+    result: dict[str, str] = {
         "environment": environment,
         "version": version(config),
         "label": f"{environment} {version(config)}",
     }
     if revision(config):
-        shown["ref"] = revision(config)
-    return shown
+        result["ref"] = revision(config)
+    return result
 
 
 def _name(host: str) -> str:

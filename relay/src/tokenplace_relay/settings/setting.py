@@ -1,4 +1,4 @@
-"""What a setting is: a dataclass field with its variable, bounds and help, and how it is read."""
+"""Settings as dataclass fields: variable, range, help text, and how a text is parsed."""
 
 import math
 import re
@@ -13,7 +13,7 @@ T = TypeVar("T")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _NAME: Final = re.compile(r"(?=.{1,254}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
-"""What a resolver takes; an empty label, or one that is too long, is an error to it."""
+"""A host name that a resolver accepts: no empty label, none above 63 characters."""
 _HOST_RULE: Final = "must be a host name or an address"
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _WORD_RULE: Final = "must be letters, digits, '.', '_' and '-', beginning with a letter or digit"
@@ -25,7 +25,7 @@ NO_NETWORK: Final = "none"
 
 
 class ConfigError(ValueError):
-    """A setting has a value the relay cannot use; the text is one line that names it."""
+    """A setting is invalid; the text is one line that names it."""
 
 
 def setting(
@@ -41,10 +41,10 @@ def setting(
     check: Callable[[str], str | None] | None = None,
     called: str = "",
 ) -> T:
-    """Return a dataclass field that knows its variable, bounds and help text.
+    """Return a dataclass field with its variable, range and help text.
 
-    also: older names of the variable; check: the rule that a text breaks, or None; called: what
-    its flag says, where that is not the name of the field.
+    also: older names of the variable; check: returns the rule that a text breaks, or None;
+    called: the name of the flag, if it is not the name of the field.
     """
     about = {
         "env": env,
@@ -57,12 +57,12 @@ def setting(
         "choices": choices,
         "secret": secret,
     }
-    found: T = field(default=default, repr=not secret, metadata=about)
-    return found
+    result: T = field(default=default, repr=not secret, metadata=about)
+    return result
 
 
 def is_url(text: str) -> str | None:
-    """The rule for a URL of a server; a value with a password must not be shown."""
+    """Return the rule that a server URL breaks, or None; the URL may not hold a password."""
     rule = "must be an http or https URL of a host, without user, query or fragment"
     try:
         parts = urlsplit(text)
@@ -75,7 +75,7 @@ def is_url(text: str) -> str | None:
 
 
 def is_host(text: str) -> str | None:
-    """The rule for a host name or an address."""
+    """Return the rule that a host name or address breaks, or None."""
     return None if _NAME.fullmatch(text) or _is_address(text) else _HOST_RULE
 
 
@@ -84,12 +84,12 @@ def _is_address(text: str) -> bool:
         ip_address(text)
     except ValueError:
         return False
-    # The zone of a link, which is of one machine and has no place in a URL.
+    # A zone such as %eth0 names an interface of one machine and has no place in a URL.
     return "%" not in text
 
 
 def is_network(text: str) -> str | None:
-    """The rule for an entry of the trusted proxies."""
+    """Return the rule that a network breaks, or None; "none" is allowed."""
     try:
         if text != NO_NETWORK:
             ip_network(text)
@@ -99,35 +99,35 @@ def is_network(text: str) -> str | None:
 
 
 def is_word(text: str) -> str | None:
-    """The rule for a version, a tag or a revision, which is shown to everybody."""
+    """Return the rule that a version, tag or revision breaks, or None."""
     return None if _WORD.fullmatch(text) else _WORD_RULE
 
 
 def is_tag(text: str) -> str | None:
-    """The rule for the tag of an image, which is shown to everybody."""
+    """Return the rule that an image tag breaks, or None."""
     rule = is_word(text) if len(text) <= _TAG_LENGTH else _WORD_RULE
     return f"{rule}, at most {_TAG_LENGTH} of them" if rule else None
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """One setting as people meet it."""
+    """One setting as help and documentation show it."""
 
     field: str
     variable: str
     also: tuple[str, ...]
     default: str
-    """'' for none."""
+    """'' if there is none."""
     text: str
     span: str
-    """Which values are allowed; '' for any."""
+    """The allowed values; '' for any."""
     secret: bool
     flag: str
-    """Of `tokenplace-relay serve`; '' for secrets, as others see command lines."""
+    """Flag of `tokenplace-relay serve`; '' for secrets, because other users see command lines."""
 
 
 def describe(spec: "Field[object]") -> About:
-    """A setting as people meet it, from its field."""
+    """Return the description of a setting."""
     return About(
         field=spec.name,
         variable=spec.metadata["env"],
@@ -141,7 +141,7 @@ def describe(spec: "Field[object]") -> About:
 
 
 def flag(spec: "Field[object]") -> str:
-    """The flag of a field."""
+    """Return the flag of a field."""
     return f"--{spec.metadata['called'] or spec.name.replace('_', '-')}"
 
 
@@ -168,7 +168,7 @@ def _numbers(spec: "Field[object]") -> str:
 
 
 def parse(spec: "Field[object]", name: str, text: str) -> object:
-    """Read a text that was given under a name; raises ConfigError with one line that names it."""
+    """Parse the text of the variable or flag `name`; raises ConfigError with one line."""
     default = spec.default
     if isinstance(default, bool):
         return _boolean(name, text)
@@ -177,7 +177,7 @@ def parse(spec: "Field[object]", name: str, text: str) -> object:
     if isinstance(default, tuple):
         parts = entries(text)
         if not parts:
-            # For what is open without entries, none at all would be a dangerous mistake.
+            # An empty list of tokens would open the relay to every node.
             raise ConfigError(f"{name} has no entry")
         return tuple(_checked(spec, name, part) for part in parts)
     if text and spec.metadata["choices"]:
@@ -192,7 +192,7 @@ def _checked(spec: "Field[object]", name: str, text: str) -> str:
 
 
 def entries(text: str) -> list[str]:
-    """The parts of a list by comma or line, without those that are empty."""
+    """Split a list at commas and lines, without empty parts."""
     parts = (part.strip() for line in text.splitlines() for part in line.split(","))
     return [part for part in parts if part]
 

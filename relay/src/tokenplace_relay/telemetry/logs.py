@@ -1,7 +1,7 @@
-"""JSON lines on stdout through structlog, and the fingerprints that stand for keys in them.
+"""Writes JSON log lines to stdout through structlog, with fingerprints in place of keys.
 
-What is logged: event names, counts, times, request ids made safe, fingerprints. Never content,
-keys, tokens, ids chosen by strangers, or addresses.
+Logged are event names, counts, times, checked request ids and fingerprints. Never logged are
+content, keys, tokens, ids chosen by a caller, and addresses.
 """
 
 import asyncio
@@ -22,89 +22,88 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 REQUEST_ID: Final[ContextVar[str]] = ContextVar("request_id", default="")
-"""In each line that a request causes. Its task has a context of its own, so nothing resets it."""
+"""The request id of each line. aiohttp runs each request in a context of its own: no reset."""
 
 STDOUT: Final = 1
-MOST_BYTES: Final = 1024 * 1024
-"""Of lines that wait for a slow reader."""
-PATIENCE_SECONDS: Final = 1.0
-"""How long a process that ends, or a thread without a loop, waits for the reader."""
-_PAUSE_SECONDS: Final = 0.02
-_GATHER_SECONDS: Final = 0.005
+MAX_BUFFERED_BYTES: Final = 1024 * 1024
+"""Lines beyond this are dropped until the reader catches up."""
+BLOCKING_FLUSH_SECONDS: Final = 1.0
+"""How long an ending process, or a thread without an event loop, waits for the reader."""
+_RETRY_SECONDS: Final = 0.02
+_BATCH_SECONDS: Final = 0.005
 _encoder: Final = msgspec.json.Encoder(enc_hook=repr)
 
 
-class Lines:
-    """Where lines go: those of 5 ms leave together.
+class LineWriter:
+    """Writes the log lines of 5 ms in one system call.
 
-    A system call for each line would cost more than all the rest of it, and wake the reader.
-    Nothing waits for a reader that is slow: lines are kept meanwhile, up to a bound, then dropped
-    and counted.
+    A system call per line would cost more than making the line, and wake the reader each time. A
+    slow reader blocks nothing: lines are buffered up to a limit, then dropped and counted.
     """
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._waiting = bytearray()
+        self._buffer = bytearray()
         self._lock = threading.Lock()
         self.to(STDOUT)
 
     def to(self, target: int) -> None:
-        """Write to this file descriptor from now on."""
+        """Write to this file descriptor."""
         self._target = target
         self._poller = select.poll()
         self._poller.register(target, select.POLLOUT)
-        self._due_in: asyncio.AbstractEventLoop | None = None
-        """The loop that will write what waits."""
+        self._flushing_loop: asyncio.AbstractEventLoop | None = None
+        """The event loop that will flush the buffer."""
 
     def msg(self, line: bytes) -> None:
-        """Write a line soon, or now where no loop runs."""
-        if len(self._waiting) > MOST_BYTES:
+        """Write a line soon, or at once if no event loop runs."""
+        if len(self._buffer) > MAX_BUFFERED_BYTES:
             self.dropped += 1
             return
-        self._waiting += line + b"\n"
-        if self._due_in is None or self._due_in.is_closed():
-            self._flush_soon(_GATHER_SECONDS)
+        self._buffer += line + b"\n"
+        if self._flushing_loop is None or self._flushing_loop.is_closed():
+            self._flush_soon(_BATCH_SECONDS)
 
     def flush(self, patience: float = 0.0) -> None:
-        """Write what the reader has room for; wait for it at most so many seconds each time."""
-        self._due_in = None
+        """Write what the reader accepts; wait for it at most `patience` seconds per write."""
+        self._flushing_loop = None
         with self._lock:
-            while self._waiting and self._poller.poll(patience * 1000):
+            while self._buffer and self._poller.poll(patience * 1000):
                 self._write_some()
-        if self._waiting and not patience:
-            self._flush_soon(_PAUSE_SECONDS)
+        if self._buffer and not patience:
+            self._flush_soon(_RETRY_SECONDS)
         elif self.dropped:
             dropped, self.dropped = self.dropped, 0
             get("tokenplace.relay.logs").warning("lines dropped", count=dropped)
 
     def _write_some(self) -> None:
         try:
-            # A pipe that is ready has room for so much, at least.
-            written = os.write(self._target, self._waiting[: select.PIPE_BUF])
+            # A pipe that polls as writable takes at least PIPE_BUF bytes without blocking.
+            written = os.write(self._target, self._buffer[: select.PIPE_BUF])
         except OSError:
-            # Where nobody reads any more, nobody can be told of it.
-            written = len(self._waiting)
-        del self._waiting[:written]
+            # The reader is gone, so these lines cannot be written anywhere.
+            written = len(self._buffer)
+        del self._buffer[:written]
 
     def _flush_soon(self, seconds: float) -> None:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            self.flush(PATIENCE_SECONDS)
+            self.flush(BLOCKING_FLUSH_SECONDS)
             return
-        self._due_in = loop
+        self._flushing_loop = loop
         loop.call_later(seconds, self.flush)
 
 
-_lines: Final = Lines()
+_writer: Final = LineWriter()
 
 
 def configure(level: str, target: int = STDOUT) -> None:
-    """Send every log line of the process, from `level` on, as JSON to a file descriptor."""
-    _lines.to(target)
+    """Write every log line of the process, from `level` up, as JSON to a file descriptor."""
+    _writer.to(target)
     structlog.configure(
-        wrapper_class=_quick(level),
-        logger_factory=lambda: _lines,
+        wrapper_class=_logger_class(level),
+        logger_factory=lambda: _writer,
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Bridge()], level=level, force=True)
@@ -112,35 +111,35 @@ def configure(level: str, target: int = STDOUT) -> None:
 
 @atexit.register
 def flush() -> None:
-    """Write what waits for its time: it may never come."""
-    _lines.flush(PATIENCE_SECONDS)
+    """Write all buffered lines; called when the process ends."""
+    _writer.flush(BLOCKING_FLUSH_SECONDS)
 
 
 def get(name: str) -> FilteringBoundLogger:
-    """Return the logger that puts `name` into each line."""
+    """Return a logger that puts `name` into each line."""
     logger: FilteringBoundLogger = structlog.get_logger(logger_name=name)
     return logger
 
 
 def fingerprint(text: str) -> str:
-    """Return 12 hexadecimal digits of SHA-256: enough to follow a key through a log."""
+    """Return the first 12 hex digits of the SHA-256 of a text: enough to follow a key in a log."""
     return short(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
 
 
 def short(digest: bytes) -> str:
-    """Return the fingerprint of what has this SHA-256."""
+    """Return the fingerprint of a text whose SHA-256 is known."""
     return digest[:6].hex()
 
 
-def _quick(level: str) -> type[Any]:
-    """A logger that makes its line at once: there is no chain of processors to copy it for."""
+def _logger_class(level: str) -> type[Any]:
+    """Return a logger class that renders a line directly, without a chain of processors."""
     base: Any = structlog.make_filtering_bound_logger(level)
 
-    class Quick(base):  # type: ignore[misc]
+    class DirectLogger(base):  # type: ignore[misc]
         def _proxy_to_logger(self, level: str, message: str, /, **facts: object) -> None:
             self._logger.msg(_render(self._context["logger_name"], level, message, facts))
 
-    return Quick
+    return DirectLogger
 
 
 def _render(name: str, level: str, message: str, facts: dict[str, object]) -> bytes:
@@ -157,26 +156,26 @@ def _render(name: str, level: str, message: str, facts: dict[str, object]) -> by
 
 
 def _timestamp(nanoseconds: int) -> str:
-    """UTC in ISO 8601 to the millisecond."""
+    """Return UTC in ISO 8601 with milliseconds."""
     milliseconds = nanoseconds // 1_000_000
     return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
 
 
 @lru_cache(maxsize=1)
 def _second(number: int) -> str:
-    """What all lines of one second have in common."""
+    """Return date and time, which all lines of one second share."""
     return datetime.fromtimestamp(number, UTC).isoformat()[: -len("+00:00")]
 
 
 class _Bridge(logging.Handler):
-    """Carry records of libraries into the same stream, without their arguments.
+    """Writes the log records of libraries as JSON lines, without their messages and arguments.
 
-    An exception is named by its type only: its text can quote what a stranger sent.
+    Of an exception only the type is logged, because its text may quote a request.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
         extra = {"error": error} if error else {}
-        # A library may have levels of its own; the next lower one that all know stands for it.
+        # A library may define levels of its own; they are rounded down to a standard one.
         level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
         get(record.name).log(level, "library", source=record.funcName, **extra)

@@ -1,4 +1,4 @@
-"""The metric families of token.place, in a registry of their own, with bounded labels."""
+"""The metric families of token.place, in a registry per relay, with bounded label values."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from tokenplace_relay.settings import release
 from tokenplace_relay.settings.config import Config
-from tokenplace_relay.telemetry.request_metrics import NODE_ROUTES, POLL, REGISTER, Tally
+from tokenplace_relay.telemetry.request_metrics import NODE_ROUTES, POLL, REGISTER, RequestMetrics
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _FAILURES: Final = {
@@ -20,36 +20,38 @@ _CLASSES: Final = ("client", "node", "other")
 
 
 class Metrics:
-    """What is counted as it happens; the state is read at each scrape."""
+    """Metrics that are counted as events happen; StateCollector reads the state at each scrape."""
 
     def __init__(self, config: Config) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._tally = Tally()
-        self.registry.register(self._tally)
+        self._requests = RequestMetrics()
+        self.registry.register(self._requests)
         self._registration_failures = self._counter(
-            "tokenplace_relay_registration_failures", "Registrations refused", "reason"
+            "tokenplace_relay_registration_failures", "Rejected registrations", "reason"
         )
         self._poll_failures = self._counter(
-            "tokenplace_relay_poll_failures", "Polls refused", "reason"
+            "tokenplace_relay_poll_failures", "Rejected polls", "reason"
         )
         self._rate_limited = self._counter(
-            "tokenplace_relay_rate_limited", "Answers with 429, by kind of peer", "class"
+            "tokenplace_relay_rate_limited", "Responses with 429, by class of caller", "class"
         )
-        build = self._gauge("tokenplace_build_info", "Constant 1", "version", "revision")
+        build = self._gauge(
+            "tokenplace_build_info", "Always 1; the labels name the build", "version", "revision"
+        )
         build.labels(release.version(config), release.revision(config) or "unknown").set(1)
-        self._gauge("tokenplace_instrumentation_up", "Constant 1").set(1)
+        self._gauge("tokenplace_instrumentation_up", "Always 1").set(1)
         self.loop_lag = self._gauge(
             "tokenplace_relay_event_loop_lag_seconds",
-            "How late the last tick of the event loop was",
+            "Delay of the last tick of the event loop",
         )
         self.rate_limited_requests = 0
         """Requests that were refused with 429; an outcome that the state does not know."""
         self._start_at_zero()
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one HTTP request; route is the pattern of the router, never what a peer wrote."""
-        self._tally.count(method if method in _METHODS else "other", route, status, seconds)
+        """Count one HTTP request; route: the route pattern, never a path from a request."""
+        self._requests.count(method if method in _METHODS else "other", route, status, seconds)
         if status >= 400:
             self._count_failure(route, status)
 
@@ -62,10 +64,10 @@ class Metrics:
         if status == 429 and route == _SUBMIT:
             self.rate_limited_requests += 1
         if status == 429:
-            self._rate_limited.labels(_class(route)).inc()
+            self._rate_limited.labels(_caller_class(route)).inc()
 
     def _start_at_zero(self) -> None:
-        """Make the series of fixed labels, so that a rate over the first one is right."""
+        """Create the series with 0, so that rate() sees the first increment."""
         for reason in _REASONS:
             self._registration_failures.labels(reason)
             self._poll_failures.labels(reason)
@@ -79,7 +81,7 @@ class Metrics:
         return Gauge(name, text, labels, registry=self.registry)
 
 
-def _class(route: str) -> str:
+def _caller_class(route: str) -> str:
     if route in NODE_ROUTES:
         return "node"
     return "client" if route.startswith(("/api/v1/", "/v1/")) else "other"

@@ -1,7 +1,7 @@
-"""HTTP requests by method, route and status: counted in place, shown as metrics at each scrape.
+"""Counts HTTP requests by method, route and status, and makes three metric families of them.
 
-Each request is counted in three families. Their own counters would take a lock and a look-up for
-each, on the path of every request; a scrape comes every few seconds.
+Counters of prometheus_client would take a lock and a lookup per family for every request. A scrape
+comes every few seconds, so the families are made then.
 """
 
 from bisect import bisect_left
@@ -15,9 +15,8 @@ from prometheus_client.registry import Collector
 
 _LABELS: Final = ("method", "route", "status_class", "provider_mode", "outcome")
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Upper bounds in seconds; what took longer is in a last one without a bound."""
+"""Upper bounds of the histogram in seconds, without the last one, +Inf."""
 _NAMES: Final = (*map(str, _BUCKETS), "+Inf")
-
 
 _RELAY: Final = "/api/v1/relay"
 _CLIENT_ROUTES: Final = tuple(
@@ -35,71 +34,71 @@ _NAMED: Final = frozenset({*_CLIENT_ROUTES, *NODE_ROUTES, *_OPS_ROUTES})
 
 
 @dataclass(slots=True)
-class _Seen:
-    """Requests of one kind: their seconds in all, and how many took how long."""
+class _Series:
+    """The requests of one series: their total seconds, and their number per bucket."""
 
     seconds: float = 0.0
     buckets: list[int] = field(default_factory=lambda: [0] * len(_NAMES))
 
 
-class Tally(Collector):
-    """The requests of one relay."""
+class RequestMetrics(Collector):
+    """The HTTP requests of one relay."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, str, int], _Seen] = {}
+        self._series: dict[tuple[str, str, int], _Series] = {}
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one request; method and route must be of a bounded set."""
+        """Count one request; method and route must come from a bounded set."""
         key = (method, route, status)
-        seen = self._seen.get(key)
-        if seen is None:
-            seen = self._seen[key] = _Seen()
-        seen.seconds += seconds
-        seen.buckets[bisect_left(_BUCKETS, seconds)] += 1
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = _Series()
+        series.seconds += seconds
+        series.buckets[bisect_left(_BUCKETS, seconds)] += 1
 
     def describe(self) -> list[Metric]:
-        """Nothing in advance: the registry need not scrape to register."""
+        """Return no metrics, so that registering does not collect."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """The three families."""
+        """Return the three families."""
         requests = CounterMetricFamily("tokenplace_http_requests", "HTTP requests", labels=_LABELS)
         durations = HistogramMetricFamily(
             "tokenplace_http_request_duration_seconds",
-            "Time per HTTP request; polls are held, so leave their route out of objectives",
+            "Duration of HTTP requests; polls are held, so leave their route out of objectives",
             labels=_LABELS,
         )
-        for labels, seen in self._by_labels().items():
-            requests.add_metric(labels, sum(seen.buckets))
-            counts = zip(_NAMES, accumulate(seen.buckets), strict=True)
-            durations.add_metric(labels, [(name, n) for name, n in counts], seen.seconds)
+        for labels, series in self._by_labels().items():
+            requests.add_metric(labels, sum(series.buckets))
+            counts = zip(_NAMES, accumulate(series.buckets), strict=True)
+            durations.add_metric(labels, [(name, n) for name, n in counts], series.seconds)
         yield requests
         yield durations
-        yield self._plain()
+        yield self._by_status()
 
-    def _plain(self) -> Metric:
+    def _by_status(self) -> Metric:
         family = CounterMetricFamily(
             "tokenplace_relay_requests",
             "HTTP requests by status",
             labels=("method", "endpoint", "status"),
         )
-        for (method, route, status), seen in self._seen.items():
-            family.add_metric((method, route, str(status)), sum(seen.buckets))
+        for (method, route, status), series in self._series.items():
+            family.add_metric((method, route, str(status)), sum(series.buckets))
         return family
 
-    def _by_labels(self) -> dict[tuple[str, ...], _Seen]:
-        """What was seen, with routes and statuses that share their labels put together."""
-        found: dict[tuple[str, ...], _Seen] = {}
-        for (method, route, status), seen in self._seen.items():
+    def _by_labels(self) -> dict[tuple[str, ...], _Series]:
+        """Return the series with routes and statuses of equal labels added up."""
+        result: dict[tuple[str, ...], _Series] = {}
+        for (method, route, status), series in self._series.items():
             labels = (method, _label(route), f"{status // 100}xx", "relay", _outcome(status))
-            one = found.setdefault(labels, _Seen())
-            one.seconds += seen.seconds
-            one.buckets = [a + b for a, b in zip(one.buckets, seen.buckets, strict=True)]
-        return found
+            total = result.setdefault(labels, _Series())
+            total.seconds += series.seconds
+            total.buckets = [a + b for a, b in zip(total.buckets, series.buckets, strict=True)]
+        return result
 
 
 def _label(route: str) -> str:
-    """The route as token.place's families name it: the rare ones share a name."""
+    """Return the route label of token.place's families, in which rare routes share one."""
     if route in _NAMED:
         return route
     return "/api/v1/*" if route.startswith(("/api/v1/", "/v1/")) else "other"

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from tokenplace_relay.state.interface import State
 from tokenplace_relay.state.results import Totals
 from tokenplace_relay.telemetry.metrics import Metrics
-from tokenplace_relay.upstream import Upstream, Verdict
+from tokenplace_relay.upstream import ProbeResult, Upstream
 
 _OUTCOMES = (
     "completed", "cancelled", "expired", "timed_out", "rate_limited", "dependency_failure",
@@ -99,12 +99,12 @@ class StateCollector(Collector):
         """Absent in a relay without a GPU upstream, so that no alert can wait for it."""
         if self.upstream.target is None:
             return
-        up = self.upstream.verdict.is_up
+        up = self.upstream.result.is_up
         yield _gauge("tokenplace_relay_upstream_up", "The GPU upstream answered", float(up))
         yield _gauge(
             "tokenplace_relay_upstream_probe_seconds", "Time of the probe", self.upstream.seconds
         )
-        verdicts = tuple(str(one) for one in Verdict if one is not Verdict.UNKNOWN)
+        verdicts = tuple(str(one) for one in ProbeResult if one is not ProbeResult.UNKNOWN)
         yield _counter(
             "tokenplace_relay_upstream_probes", "verdict", self.upstream.counts, verdicts
         )

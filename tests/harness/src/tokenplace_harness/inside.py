@@ -12,6 +12,7 @@ import aiohttp
 from aiohttp import web
 
 from tokenplace_harness.clock import FakeClock
+from tokenplace_harness.mode import MODE
 from tokenplace_relay.api.app_context import CONTEXT, Context
 from tokenplace_relay.app import make_app, make_runner
 from tokenplace_relay.settings.config import Config
@@ -189,7 +190,8 @@ class Inside:
 @asynccontextmanager
 async def inside(*, real_time: bool = False, **settings: Setting) -> AsyncIterator[Inside]:
     """A relay on a free port; polls are not held unless poll_wait is given."""
-    values: Json = {"poll_wait": 0.0, "housekeeping_interval": 60.0, **settings}
+    values: Json = {"poll_wait": 0.0, "housekeeping_interval": 60.0, "plain_http": MODE.plain_http}
+    values.update(settings)
     config = Config(**values)
     clock = FakeClock()
     ticking: Callable[[], float] = time.monotonic if real_time else clock

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 
 from tokenplace_relay.peers.compute_node import Answer, ComputeNode, echo
-from tokenplace_relay.peers.connection import Connection, RelayError
+from tokenplace_relay.peers.connection import RelayConnection, RelayError
 from tokenplace_relay.protocol.envelope import Identity, Inner
 from tokenplace_relay.state.selection import DEFAULT_MODEL
 
@@ -34,7 +34,7 @@ async def serving_node(
     """A registered compute node that polls and answers in the background."""
     identity = await asyncio.to_thread(Identity.create)
     async with aiohttp.ClientSession() as session:
-        node = ComputeNode(Connection(session, url, token), identity, models, answer)
+        node = ComputeNode(RelayConnection(session, url, token), identity, models, answer)
         async with _serving(node):
             yield node
 
@@ -44,7 +44,7 @@ async def answering(url: str, fixed: Inner) -> AsyncIterator[None]:
     """A registered compute node that gives everybody the same answer."""
     identity = await asyncio.to_thread(Identity.create)
     async with aiohttp.ClientSession() as session:
-        node = FixedNode(Connection(session, url), identity, (DEFAULT_MODEL,))
+        node = FixedNode(RelayConnection(session, url), identity, (DEFAULT_MODEL,))
         node.fixed = fixed
         async with _serving(node):
             yield

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from tokenplace_harness.mode import MODE
+
 PROGRAM = str(Path(sys.executable).with_name("tokenplace-relay"))
 START_SECONDS = 60.0
 
@@ -107,7 +109,7 @@ def relay_process(
     started = time.perf_counter()
     with subprocess.Popen(
         [program, "serve", "--host", "127.0.0.1", "--port", "0", *flags],
-        env={"PATH": os.environ["PATH"], **environment},
+        env={"PATH": os.environ["PATH"], **MODE.environment, **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

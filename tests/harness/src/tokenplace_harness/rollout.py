@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from tokenplace_relay.peers.client import Client
 from tokenplace_relay.peers.compute_node import ComputeNode
-from tokenplace_relay.peers.connection import Connection, RelayError
+from tokenplace_relay.peers.connection import RelayConnection, RelayError
 from tokenplace_relay.protocol.envelope import Identity
 from tokenplace_relay.state.selection import DEFAULT_MODEL
 
@@ -73,7 +73,7 @@ async def session_at(address: str, authority: Path) -> AsyncIterator[aiohttp.Cli
 
 @asynccontextmanager
 async def peers_at_work(
-    connection: Connection, *, nodes: int, clients: int
+    connection: RelayConnection, *, nodes: int, clients: int
 ) -> AsyncIterator[Tally]:
     """Peers that ask and answer within the block; at its end the last answers are read."""
     tally, stop = Tally(), asyncio.Event()
@@ -116,7 +116,7 @@ async def _read(client: Client, request_id: str, tally: Tally) -> None:
         tally.answered += 1
 
 
-async def _serve(connection: Connection, identity: Identity) -> None:
+async def _serve(connection: RelayConnection, identity: Identity) -> None:
     """Register and answer; after any failure register anew, as every compute node does."""
     while True:
         node = ComputeNode(connection, identity, (DEFAULT_MODEL,))

@@ -1,4 +1,4 @@
-"""The tokens of compute nodes and of operators: compared in constant time, never kept."""
+"""Checks the tokens of compute nodes and operators, in constant time."""
 
 import hmac
 from collections.abc import Awaitable, Iterable
@@ -15,12 +15,12 @@ _OPERATOR = "X-Token-Place-Operator"
 
 
 def registration_token(request: web.BaseRequest) -> bytes | None:
-    """Digest of the right token that a node came with; b'' where none is asked for, else None."""
+    """Return the digest of a valid token, b'' if this relay requires none, or else None."""
     tokens = of(request).config.server_tokens
     if not tokens:
         return b""
-    given = digest(request.headers.get(_NODE, "").strip())
-    return given if _is_one_of(given, tokens) else None
+    token = digest(request.headers.get(_NODE, "").strip())
+    return token if _is_one_of(token, tokens) else None
 
 
 def for_nodes(handler: DirectHandler) -> DirectHandler:
@@ -35,7 +35,7 @@ def for_nodes(handler: DirectHandler) -> DirectHandler:
 
 
 def for_operators(handler: Handler) -> Handler:
-    """Ask for the operator's token; without one configured, nobody is an operator."""
+    """Require the operator's token; without a configured one, all calls are refused."""
 
     def guarded(request: web.Request) -> Awaitable[web.StreamResponse]:
         token = of(request).config.operator_token
@@ -56,8 +56,8 @@ def _operator_token(request: web.BaseRequest) -> str:
 
 
 def _is_one_of(given: bytes, tokens: Iterable[str]) -> bool:
-    """Compare with every token, so that the time tells nothing."""
-    found = False
-    for one in tokens:
-        found |= hmac.compare_digest(given, digest(one))
-    return found
+    """Compare with every token, so that the time does not tell which one matched."""
+    is_match = False
+    for token in tokens:
+        is_match |= hmac.compare_digest(given, digest(token))
+    return is_match

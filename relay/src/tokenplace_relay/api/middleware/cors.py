@@ -1,6 +1,7 @@
-"""Who may call from another page's script: everybody, on the routes of clients, without cookies.
+"""CORS: scripts of every origin may call the client routes, without cookies.
 
-Paths and headers are those of token.place relay.py; nodes, operators and probes are no browsers.
+Paths and headers are those of token.place relay.py. Nodes, operators and probes are not browsers,
+so their routes are excluded.
 """
 
 import re
@@ -22,7 +23,7 @@ PREFLIGHT: Final[Mapping[str, str]] = {
     "Access-Control-Allow-Headers": "Content-Type, Accept",
     "Access-Control-Max-Age": "600",
 }
-"""In addition, on the answer to OPTIONS."""
+"""Additional headers of the response to OPTIONS."""
 
 
 def is_open(path: str) -> bool:

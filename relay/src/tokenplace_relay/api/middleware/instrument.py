@@ -69,8 +69,7 @@ def _wrap(handler: AnyHandler[R], place: Place, injector: FaultInjector | None) 
         try:
             response = await (limited(request, handler) if is_limited else handler(request))
             if not response.prepared and (size := body_size(response)) > unsent.small:
-                unsent.check(size)
-                unsent.fresh += size
+                unsent.reserve(size)
         except (ConnectionError, asyncio.CancelledError):
             # The caller is gone, so only the log and the metrics get a status.
             _log(request, call, _CLIENT_CLOSED_REQUEST, time.perf_counter() - started)

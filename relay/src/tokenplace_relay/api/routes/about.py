@@ -1,4 +1,4 @@
-"""The routes that tell what this relay is: release, compute nodes, and the directory."""
+"""Routes that describe this relay: release, health, compute nodes, and the directory."""
 
 import time
 
@@ -13,7 +13,7 @@ from tokenplace_relay.upstream import UPSTREAM
 
 
 def routes() -> list[web.RouteDef]:
-    """What this module serves."""
+    """Return the routes of this module."""
     community = "/api/v1/community"
     return [
         web.get("/api/v1/meta", meta),
@@ -31,12 +31,12 @@ def routes() -> list[web.RouteDef]:
 
 
 async def meta(request: web.Request) -> web.Response:
-    """GET meta, version: what runs here, in the keys that promotion checks allow."""
-    return _fresh(release.metadata(of(request).config, request.headers.get("Host", "")))
+    """GET meta, version: the running release, with exactly the keys of token.place's check."""
+    return _uncached(release.metadata(of(request).config, request.headers.get("Host", "")))
 
 
 async def health(request: web.Request) -> web.Response:
-    """GET /api/v1/health: that the API answers; readiness is at /healthz."""
+    """GET /api/v1/health: the API is up; readiness is at /healthz."""
     service = of(request).config.service_name
     seconds = int(time.time())
     return json_response(
@@ -45,10 +45,10 @@ async def health(request: web.Request) -> web.Response:
 
 
 async def diagnostics(request: web.Request) -> web.Response:
-    """GET /relay/diagnostics: who serves, how busy; the chat page counts by it."""
+    """GET /relay/diagnostics: the compute nodes and their load; the chat page uses it."""
     nodes, upstream = await request.app[NODE_LIST].entries(), request.app[UPSTREAM]
     lists = {f"{name}_upstream_servers": urls for name, urls in upstream_lists(upstream).items()}
-    return _fresh(
+    return _uncached(
         {
             "relay_only": upstream.target is None,
             "upstream_health_required": upstream.is_required,
@@ -62,7 +62,7 @@ async def diagnostics(request: web.Request) -> web.Response:
 
 
 async def server_nodes(request: web.Request) -> web.Response:
-    """GET server-nodes: the configured GPU upstream; compute nodes register, and are not here."""
+    """GET server-nodes: the configured GPU upstream; registered compute nodes are not listed."""
     urls = upstream_lists(request.app[UPSTREAM])["configured"]
     return json_response(
         {
@@ -75,17 +75,17 @@ async def server_nodes(request: web.Request) -> web.Response:
 
 
 async def nothing_listed(_request: web.Request) -> web.Response:
-    """GET server-providers, community/providers: a relay of one's own knows of no others."""
+    """GET server-providers, community/providers: empty, because this relay knows no others."""
     return json_response({"object": "list", "data": []})
 
 
 async def leaderboard(_request: web.Request) -> web.Response:
-    """GET community/leaderboard: no ratings are collected here."""
+    """GET community/leaderboard: empty, because this relay collects no ratings."""
     return json_response({"object": "list", "data": []})
 
 
 async def contributions(_request: web.Request) -> web.Response:
-    """GET community/contributions/summary: none are kept here."""
+    """GET community/contributions/summary: all zero, because this relay stores none."""
     return json_response(
         {
             "object": "community.contribution_summary",
@@ -98,12 +98,12 @@ async def contributions(_request: web.Request) -> web.Response:
 
 
 async def contribute(_request: web.Request) -> web.Response:
-    """POST community/contributions: refused, rather than taken and lost."""
-    text = "This relay keeps no contributions; a compute node joins by registering"
+    """POST community/contributions: refused, because this relay stores none."""
+    text = "This relay stores no contributions; a compute node joins by registering"
     raise ApiError(501, text, "contributions_not_kept")
 
 
-def _fresh(body: JsonObject) -> web.Response:
-    answer = json_response(body)
-    answer.headers.update(NO_STORE)
-    return answer
+def _uncached(body: JsonObject) -> web.Response:
+    response = json_response(body)
+    response.headers.update(NO_STORE)
+    return response

@@ -1,4 +1,4 @@
-"""What no other route fits: unknown paths, methods that a path does not know, and OPTIONS."""
+"""Answers unknown paths, unsupported methods, and OPTIONS."""
 
 from typing import Final
 
@@ -10,12 +10,12 @@ REST: Final = "/{rest:.*}"
 
 
 def routes() -> list[web.RouteDef]:
-    """Every path and method; it must be added last."""
+    """Return a route for every path and method; it must be added last."""
     return [web.route("*", REST, unknown)]
 
 
 async def unknown(request: web.Request) -> web.StreamResponse:
-    """Say what may be sent to a path, or that there is nothing."""
+    """Answer 404, or 405 with the allowed methods, or OPTIONS with them."""
     if request.method == "OPTIONS" and cors.is_open(request.path):
         return web.Response(status=204, headers=cors.PREFLIGHT)
     allowed = await _allowed(request)
@@ -27,7 +27,7 @@ async def unknown(request: web.Request) -> web.StreamResponse:
 
 
 async def _allowed(request: web.Request) -> set[str]:
-    """The methods of the other routes that fit the path."""
+    """Return the methods of the other routes with this path."""
     allowed: set[str] = set()
     for resource in request.app.router.resources():
         if resource is not request.match_info.route.resource:

@@ -1,4 +1,4 @@
-"""Routes that are no more, or never were here: each says so in JSON, and what to use instead."""
+"""Routes of token.place that this relay does not serve; each error names the replacement."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ _DISTRIBUTED: Final = ("/relay/api/v1/chat/completions", "/relay/api/v1/source")
 
 
 def routes() -> list[web.RouteDef]:
-    """What this module serves."""
+    """Return the routes of this module."""
     return [
         *(web.route(method, path, _gone(path)) for method, path in _GONE),
         *(web.post(path, _distributed) for path in _DISTRIBUTED),
@@ -34,14 +34,14 @@ def _gone(path: str) -> Handler:
 
 async def _distributed(_request: web.Request) -> web.StreamResponse:
     text = "The distributed API v1 relay is disabled. Use /api/v1/chat/completions."
-    kind = {"type": "service_unavailable_error"}
-    raise ApiError(503, text, "distributed_api_v1_relay_disabled", extra=kind)
+    extra = {"type": "service_unavailable_error"}
+    raise ApiError(503, text, "distributed_api_v1_relay_disabled", extra=extra)
 
 
 async def _images(_request: web.Request) -> web.StreamResponse:
-    text = "This relay makes no images"
+    text = "This relay does not generate images"
     raise ApiError(501, text, "not_implemented", extra={"type": "invalid_request_error"})
 
 
 async def _version_2(_request: web.Request) -> web.StreamResponse:
-    raise ApiError(404, "This relay speaks API v1 only", "api_version_unsupported")
+    raise ApiError(404, "This relay supports API v1 only", "api_version_unsupported")

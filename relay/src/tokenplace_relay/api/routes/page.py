@@ -1,4 +1,4 @@
-"""The chat page: its files are read once, and served compressed, cacheable and locked down."""
+"""Serves the chat page: files are read once, and sent compressed with security headers."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ _TYPES: Final = {
     "svg": "image/svg+xml; charset=utf-8",
 }
 _ENCODINGS: Final = {"br": ".br", "gzip": ".gz"}
-"""Encoding -> suffix of its file, the smaller one first."""
+"""Encoding -> suffix of its file; the smallest first."""
 
 _SOURCES: Final = {
     "default-src": "'none'",
@@ -33,7 +33,9 @@ _SOURCES: Final = {
     "trusted-types": "'none'",
 }
 _SECURITY: Final = {
-    "Content-Security-Policy": "; ".join(f"{what} {who}" for what, who in _SOURCES.items()),
+    "Content-Security-Policy": "; ".join(
+        f"{directive} {sources}" for directive, sources in _SOURCES.items()
+    ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
@@ -41,13 +43,13 @@ _SECURITY: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-_FOR_GOOD: Final = "public, max-age=31536000, immutable"
-"""An asset's name holds the hash of its content."""
+_IMMUTABLE: Final = "public, max-age=31536000, immutable"
+"""For assets, whose names contain the hash of their content."""
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """One file of the page in every encoding it is served in; "" is the plain one."""
+    """One file of the page in every encoding; "" is the uncompressed one."""
 
     content_type: str
     bodies: dict[str, bytes]
@@ -55,26 +57,26 @@ class _File:
 
 
 def routes() -> list[web.RouteDef]:
-    """The page at `/` and its assets; reads them from the package now, never later."""
-    found = _read(files("tokenplace_relay") / "page")
-    index = found.pop("index.html")
+    """Return the routes of the page and its assets; reads all files now."""
+    assets = _read(files("tokenplace_relay") / "page")
+    index = assets.pop("index.html")
     return [
         web.get("/", partial(_page, index)),
-        web.get("/assets/{name}", partial(_asset, found)),
+        web.get("/assets/{name}", partial(_asset, assets)),
     ]
 
 
 async def _page(index: _File, request: web.Request) -> web.Response:
-    """GET /: the page; browsers ask each time whether it has changed."""
+    """GET /: the page; browsers revalidate it each time."""
     return _serve(request, index, "no-cache")
 
 
 async def _asset(assets: dict[str, _File], request: web.Request) -> web.Response:
-    """GET /assets/NAME: script, style and icon, for browsers to keep."""
-    found = assets.get(request.match_info["name"])
-    if found is None:
+    """GET /assets/NAME: script, style or icon; browsers cache it indefinitely."""
+    file = assets.get(request.match_info["name"])
+    if file is None:
         raise ApiError(404, "Not Found")
-    return _serve(request, found, _FOR_GOOD)
+    return _serve(request, file, _IMMUTABLE)
 
 
 def _serve(request: web.Request, file: _File, caching: str) -> web.Response:
@@ -93,10 +95,10 @@ def _serve(request: web.Request, file: _File, caching: str) -> web.Response:
 
 
 def _best(accepted: str) -> str:
-    """The smallest encoding that a browser takes; "" for none."""
+    """Return the smallest encoding that a browser accepts; "" for none."""
     offers = [offer.replace(" ", "").lower().partition(";q=") for offer in accepted.split(",")]
-    taken = {name for name, _, weight in offers if weight.strip("0.") or not weight}
-    return next((one for one in _ENCODINGS if one in taken), "")
+    accepts = {name for name, _, weight in offers if weight.strip("0.") or not weight}
+    return next((one for one in _ENCODINGS if one in accepts), "")
 
 
 def _read(folder: Traversable) -> dict[str, _File]:

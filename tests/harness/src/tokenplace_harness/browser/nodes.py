@@ -13,7 +13,7 @@ from typing import TypeVar
 import aiohttp
 
 from tokenplace_relay.peers.compute_node import ComputeNode
-from tokenplace_relay.peers.connection import Connection, Json, RelayError
+from tokenplace_relay.peers.connection import Json, RelayConnection, RelayError
 from tokenplace_relay.protocol import envelope
 from tokenplace_relay.protocol.constants import PROTOCOL, VERSION
 from tokenplace_relay.protocol.envelope import Identity, Inner, Sealed
@@ -90,7 +90,7 @@ class Worker:
     """A compute node that polls, and treats each request as its behaviour says."""
 
     node: ComputeNode
-    relay: Connection
+    relay: RelayConnection
     behave: Behaviour
     jobs: list[Job] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
@@ -168,7 +168,7 @@ class Nodes:
         able: Json | None = None,
     ) -> Worker:
         """Register a node; returns when the relay knows it. `able` overrides capabilities."""
-        relay = Connection(self._session, url)
+        relay = RelayConnection(self._session, url)
         node = _Able(relay, Identity.create(), models, able=able or {})
         worker = Worker(node, relay, behave, _nodes=self)
         self.run(node.register())
