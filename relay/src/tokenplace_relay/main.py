@@ -39,20 +39,20 @@ def serve(**flags: str | None) -> None:
 def _flags() -> list[click.Parameter]:
     """Return a flag per setting; secrets have none."""
     return [
-        click.Option([one.flag, one.field], help=_help(one), metavar=one.variable)
-        for one in about()
-        if not one.secret
+        click.Option([setting.flag, setting.field], help=_help(setting), metavar=setting.variable)
+        for setting in about()
+        if not setting.secret
     ]
 
 
-def _help(one: About) -> str:
-    default = f" (default: {one.default})" if one.default else ""
-    return f"{one.text}{default}"
+def _help(setting: About) -> str:
+    default = f" (default: {setting.default})" if setting.default else ""
+    return f"{setting.text}{default}"
 
 
 def _secrets() -> str:
     """Return the help of the secrets, which have no flag: other users can see command lines."""
-    lines = [f"{one.variable}: {one.text}." for one in about() if one.secret]
+    lines = [f"{setting.variable}: {setting.text}." for setting in about() if setting.secret]
     return "\n\n".join(["Only as environment variables:", *lines])
 
 

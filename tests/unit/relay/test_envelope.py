@@ -56,7 +56,7 @@ def test_two_messages_share_nothing(node: Identity) -> None:
 
 def test_another_key_cannot_open(node: Identity) -> None:
     sealed = envelope.seal({"a": 1}, node.public)
-    with pytest.raises(EnvelopeError, match="not for this key"):
+    with pytest.raises(EnvelopeError, match="for another key"):
         KEPT.open(sealed)
 
 
@@ -70,7 +70,7 @@ def test_text_that_is_not_base64_is_named(node: Identity, field: str) -> None:
 def test_changed_key_wrap_is_refused(node: Identity) -> None:
     sealed = envelope.seal({"a": 1}, node.public)
     changed = base64.b64encode(bytes(256)).decode()
-    with pytest.raises(EnvelopeError, match="changed on the way"):
+    with pytest.raises(EnvelopeError, match="was modified"):
         node.open(Sealed(sealed.ciphertext, changed, sealed.iv))
 
 
@@ -118,5 +118,5 @@ def key_of(modulus: int) -> str:
 def test_inside_that_contradicts_the_outside(field: str) -> None:
     inner = envelope.response("r1", "client", {"message": {"role": "assistant", "content": "yes"}})
     envelope.check(inner, "r1", "client")
-    with pytest.raises(EnvelopeError, match=f"another {field}"):
+    with pytest.raises(EnvelopeError, match=f"different {field}"):
         envelope.check({**inner, field: "other"}, "r1", "client")

@@ -30,7 +30,7 @@ UNREGISTER_SECONDS = 5.0
 
 
 class ProbeError(Exception):
-    """The round trip failed; the message tells the user what to do."""
+    """The round trip failed; the message has the next step for the user."""
 
 
 @dataclass(frozen=True, slots=True)

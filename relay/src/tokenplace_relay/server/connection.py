@@ -160,7 +160,7 @@ class Connection(ConnectionInternals):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse bytes; once a head has begun, its timer runs until the head is complete."""
+        """Parse bytes; the head timer runs from the first byte of a head to its last."""
         count = self.request_count
         super().data_received(data)
         self.fail_broken_body()
@@ -218,7 +218,7 @@ class Connection(ConnectionInternals):
     ) -> web.StreamResponse:
         """Return the response to a malformed request; aiohttp's message may quote the request."""
         if request.writer.output_size > 0:
-            raise ConnectionError("the response has begun")
+            raise ConnectionError("the response has started")
         error = _http_error(status, exc, self._factory.config)
         self._factory.count(error.status)
         log.info("malformed request", error=type(exc).__name__, http_status=error.status)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 FEW_HELD_CALLS: Final = 1000
-"""With so many held calls a full collection takes about 10 ms."""
+"""With this number of held calls a full collection takes about 10 ms."""
 INTERVAL_SECONDS: Final = 600.0
 LONGEST_INTERVAL_SECONDS: Final = 3600.0
 """A full collection is done after this time, however many calls are held."""

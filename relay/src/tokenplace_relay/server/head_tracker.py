@@ -1,7 +1,7 @@
 """Tracks whether the bytes of a connection end within a request's head.
 
-aiohttp's parser does not tell whether it holds the beginning of a head, so this follows the bytes:
-a head ends with an empty line, and the body stream tells how long the body was.
+aiohttp's parser does not report whether it holds the start of a head, so this follows the bytes: a
+head ends with an empty line, and the body stream has the length of the body.
 """
 
 from collections.abc import Sequence

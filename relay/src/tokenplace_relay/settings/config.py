@@ -176,7 +176,7 @@ class Config(Bounds):
     tombstone_ttl: float = setting(
         60.0,
         "TOKEN_PLACE_API_V1_CONTROL_TOMBSTONE_TTL_SECONDS",
-        "a node is told about a cancelled request for this time",
+        "a node can learn for this time that a request was cancelled",
         low=1,
         high=300,
     )

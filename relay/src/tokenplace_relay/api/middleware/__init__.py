@@ -1,1 +1,1 @@
-"""What runs around handlers: authentication, rate limits, CORS, metrics."""
+"""Code that runs around handlers: authentication, rate limits, faults, metrics."""

@@ -56,7 +56,7 @@ def _operator_token(request: web.BaseRequest) -> str:
 
 
 def _is_one_of(given: bytes, tokens: Iterable[str]) -> bool:
-    """Compare with every token, so that the time does not tell which one matched."""
+    """Compare with every token, so that the duration does not depend on the match."""
     is_match = False
     for token in tokens:
         is_match |= hmac.compare_digest(given, digest(token))

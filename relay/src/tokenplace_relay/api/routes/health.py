@@ -115,7 +115,7 @@ def _may_scrape(request: web.Request, token: str | None) -> bool:
     """Whether the caller may read metrics.
 
     Without a token everyone may, except through an ingress. With an empty token no one may: an
-    empty Secret is a mistake, not a wish for open metrics.
+    empty Secret is a mistake, and must not open the metrics.
     """
     if token is None:
         return not any(name in request.headers for name in FORWARDED)

@@ -83,7 +83,7 @@ def _serve(request: web.Request, file: _File, caching: str) -> web.Response:
     encoding = _best(request.headers.get("Accept-Encoding", ""))
     tag = f"{file.digest}-{encoding or 'plain'}"
     headers = {**_SECURITY, "Cache-Control": caching, "Vary": "Accept-Encoding"}
-    if any(known.value in (tag, "*") for known in request.if_none_match or ()):
+    if any(etag.value in (tag, "*") for etag in request.if_none_match or ()):
         response = web.Response(status=304, headers=headers)
     else:
         headers["Content-Type"] = file.content_type
@@ -98,15 +98,18 @@ def _best(accepted: str) -> str:
     """Return the smallest encoding that a browser accepts; "" for none."""
     offers = [offer.replace(" ", "").lower().partition(";q=") for offer in accepted.split(",")]
     accepts = {name for name, _, weight in offers if weight.strip("0.") or not weight}
-    return next((one for one in _ENCODINGS if one in accepts), "")
+    return next((name for name in _ENCODINGS if name in accepts), "")
 
 
 def _read(folder: Traversable) -> dict[str, _File]:
-    contents = {one.name: one.read_bytes() for one in folder.iterdir()}
+    contents = {file.name: file.read_bytes() for file in folder.iterdir()}
     return {
         name: _File(
             content_type=_TYPES[name.rpartition(".")[2]],
-            bodies={"": body, **{one: contents[name + end] for one, end in _ENCODINGS.items()}},
+            bodies={
+                "": body,
+                **{encoding: contents[name + end] for encoding, end in _ENCODINGS.items()},
+            },
             digest=sha256(body).hexdigest()[:16],
         )
         for name, body in contents.items()
