@@ -23,6 +23,7 @@ from tokenplace_relay.api.routes import (
     page,
     progress,
 )
+from tokenplace_relay.api.state_collector import COLLECTOR, StateCollector
 from tokenplace_relay.facade import facade
 from tokenplace_relay.facade import routes as facade_routes
 from tokenplace_relay.rate_limit.policy import RatePolicy
@@ -31,7 +32,6 @@ from tokenplace_relay.settings.config import Config
 from tokenplace_relay.state.memory import MemoryState
 from tokenplace_relay.telemetry.logs import get
 from tokenplace_relay.telemetry.metrics import Metrics
-from tokenplace_relay.telemetry.state_collector import COLLECTOR, StateCollector
 
 log = get("tokenplace.relay.app")
 

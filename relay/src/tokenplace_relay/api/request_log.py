@@ -5,8 +5,8 @@ from typing import Final
 from aiohttp import hdrs, web
 from multidict import istr
 
+from tokenplace_relay.api import cors
 from tokenplace_relay.api.app_context import call_of
-from tokenplace_relay.api.middleware import cors
 from tokenplace_relay.server.response import SERVER
 
 X_REQUEST_ID: Final = istr("X-Request-Id")

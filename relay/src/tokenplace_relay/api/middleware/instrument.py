@@ -13,13 +13,11 @@ from typing import Final, TypeVar
 
 from aiohttp import web
 
-from tokenplace_relay.api import errors
+from tokenplace_relay.api import cors, errors
 from tokenplace_relay.api.app_context import Call, Context, Place, attach
-from tokenplace_relay.api.middleware import cors
 from tokenplace_relay.api.middleware.fault_injection import FaultInjector
 from tokenplace_relay.api.middleware.rate_limiting import limited
 from tokenplace_relay.api.request_log import X_REQUEST_ID, finish_head
-from tokenplace_relay.api.routes import fallback
 from tokenplace_relay.server.direct import DirectRoute
 from tokenplace_relay.server.response import ApiError, body_size
 from tokenplace_relay.state.errors import StateUnreachable
@@ -29,6 +27,8 @@ log = get("tokenplace.relay.http")
 R = TypeVar("R", bound=web.BaseRequest)
 AnyHandler = Callable[[R], Awaitable[web.StreamResponse]]
 
+EVERY_PATH: Final = "/{rest:.*}"
+"""The route of all unknown paths, which logs and metrics do not name."""
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATTERN: Final = re.compile(r":[^{}]*}")
 _QUIET: Final = frozenset({"/livez", "/healthz", "/metrics"})
@@ -53,7 +53,7 @@ def instrument_direct(
 
 
 def _place(path: str, context: Context) -> Place:
-    route = "" if path == fallback.REST else _PATTERN.sub("}", path)
+    route = "" if path == EVERY_PATH else _PATTERN.sub("}", path)
     return Place(context, route, cors.is_open(route), log.bind())
 
 

@@ -1,17 +1,14 @@
 """Answers unknown paths, unsupported methods, and OPTIONS."""
 
-from typing import Final
-
 from aiohttp import web
 
-from tokenplace_relay.api.middleware import cors
-
-REST: Final = "/{rest:.*}"
+from tokenplace_relay.api import cors
+from tokenplace_relay.api.middleware.instrument import EVERY_PATH
 
 
 def routes() -> list[web.RouteDef]:
     """Return a route for every path and method; it must be added last."""
-    return [web.route("*", REST, unknown)]
+    return [web.route("*", EVERY_PATH, unknown)]
 
 
 async def unknown(request: web.Request) -> web.StreamResponse:

@@ -8,9 +8,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from tokenplace_relay.api.app_context import of
 from tokenplace_relay.api.node_list import NODE_LIST
+from tokenplace_relay.api.state_collector import COLLECTOR
 from tokenplace_relay.server.response import JsonObject, json_response
 from tokenplace_relay.telemetry.logs import get
-from tokenplace_relay.telemetry.state_collector import COLLECTOR
 from tokenplace_relay.upstream import UPSTREAM, ProbeResult, Upstream
 
 log = get("tokenplace.relay.ops")
