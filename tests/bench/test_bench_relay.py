@@ -1,4 +1,4 @@
-"""The benchmark runs and says all that it is asked for; its figures are judged elsewhere."""
+"""The benchmark runs and prints every requested figure; other checks judge the figures."""
 
 import json
 import subprocess

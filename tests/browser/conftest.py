@@ -78,7 +78,7 @@ def new_person(browser: Browser) -> Iterator[Callable[..., Person]]:
 
 @pytest.fixture
 def person(new_person: Callable[..., Person], shared_relay: RelayProcess) -> Person:
-    """Somebody who has opened the page of the shared relay."""
+    """A user with the page of the shared relay open."""
     somebody = new_person()
     somebody.open(shared_relay.url)
     return somebody

@@ -1,4 +1,4 @@
-"""The page for everybody: without a mouse, with a screen reader, on a phone, in the dark."""
+"""The page for all users: without a mouse, with a screen reader, on a phone, in the dark."""
 
 import asyncio
 import os
@@ -274,7 +274,7 @@ def test_pictures_of_the_documentation(
     size: dict[str, int],
     scheme: str,
 ) -> None:
-    """Taken in each run; those that docs/page.md shows go where PICTURES says."""
+    """Taken in each run; those that docs/page.md shows go to the directory in PICTURES."""
     name = f"{'phone' if size is PHONE else 'desktop'}-{scheme}"
     worker = workers.add(shared_relay.url, explain)
     person = new_person(scheme=scheme, **size)

@@ -1,4 +1,4 @@
-"""What goes wrong on the way, and what people see of it: stop, loss, drain, silence, limits."""
+"""Failures between page and node, and what users see: stop, loss, drain, silence, limits."""
 
 import asyncio
 import json

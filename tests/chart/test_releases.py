@@ -299,7 +299,7 @@ def test_a_rollback_restores_the_relay_and_keeps_the_crd(
     assert crd(plane)["metadata"]["resourceVersion"] == before
 
 
-def test_an_uninstall_keeps_the_crd_and_relays_of_others(
+def test_an_uninstall_keeps_the_crd_and_other_relays(
     plane: ControlPlane, place: str, run: Run
 ) -> None:
     run("install", str(CHART))
@@ -318,7 +318,7 @@ def test_an_uninstall_keeps_the_crd_and_relays_of_others(
     assert [one for one in roles if one["metadata"]["name"].startswith(place)] == []
 
 
-def test_a_later_install_finds_the_crd_and_relays_of_others(
+def test_a_later_install_finds_the_crd_and_other_relays(
     plane: ControlPlane, place: str, run: Run
 ) -> None:
     run("install", str(CHART))

@@ -54,7 +54,7 @@ def test_rendered_objects_match_the_golden_file(case: str, render: Render) -> No
     """After an intended change run this with UPDATE_GOLDEN=1, then review the diff."""
     objects = render(yaml.safe_load((GOLDEN / f"{case}.values.yaml").read_text()))
     for obj in objects:
-        # They are those of the shipped manifests, which a test of their own says.
+        # They are those of the shipped manifests, as another test checks.
         obj.pop("rules", None)
     expected = GOLDEN / f"{case}.yaml"
     if os.environ.get("UPDATE_GOLDEN"):

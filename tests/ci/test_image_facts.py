@@ -1,4 +1,4 @@
-"""What a build says of itself, and the summary that people paste from."""
+"""Facts about a build, and the summary from which maintainers copy."""
 
 import os
 import subprocess
@@ -60,7 +60,7 @@ def test_a_commit_has_one_tag_that_names_it(facts: Facts) -> None:
 
 @pytest.mark.parametrize("version", ["1.2.3", "0.1.0", "10.0.0-rc.1"])
 def test_a_release_has_its_version_only(facts: Facts, version: str) -> None:
-    """What names its commit is of the build of main, which has other bits."""
+    """A tag that names the commit belongs to the build of main, which has other contents."""
     found = said(facts(f"refs/tags/v{version}"))
     assert found["version"] == found["tags"] == version
 

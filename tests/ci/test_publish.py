@@ -138,7 +138,7 @@ def test_a_tag_never_gets_other_image_contents(registry: str, tmp_path: Path) ->
 def test_a_release_is_published_after_the_build_of_its_commit(
     registry: str, tmp_path: Path
 ) -> None:
-    """Main builds the commit, then its tag does; times and labels differ, so the bits do too."""
+    """Main builds the commit, then its tag does; times and labels differ, so the digests do too."""
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
     names: list[tuple[str, str]] = []
     for ref in ("refs/heads/main", f"refs/tags/v{version}"):

@@ -1,4 +1,4 @@
-"""A release needs green runs of its commit; GitHub's answers are played, for they are not here."""
+"""A release needs green runs of its commit; GitHub's answers are simulated."""
 
 import os
 import subprocess

@@ -21,7 +21,7 @@ class Kubectl(Protocol):
 
 CONTEXT = os.environ.get("TOKENPLACE_TEST_CONTEXT", "")
 """Run on the cluster of this kube context, with the images RELAY_IMAGE and OPERATOR_IMAGE, which
-its nodes can pull, by digest. Tests that look into a machine of ours are then left out."""
+its nodes can pull, by digest. Tests that read files of the node are then left out."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -28,7 +28,7 @@ from tokenplace_cluster.programs.helm import Done, Helm, helm_for
 CHART = Path(__file__).parent / "upstream"
 BIN = Path(sys.executable).parent
 KEPT_REQUESTS = 50
-"""A client that keeps its connection takes a new one after so many requests."""
+"""A client that keeps its connection takes a new one after this many requests."""
 
 Kubectl = Callable[..., str]
 Plugin = Callable[..., Done]
@@ -47,7 +47,7 @@ while True:
     if passed % 10 == 0:
         print(passed, flush=True)
 """
-"""Asks by the name of the Service, and connects anew each time."""
+"""Sends requests to the name of the Service, each over a new connection."""
 
 NEWER = {
     "ingress": {
@@ -70,7 +70,7 @@ OLDER = {
     },
 }
 RELEASES = {
-    # chart, release: what the release has besides the image
+    # chart, release: what the release has in addition to the image
     ("tokenplace", "tokenplace"): NEWER,
     ("tokenplace", "prod"): NEWER,
     # Its pods have the very labels that those of the relay will have.
@@ -105,7 +105,7 @@ class Load:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """One client that connects anew for each request, and one that keeps its connection."""
+        """One client with a new connection for each request, and one that keeps its connection."""
         threads = [threading.Thread(target=self._ask, args=(kept,)) for kept in (1, KEPT_REQUESTS)]
         for one in threads:
             one.start()

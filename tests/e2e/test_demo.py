@@ -36,7 +36,7 @@ def test_demo_ends_with_a_passed_probe() -> None:
 
 @pytest.fixture
 def given(cluster: Cluster, operator: str, relay_image: str) -> dict[str, str]:
-    """The running cluster, as one that somebody else has brought."""
+    """The running cluster, as one that the user provides."""
     return {
         "KUBECONFIG": str(cluster.kubeconfig),
         "RELAY_IMAGE": relay_image,

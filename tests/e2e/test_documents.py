@@ -46,7 +46,7 @@ def blocks(page: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def chart(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What stands here for the registry that the pages name: text of a page -> text to run."""
+    """The registry of the tests instead of the one in the pages: page text -> text to run."""
     folder = tmp_path_factory.mktemp("chart")
     copied = folder / CHART.name
     subprocess.run(["cp", "--recursive", str(CHART), str(copied)], check=True)
@@ -78,7 +78,7 @@ def shell(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     search = f"{programs}{os.pathsep}{os.environ['PATH']}"
     environment = {"PATH": search, "HOME": str(home), "KUBECONFIG": str(cluster.kubeconfig)}
     yield environment
-    # Two operators that watch every namespace would contest each other's children.
+    # Two operators that watch every namespace would revert each other's writes.
     leave = ["helm", "uninstall", "tokenplace", "--namespace=tokenplace", "--ignore-not-found"]
     subprocess.run([*leave, "--wait"], env=environment, check=True)
 

@@ -247,7 +247,7 @@ def _records() -> Iterator[str]:
 
 
 def _is_a_neighbours(pid: int) -> bool:
-    """Whether another process of this run of the tests began it; what is left over is nobody's."""
+    """Whether another process of this test run started it; a leftover has no owner."""
     while pid not in {0, 1, os.getpid()}:
         if pid == os.getppid():
             return True

@@ -239,7 +239,7 @@ async def watch_pod(login: str, name: str) -> asyncio.subprocess.Process:
 
 
 async def exit_code(watch: asyncio.subprocess.Process) -> int:
-    """What the pod's container ended with, as the last states of the pod tell."""
+    """The exit code of the pod's container, from the last states of the pod."""
     assert watch.stdout is not None
     try:
         async with asyncio.timeout(60):

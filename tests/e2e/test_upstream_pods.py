@@ -1,4 +1,4 @@
-"""A GPU server that comes and goes: the relay's own probe tells, and the condition follows."""
+"""A GPU server that comes and goes: the condition follows the relay's own probe."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -50,7 +50,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def wheels(folder: Path) -> None:
-    """What the lock file says, for the other architecture; nothing is compiled."""
+    """The packages of the lock file, for the other architecture; nothing is compiled."""
     flags = ("--locked", "--no-dev", "--no-emit-workspace", "--package=tokenplace-relay")
     (folder / "requirements.txt").write_text(run(UV, "export", "--quiet", *flags))
     install = (UV, "pip", "install", "--quiet", f"--python-version={PYTHON}", "--target=site")

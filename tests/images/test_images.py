@@ -79,7 +79,7 @@ def test_image_has_labels_and_runs_as_an_unprivileged_user(built: Built) -> None
 
 
 def test_holds_what_it_should_and_belongs_to_root(built: Built) -> None:
-    """The very inspection that CI does of what it publishes, which stands on another base."""
+    """The inspection that CI does of published images, which have another base."""
     done = run(INSPECT, built)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{built.name} on linux/{built.architecture}: inspected\n"
@@ -126,7 +126,7 @@ def run(script: Path, built: Built) -> subprocess.CompletedProcess[str]:
 
 def test_a_second_build_gives_the_same_layers(built: Built, tmp_path: Path) -> None:
     again = tmp_path / "again.tar"
-    images.archive(images.build(built.name, "again", anew=True), again)
+    images.archive(images.build(built.name, "again", fresh=True), again)
     first, second = ([one["digest"] for one in layers] for layers in layer_lists(built, again))
     assert first == second
 

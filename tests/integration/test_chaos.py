@@ -1,4 +1,4 @@
-"""Faults of the API server, made by a proxy before the real one: the operator outlasts them all."""
+"""Faults of the API server, made by a proxy before the real one: the operator survives them all."""
 
 import time
 from collections.abc import Iterator
@@ -114,7 +114,7 @@ def test_a_change_that_a_silent_watch_misses_is_seen_when_it_is_renewed(
 def edit(relays: Relays, port: int, eventually: Eventually) -> None:
     """Change the spec, undo a child, and wait until the cluster agrees with the spec.
 
-    The content of that child is new each time: else this would be a contest.
+    The content of that child is new each time: otherwise the write backoff would start.
     """
     relays.apply(service={"port": port})
     relays.try_delete("relay", "service")

@@ -24,7 +24,7 @@ def optional_apis(control_plane: ControlPlane) -> Iterator[None]:
 @pytest.mark.usefixtures("optional_apis")
 @pytest.mark.parametrize("golden", sorted(GOLDEN.glob("*.children.yaml")), ids=lambda p: p.name)
 def test_children_come_back_as_they_were_applied(kubectl: Kubectl, golden: Path) -> None:
-    """Else the operator would see drift in an object that nobody touched, and write for ever."""
+    """Otherwise the operator would see drift in an unchanged object, and write indefinitely."""
     for child in yaml.safe_load_all(golden.read_text()):
         applied = server_side_apply(kubectl, child)
         assert not missing(child["metadata"]["labels"], applied["metadata"]["labels"])
@@ -33,7 +33,7 @@ def test_children_come_back_as_they_were_applied(kubectl: Kubectl, golden: Path)
 
 
 def test_switching_the_gpu_mode_changes_the_service_in_place(kubectl: Kubectl) -> None:
-    """Both directions: the server has fields of its own (clusterIPs, ipFamilies) to let go of."""
+    """Both directions: the server has fields of its own (clusterIPs, ipFamilies) to drop."""
     for case in ("external-name", "headless", "external-name"):
         children = yaml.safe_load_all((GOLDEN / f"{case}.children.yaml").read_text())
         service = next(c for c in children if "gpu" in c["metadata"]["name"])
@@ -59,20 +59,20 @@ def server_side_apply(kubectl: Kubectl, child: Object, *, dry_run: bool = True) 
     return applied
 
 
-def missing(wanted: object, live: object, path: str = "") -> list[str]:
-    """Where `wanted` is not a part of `live`; lists must agree item by item.
+def missing(desired: object, live: object, path: str = "") -> list[str]:
+    """Where `desired` is not a part of `live`; lists must agree item by item.
 
-    The server keeps no `false`: its absence says the same.
+    The server stores no `false`: its absence means the same.
     """
-    if isinstance(wanted, dict) and isinstance(live, dict):
+    if isinstance(desired, dict) and isinstance(live, dict):
         return [
             problem
-            for name, value in wanted.items()
+            for name, value in desired.items()
             for problem in missing(value, live.get(name), f"{path}.{name}")
         ]
-    if isinstance(wanted, list) and isinstance(live, list) and len(wanted) == len(live):
-        pairs = enumerate(zip(wanted, live, strict=True))
+    if isinstance(desired, list) and isinstance(live, list) and len(desired) == len(live):
+        pairs = enumerate(zip(desired, live, strict=True))
         return [p for i, (w, have) in pairs for p in missing(w, have, f"{path}[{i}]")]
-    if wanted is False and live is None:
+    if desired is False and live is None:
         return []
-    return [] if wanted == live else [f"{path}: {wanted!r} became {live!r}"]
+    return [] if desired == live else [f"{path}: {desired!r} became {live!r}"]

@@ -25,7 +25,7 @@ clock.utc_now = lambda: true_now() + timedelta(days=float(days.read_text()))
 DAYS = 2
 LEASE_SECONDS = 6
 RENEWALS = 9
-"""They take longer than a Lease lasts that nobody renews."""
+"""They take longer than a Lease lasts without renewal."""
 
 
 def has_reconciled(operator: OperatorProcess, times: float) -> bool:

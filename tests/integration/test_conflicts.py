@@ -1,4 +1,4 @@
-"""Fields of a child that somebody else set: told by name and owner, then taken back."""
+"""Fields of a child that another writer set: reported by name and owner, then overwritten."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Commands of the documents that show what the operator says of a relay."""
+"""Commands of the pages that show what the operator reports about a relay."""
 
 import shlex
 

@@ -45,7 +45,7 @@ class Life:
         self.restart()
 
     def restart(self) -> None:
-        """Begin anew with nothing but what the cluster knows."""
+        """Restart with nothing but the state of the cluster."""
         metrics = Metrics()
         self.store = Store(metrics)
 
@@ -80,7 +80,7 @@ class Life:
         return list(self.answers)
 
     async def after(self, seconds: float, *answers: str, fails: bool = False) -> None:
-        """Reconcile every minute for so long, and once at the end."""
+        """Reconcile every minute for this time, and once at the end."""
         self.answers = None if fails else answers
         end = self.now + seconds
         while self.now < end:
@@ -136,7 +136,7 @@ async def test_the_policy_follows_a_host_and_never_closes_what_worked(
     assert (status, gpu["addresses"]) == ("True", [A, C])
     assert gpu["lastResolved"]
 
-    # No pod fits on no node; the scheduler says so at a time of its own.
+    # Without a node no pod can run; the scheduler reports it at a time of its own.
     async with asyncio.timeout(60):
         while relays.conditions()["Ready"]["reason"] != "PodUnschedulable":
             await life.after(REFRESH_SECONDS, A, C)
@@ -178,5 +178,5 @@ async def test_the_policy_follows_a_host_and_never_closes_what_worked(
 
 
 def ours(control_plane: ControlPlane, namespace: str, since: str) -> list[AuditEvent]:
-    """Writes of the administrator, as whom this operator runs; the scheduler writes as well."""
+    """Writes of the administrator, the user of this operator; the scheduler writes as well."""
     return audit.writes(control_plane.audit_log, user="admin", namespace=namespace, since=since)

@@ -58,7 +58,7 @@ def test_a_rollout_past_its_deadline_reports_the_reason_of_its_pods(
         kubelet.fates[f"{REPOSITORY}@{digest}"] = fate
         relays.apply(name, image={"digest": digest}, rollback=DEADLINE)
     for name, (_, reason, _) in fates.items():
-        # Within the deadline it is told, and nobody is called to act.
+        # Within the deadline it is reported, and no action is requested.
         eventually(partial(relays.when, name, Ready=reason, Stalled="False"))
     for name, (_, _, text) in fates.items():
         reason = "RolloutDeadlineExceeded"

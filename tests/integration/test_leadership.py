@@ -92,12 +92,12 @@ def test_a_leader_that_was_held_up_stops_before_it_writes_again(
 
 
 def admin(control_plane: ControlPlane, name: str) -> Path:
-    """An administrator with a name of its own, so that the audit log tells who wrote."""
+    """An administrator with a name of its own, so that the audit log names the writer."""
     return control_plane.user_kubeconfig(name, ["system:masters"])
 
 
 def in_turn(control_plane: ControlPlane, namespace: str) -> list[str]:
-    """Who wrote children and status, one after the other; nobody comes twice without overlap."""
+    """The writers of children and status, in order; a writer comes twice only with an overlap."""
     calls = audit.writes(control_plane.audit_log, namespace=namespace)
     writers: list[str] = []
     for call in sorted(calls, key=received):

@@ -1,4 +1,4 @@
-"""Names that a relay needs and that somebody else has: refused, until they are free or given."""
+"""Names that a relay needs and another object has: blocked until they are free or given."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tokenplace_cluster.subjects.relays import Relays
 Object = dict[str, Any]
 
 SECONDS = 60
-"""What waits for a name looks again after seconds, then less and less often."""
+"""A relay that waits for a name retries after seconds, then less and less often."""
 
 
 def owner(relays: Relays) -> Object:

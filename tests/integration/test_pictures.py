@@ -19,7 +19,7 @@ Show = Callable[..., str]
 
 @pytest.fixture
 def show(plugin: Callable[..., subprocess.CompletedProcess[str]], namespace: str) -> Show:
-    """Run a command in colours; compare its picture, or draw it anew when PICTURES asks for it.
+    """Run a command in colours; compare its picture, or draw it again when PICTURES is set.
 
     until: the heading before which the picture ends. No node is here: pods are on none.
     """

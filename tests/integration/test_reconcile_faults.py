@@ -181,7 +181,7 @@ def everything() -> dict[str, Any]:
 def killed_at_its_first_write(
     running: OperatorProcess, plane: ControlPlane, namespace: str
 ) -> Iterator[None]:
-    """Watch the audit log beside the block, and send SIGKILL as soon as it shows a write."""
+    """Watch the audit log during the block, and send SIGKILL as soon as it shows a write."""
     over = threading.Event()
 
     def watch() -> None:
@@ -212,7 +212,7 @@ def has_ended_or_reconciled(running: OperatorProcess) -> bool:
 
 
 def is_change(call: AuditEvent) -> bool:
-    """A write that brings the relay further, as an Event told once more does not."""
+    """A write that brings the relay further, unlike a repeated Event."""
     return call.is_write and call.code < 300 and call.resource != "events"
 
 

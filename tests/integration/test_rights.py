@@ -116,7 +116,7 @@ def test_roles_of_two_namespaces_are_enough_and_every_right_is_used(
             "--discovery-seconds=2", kubeconfig=login, namespaces=(namespace, second)
         )
         eventually(operator.leads, seconds=60)
-        # A stranger has a name that the relay needs: every name is looked at.
+        # An unmanaged object has a name that the relay needs: every name is read.
         relays.create(STRANGER)
         relays.apply(**EVERYTHING)
         eventually(lambda: relays.when(Ready="ResourceNameConflict"), seconds=60)
@@ -131,16 +131,16 @@ def test_roles_of_two_namespaces_are_enough_and_every_right_is_used(
         eventually(lambda: is_replaced(relays), seconds=60)
         eventually(lambda: relays.when(Ready="True"), seconds=60)
         conflict(relays)
-        # What is not wanted but belongs to the relay goes, though this version never makes it.
+        # An object that is not desired but belongs to the relay is pruned, even of an unused kind.
         leave_behind(relays, "v1", "ServiceAccount")
         leave_behind(relays, "policy/v1", "PodDisruptionBudget")
         eventually(lambda: not is_left(relays), seconds=60)
-        # Everything that is not always wanted is pruned.
+        # Everything that is not always desired is pruned.
         relays.apply(networkPolicy={"enabled": False})
         gone = "ingress,networkpolicy,hpa,httproute,servicemonitor,prometheusrule"
         eventually(lambda: not relays.all(gone), seconds=60)
         eventually(lambda: relays.when(Ready="True"), seconds=60)
-        # The same trouble twice: its Event is counted up.
+        # The same problem twice: its Event is counted up.
         for paused in (True, False, True):
             relays.apply(image={"digest": f"sha256:{int(paused):064}"}, paused=paused)
             eventually(partial(relays.when, Paused=str(paused)), seconds=60)
@@ -161,7 +161,7 @@ def in_namespace(
 
 
 def replace_deployment(relays: Relays) -> None:
-    """Somebody makes it anew with another selector, our owner reference and labels kept."""
+    """A user creates it again with another selector, our owner reference and labels kept."""
     live = relays.read(kind="deployment")
     meta = live["metadata"]
     kept = {name: meta[name] for name in ("name", "labels", "annotations", "ownerReferences")}

@@ -1,6 +1,6 @@
 """The runtime on the real API server: failover, namespaces, rights, a restarted API server.
 
-It runs as a process of its own, around a reconcile that only says which relay it was called for.
+It runs as a process of its own, around a reconcile that only logs its relay.
 """
 
 import json

@@ -179,14 +179,14 @@ async def test_replicas_are_handed_over_without_scaling_down(
     assert replicas()[0] == 6
     assert bench.conflicts == []
 
-    # And back: the spec sets it again, and whoever had set it is told.
+    # And back: the spec sets it again, and an Event names the last writer.
     await bench.apply(bench.relay(replicas=2))
     assert replicas() == (2, {"tokenplace-operator"})
     assert [(one.field, one.manager) for one in bench.conflicts] == [(".spec.replicas", "kubectl")]
 
 
 def evict(kubectl: Kubectl, pod: str) -> str:
-    """Ask as `kubectl drain` does; what the API server says against it, or nothing."""
+    """Evict as `kubectl drain` does; the API server's rejection, or nothing."""
     eviction = {
         "apiVersion": "policy/v1",
         "kind": "Eviction",

@@ -1,4 +1,4 @@
-"""Mistakes of users and troubles of clusters: each is told once, with the next step, and heals."""
+"""Mistakes of users and problems of clusters: each is reported once, with the next step."""
 
 import copy
 
@@ -210,7 +210,7 @@ def test_a_namespace_on_its_way_out_is_left_in_peace(
     relays.patch(held)
     before = operator.metric("tokenplace_operator_reconcile_errors_total", reason="Forbidden")
     control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
-    # Its relay stays, held by a stranger's finalizer; its children go, and none comes back.
+    # Its relay stays, held by a foreign finalizer; its children go, and none comes back.
     eventually(lambda: not relays.all("deploy,service,networkpolicy"), seconds=60)
     assert "deletionTimestamp" in relays.read()["metadata"]
     relays.patch({"metadata": {"finalizers": None}})

@@ -77,5 +77,5 @@ async def test_objects_that_rest_cost_one_copy_without_managed_fields_and_no_tas
             await until(lambda: len(store.all(SERVICE_ACCOUNT)) == OBJECTS + 1)
         kept = store.all(SERVICE_ACCOUNT)
         assert not any("managedFields" in one["metadata"] for one in kept)
-    # A connection with TLS is closed once the server has said goodbye too.
+    # A connection with TLS is closed once the server has sent its close notification.
     await until(lambda: sockets() <= before)

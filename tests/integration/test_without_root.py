@@ -1,4 +1,4 @@
-"""What a user who is not root gets: a control plane, and a demo that says what it cannot show."""
+"""A user who is not root gets a control plane, and a demo that lists what it cannot show."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ORDINARY = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
-"""Another user as far as programs can tell, though files stay readable to it."""
+"""Another user for the programs, though files stay readable to it."""
 
 
 def test_the_demo_shows_the_objects_and_reports_that_no_pod_can_run(tmp_path: Path) -> None:

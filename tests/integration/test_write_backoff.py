@@ -1,4 +1,4 @@
-"""A controller that undoes what the operator writes, each time: no storm of writes."""
+"""A controller that reverts each write of the operator: no storm of writes."""
 
 import json
 import threading
@@ -22,7 +22,7 @@ from tokenplace_operator.api.kinds import Object
 
 FREE_WRITES = 10
 PAUSES = (1, 2, 4)
-"""Seconds after the writes that are free, as docs/conditions.md says."""
+"""Seconds after the writes that are free, as in docs/conditions.md."""
 OURS = {"app.kubernetes.io/part-of": "cleaner"}
 LOOK_SECONDS = 0.02
 

@@ -1,4 +1,4 @@
-"""Events: one for what is the same, anew once the server has forgotten it, counted as written."""
+"""Events: one for equal causes, a new one once the server dropped it, counted as written."""
 
 from datetime import UTC, datetime
 

@@ -25,7 +25,7 @@ HOST = "gpu.example.com"
 
 
 class Dns:
-    """Answers what the test says, fails with what it says, and asks for a relay with its status."""
+    """A resolver with the answers and failures of the test, and a relay with its status."""
 
     def __init__(self, *answers: str) -> None:
         self.answers = list(answers)
@@ -58,7 +58,7 @@ class Dns:
         return found.addresses, found.retiring
 
     async def look(self) -> Resolution:
-        """As a reconcile does, whose status says the next time what was found."""
+        """As a reconcile does, whose status contains the addresses the next time."""
         found = await self.resolver.resolve(HOST, self.status)
         self.status = found.addresses
         return found

@@ -1,4 +1,4 @@
-"""What kopf gets to see of an API server that does not list all of its kinds."""
+"""kopf's view of an API server that does not list all kinds."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What lists and watches tell goes to us, and kopf gets to know how far they went."""
+"""Objects of lists and watches go to the operator; kopf gets their resource versions."""
 
 import json
 from collections.abc import AsyncIterator

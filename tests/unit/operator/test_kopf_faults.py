@@ -1,4 +1,4 @@
-"""What kopf gets to see of an API server that has faults: only what it outlasts."""
+"""kopf's view of a faulty API server: only faults that kopf survives."""
 
 from collections.abc import AsyncIterator
 

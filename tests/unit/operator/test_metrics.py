@@ -73,7 +73,7 @@ def test_relays_are_counted_at_each_scrape() -> None:
 
 
 def test_only_words_of_ours_become_labels() -> None:
-    """Whoever may write a status, or answers as the API server, could choose others."""
+    """A writer of a status, or a server in place of the API server, could choose others."""
     metrics = Metrics()
     metrics.count_relays(lambda: [relay(Ready="Perhaps", Invented="True", Stalled="True")])
     metrics.failed(403, "Forbidden")

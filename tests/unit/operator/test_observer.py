@@ -1,4 +1,4 @@
-"""What is read besides the children, and when: pods only where they may tell something new."""
+"""Reads other than the children, and when: pods only where they may have changed."""
 
 import pytest
 
@@ -24,7 +24,7 @@ GPU: dict[str, object] = {"gpu": {"host": "gpu.example.com"}}
 
 
 class Cluster:
-    """Its pods, and how often somebody asked for them."""
+    """Its pods, and the number of times that they were read."""
 
     def __init__(self, *pods: Object) -> None:
         self.pods = list(pods)

@@ -1,4 +1,4 @@
-"""Optional APIs: noticed when they come, let go of when they go, listed only where used."""
+"""Optional APIs: noticed when they come, dropped when they go, listed only where used."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What is pruned is gone, whether its end is told by a watch or not."""
+"""A pruned child is gone, with or without a watch event of its deletion."""
 
 from unittest.mock import AsyncMock
 

@@ -1,4 +1,4 @@
-"""What is left of a plan once it was carried out or refused: the status speaks of nothing else."""
+"""The rest of a plan after it was executed or refused, which the status reports."""
 
 from typing import Any
 

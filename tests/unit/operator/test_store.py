@@ -37,7 +37,7 @@ def owned(kind: Kind, version: int, uid: str, /, **fields: object) -> Object:
 
 
 class Lists:
-    """The answers to LIST; `during` runs while the list is under way."""
+    """The answers to LIST; `during` runs while the list is in progress."""
 
     def __init__(self, version: int, *items: Object) -> None:
         self.version = version

@@ -1,4 +1,4 @@
-"""The operator reads what a real relay says of its GPU upstream, and never waits for it."""
+"""The operator reads the GPU upstream's state from a real relay, and never waits for it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Whoever undoes a child each time gets longer and longer pauses, and no storm of writes."""
+"""Writes that are reverted each time get longer and longer pauses, and no storm of writes."""
 
 from itertools import pairwise
 
@@ -45,7 +45,7 @@ def backoff(clock: Clock, metrics: Metrics) -> WriteBackoff:
 
 
 def undo(backoff: WriteBackoff, clock: Clock, seconds: float) -> list[float]:
-    """Somebody undoes the child at once, each time, for so long; when it was written."""
+    """Revert the child at once, each time, for this time; return when it was written."""
     times = []
     end = clock.now + seconds
     while clock.now < end:

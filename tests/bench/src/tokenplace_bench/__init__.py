@@ -1,1 +1,1 @@
-"""Benchmarks of the real parts beside honest rivals; they print only what they saw."""
+"""Benchmarks of the real parts next to honest baselines; they print measured values only."""

@@ -60,7 +60,7 @@ class Arrivals:
         self._changed.set()
 
     async def complete(self, wanted: Mapping[Kind, int]) -> float:
-        """Wait until there are so many of each kind; the time at which the last one came."""
+        """Wait until this many of each kind exist; return the time at which the last one came."""
         while any(len(self.uids.get(kind, {})) < count for kind, count in wanted.items()):
             await self._next(str({kind.kind: len(v) for kind, v in self.uids.items()}))
         return self.last

@@ -1,7 +1,7 @@
 """The limit: the same children by server-side apply, one loop, the same client, and nothing else.
 
-Run as a process of its own: `python -m tokenplace_bench.bare NAMESPACE IN_FLIGHT`. It says `ready`
-when it has read the relays and built their children, and begins when it is given a line.
+Its own process: `python -m tokenplace_bench.bare NAMESPACE IN_FLIGHT`. Prints `ready`
+when it has read the relays and built their children, and starts when it reads a line.
 """
 
 import asyncio

@@ -1,10 +1,10 @@
-"""The least that any operator does: it is told of each relay and each child, and applies children.
+"""The least that any operator does: it watches each relay and each child, and applies children.
 
-It keeps nothing, repairs nothing, counts nothing, writes no status. Beside the bare loop it shows
-what the cluster takes for telling of changes, and for relays that come while they are acted on.
+It keeps nothing, repairs nothing, counts nothing, writes no status. Compared with the bare loop
+it shows the cost of watch events, and of relays that come during the applies.
 
-Run as a process of its own: `python -m tokenplace_bench.least NAMESPACE IN_FLIGHT`. It says `ready`
-when its watches are open, and ends when it is given a line.
+Its own process: `python -m tokenplace_bench.least NAMESPACE IN_FLIGHT`. Prints `ready`
+when its watches are open, and ends when it reads a line.
 """
 
 import asyncio

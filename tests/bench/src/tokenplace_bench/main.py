@@ -1,4 +1,4 @@
-"""`tokenplace-bench operator`: the operator beside its rivals, on real control planes."""
+"""`tokenplace-bench operator`: the operator next to its baselines, on real control planes."""
 
 import asyncio
 import itertools

@@ -35,7 +35,7 @@ PROFILED = "import cProfile; cProfile.run({program!r}, {path!r})"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the operator is run and for how long it is looked at."""
+    """How the operator is run and for how long it is measured."""
 
     workers: int
     idle_seconds: float
@@ -68,10 +68,10 @@ class Running:
         return Usage.of(self.process.popen.pid)
 
     async def settled(self, reconciles: int) -> tuple[float, Usage]:
-        """Wait until so many reconciles are done, all relays are Ready and nothing is written.
+        """Wait until this many reconciles are done, all relays are Ready and nothing is written.
 
-        Returns the time of the last change and what was used until then. Reconciles that only look
-        go on for ever, where something is missing, and are no change.
+        Returns the time of the last change and what was used until then. Reconciles that only poll
+        continue indefinitely where something is missing, and are no change.
         """
         await until(self.process.leads, SETTLE_SECONDS)
         started = time.monotonic()
@@ -168,7 +168,7 @@ async def _at_rest(running: Running, arrivals: Arrivals) -> Object:
     idle_writes, idle = _counted(stage, asked), running.usage()
     children = [(kind, key) for kind, found in arrivals.uids.items() for key in found]
     random.shuffle(children)
-    # More of one child in a row would be a contest, which the operator answers with pauses.
+    # More deletions of one child in a row would start the operator's write backoff.
     number = min(settings.repairs, MOST_REPAIRS * len(children))
     repairs = [
         await _repair(stage, arrivals, *child)

@@ -2,7 +2,7 @@
 
 It makes the same children, with the same builders and the same client, as the tutorials do:
 create them in the create handler, write them again in the update handler, delete them in the
-delete handler. Nothing looks at children afterwards, so one that is deleted stays away.
+delete handler. Nothing checks children afterwards, so a deleted one stays away.
 
 Run as `kopf run --standalone --namespace NAMESPACE tokenplace_bench/plain.py`.
 """

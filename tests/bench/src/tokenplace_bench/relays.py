@@ -1,4 +1,4 @@
-"""The relays of the benchmark: five children each, and no pod, for there is no node to run it."""
+"""The relays of the benchmark: five children each, and no pod, because no node could run it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable

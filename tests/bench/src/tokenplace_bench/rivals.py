@@ -17,7 +17,7 @@ BARE = ["-m", "tokenplace_bench.bare"]
 LEAST = ["-m", "tokenplace_bench.least"]
 
 Play = Callable[[Stage, str, int, int], Coroutine[Any, Any, tuple[float, Usage]]]
-"""A round in a namespace, with so many relays and applies at a time: seconds, and what it used."""
+"""A round in a namespace, with a number of relays and applies at a time: seconds and usage."""
 
 
 async def measure_bare(repeats: dict[int, int], in_flight: int) -> Object:

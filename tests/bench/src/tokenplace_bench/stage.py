@@ -47,12 +47,12 @@ class Stage:
 
     @property
     def kubeconfig(self) -> Path:
-        """Of the contender, whom the audit log knows by name."""
+        """Of the contender, by its user name in the audit log."""
         return self.plane.user_kubeconfig(USER, ["system:masters"])
 
     @asynccontextmanager
     async def namespace(self, name: str) -> AsyncIterator[tuple[Arrivals, dict[Kind, int]]]:
-        """A namespace, a look at the children in it, and how many one relay has."""
+        """A namespace, a watch of its children, and the number of children of one relay."""
         self.plane.kubectl("create", "namespace", name)
         each = kinds_and_counts(name)
         async with Arrivals.watch(self.kube, name, each) as arrivals:
@@ -76,7 +76,7 @@ class Stage:
 
 
 def times(each: dict[Kind, int], count: int) -> dict[Kind, int]:
-    """The children of so many relays."""
+    """The number of children of this many relays."""
     return {kind: number * count for kind, number in each.items()}
 
 

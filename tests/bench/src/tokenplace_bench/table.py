@@ -20,7 +20,7 @@ class Verdict:
 
 
 def table(results: Object) -> Table:
-    """Creation beside the rivals, and the rest of the operator by the number of relays."""
+    """Creation next to the baselines, and the rest of the operator by the number of relays."""
     ours = results.get("ours", {})
     counts = list(ours or next(iter(_contenders(results).values())))
     found = Table(title="TokenplaceRelays", title_justify="left")

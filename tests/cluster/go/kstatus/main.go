@@ -1,4 +1,4 @@
-// Command kstatus says what the library of that name makes of Kubernetes objects: it reads a JSON list of
+// Command kstatus prints the status that the library of that name computes for Kubernetes objects: it reads a JSON list of
 // objects on stdin and prints for each a line of JSON with its status and message.
 package main
 

@@ -1,4 +1,4 @@
-// Command pause holds a pod's namespaces: it sleeps until it is told to end, and reaps orphans as PID 1 must.
+// Command pause holds a pod's namespaces: it sleeps until SIGTERM, and reaps orphans as PID 1 must.
 package main
 
 import (

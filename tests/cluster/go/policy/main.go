@@ -1,4 +1,4 @@
-// Command policy says which connections a set of NetworkPolicies allows, by the matcher of Cyclonus.
+// Command policy prints which connections a set of NetworkPolicies allows, by the matcher of Cyclonus.
 //
 // It reads {"policies": [NetworkPolicy], "connections": [{source, destination, port, portName, protocol}]}
 // from stdin, where a peer is {ip, namespace, namespaceLabels, podLabels} and one without a namespace

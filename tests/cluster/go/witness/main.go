@@ -1,4 +1,4 @@
-// Command witness says what a pod sees: as a server that answers with its host name, and as a client
+// Command witness reports what a pod sees: as a server that answers with its host name, and as a client
 // (resolve NAME, fetch URL [CA FILE]) for kubectl exec.
 package main
 

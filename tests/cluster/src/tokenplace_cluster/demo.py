@@ -37,7 +37,7 @@ CHILDREN: Final = (
 
 
 class DemoError(RuntimeError):
-    """The demo cannot go on; the message says why and what to do."""
+    """The demo cannot continue; the message has the cause and the next step."""
 
 
 @dataclass(frozen=True, slots=True)

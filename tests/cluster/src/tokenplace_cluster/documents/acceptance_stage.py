@@ -105,7 +105,7 @@ class Stage:
         self._helm("upgrade")
 
     def wait_until_ready(self) -> None:
-        """Wait until the relay runs what its spec says."""
+        """Wait until the relay runs the image of its spec."""
         generation = self.read("tpr")["metadata"]["generation"]
         observed = f"--for=jsonpath={{.status.observedGeneration}}={generation}"
         for condition in (observed, "--for=condition=Ready"):

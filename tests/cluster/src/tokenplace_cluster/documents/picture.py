@@ -24,7 +24,7 @@ _CHANGING = (
 
 
 def draw(command: str, printed: str) -> str:
-    """An SVG of a terminal in which somebody typed the command; colours are those of the output."""
+    """An SVG of a terminal with the typed command; colours are those of the output."""
     prompt = Text.assemble(("$ ", "green"), (command, "bold"), "\n")
     text = prompt + Text.from_ansi(printed.rstrip("\n"))
     width = min(WIDTH, max(line.cell_len for line in text.split()))

@@ -166,7 +166,7 @@ def _remove_one_cgroup(group: Path, deadline: float) -> None:
         except FileNotFoundError:
             return
         except OSError:
-            # The kernel lets go of a killed process a moment after the kill.
+            # The kernel removes a killed process a moment after the kill.
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
@@ -198,7 +198,7 @@ def _wait_until_gone(process: Identity) -> None:
 
 
 def stat_of(pid: int) -> list[str]:
-    """What /proc/<pid>/stat says behind the name: state, parent and so on; empty: it is gone."""
+    """The fields of /proc/<pid>/stat after the name: state, parent and so on; empty: it is gone."""
     try:
         content = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -46,7 +46,7 @@ disabled_plugins = [
 def write_configuration(directory: Path, *, cni: Path, registry: str) -> Path:
     """Write containerd's files below a directory, and return the path of its configuration.
 
-    registry is the host:port of a registry that speaks plain HTTP.
+    registry is the host:port of a registry with plain HTTP.
     """
     hosts = directory / "hosts"
     _write_hosts(hosts, registry)

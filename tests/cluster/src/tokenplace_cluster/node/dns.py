@@ -102,7 +102,7 @@ def _write_hosts(path: Path, hosts: Mapping[str, str]) -> None:
 
 
 def _answers(address: str, port: int) -> bool:
-    """Whether the readiness page says 200: the kubernetes plugin has synced."""
+    """Whether the readiness page returns 200: the kubernetes plugin has synced."""
     try:
         with socket.create_connection((address, port), timeout=1) as connection:
             connection.sendall(b"GET /ready HTTP/1.0\r\n\r\n")

@@ -17,7 +17,7 @@ COVERED: Final = tuple(Path(one) for one in ("/run", "/var/run", "/var/lib", "/v
 
 
 class MachineError(RuntimeError):
-    """The node's machine cannot be made here; the message says why."""
+    """The node's machine cannot be made here; the message has the cause."""
 
 
 @dataclass(slots=True)

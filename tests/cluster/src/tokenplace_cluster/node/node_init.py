@@ -23,11 +23,11 @@ KERNEL_TUNABLES: Final[Mapping[str, int]] = {
     "kernel/keys/root_maxkeys": 1000000,
     "kernel/keys/root_maxbytes": 25000000,
 }
-"""What the kubelet insists on, as pkg/util/sysctl of Kubernetes has it: shown to it, not set."""
+"""The sysctls that the kubelet requires (Kubernetes, pkg/util/sysctl): shown to it, not set."""
 
 
 def main(folder: Path, name: str) -> None:
-    """Set the node up, say so, and wait for the end of standard input."""
+    """Set the node up, print `ready`, and wait for the end of standard input."""
     socket.sethostname(name)
     mount_view(folder)
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")

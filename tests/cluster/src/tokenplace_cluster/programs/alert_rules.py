@@ -33,7 +33,7 @@ class Trouble:
     change: dict[str, str | None] = field(default_factory=dict)
 
     def series(self, healthy: Mapping[str, str]) -> dict[str, str]:
-        """What there is instead of the series of health; None in `change` takes one away."""
+        """Replacements for the series of health; None in `change` removes one."""
         given = {name: text for name, text in {**healthy, **self.change}.items() if text}
         return given or {'up{job="another"}': steady(1)}
 
@@ -62,7 +62,7 @@ def growing(step: float) -> str:
 
 
 def check_runbook(alert: str) -> None:
-    """Whether the runbook of an alert says what it means, what it does and how to mend it."""
+    """Whether the runbook of an alert has the sections meaning, impact and fix."""
     text = (RUNBOOKS / f"{alert}.md").read_text()
     headings = re.findall(r"^#+ .*$", text, re.MULTILINE)
     assert headings == [f"# {alert}", "## Meaning", "## Impact", "## Diagnosis", "## Fix"]

@@ -1,7 +1,7 @@
 """The two images, built by buildah from the very Dockerfiles, on a base made of Debian packages.
 
 No registry is needed: the base that the Dockerfiles name is replaced by a local one. Everything is
-kept in the cache, in a storage of its own, and built anew only when an input changes.
+kept in the cache, in a storage of its own, and built again only when an input changes.
 """
 
 import hashlib
@@ -43,21 +43,21 @@ class Image:
         return f"localhost/tokenplace-{self.name}:{self.tag}"
 
 
-def build(name: Name, revision: str = "local", *, anew: bool = False) -> Image:
-    """Build one image, or find it in the cache unless anew; the revision becomes a label."""
+def build(name: Name, revision: str = "local", *, fresh: bool = False) -> Image:
+    """Build one image, or find it in the cache unless `fresh`; the revision becomes a label."""
     require_packages(IMAGE_PROGRAMS)
     image = Image(name, f"{_key(name)}-{revision}")
-    if anew or not _exists(image.reference):
+    if fresh or not _exists(image.reference):
         _ensure_base()
         _say(f"building the {name} image")
         _buildah(
             "bud",
             "--isolation=chroot",
-            # The same bits whenever it is built from the same inputs.
+            # The same contents whenever it is built from the same inputs.
             "--timestamp=0",
-            *(["--no-cache"] if anew else []),
+            *(["--no-cache"] if fresh else []),
             f"--file={ROOT / f'Dockerfile.{name}'}",
-            # Takes the place of the first base; the other stages stand on that one.
+            # Takes the place of the first base; the other stages use that one.
             f"--from={BASE}",
             f"--build-arg=REVISION={revision}",
             *_certificates(),

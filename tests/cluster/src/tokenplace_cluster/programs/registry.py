@@ -14,7 +14,7 @@ from tokenplace_cluster.programs.service import Service
 
 @dataclass(slots=True)
 class Registry:
-    """The running registry; address is the host:port under which it speaks plain HTTP."""
+    """The running registry; address is its host:port for plain HTTP."""
 
     address: str
     _service: Service

@@ -50,7 +50,7 @@ class Service:
         return cls(name, log, process)
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
-        """Wait until ready says so; fail at once when the program ends before that."""
+        """Wait until `ready` is true; fail at once when the program ends before that."""
         deadline = time.monotonic() + seconds
         while not ready():
             if (code := self._process.poll()) is not None:
@@ -60,7 +60,7 @@ class Service:
             time.sleep(_POLL_SECONDS)
 
     def stop(self, *, seconds: float = 10, kill: bool = False) -> None:
-        """SIGTERM, and SIGKILL when that does not end it in time, or at once when told."""
+        """SIGTERM, and SIGKILL when that does not end it in time, or at once on request."""
         if kill:
             self._process.kill()
         else:
