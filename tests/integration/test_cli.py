@@ -164,7 +164,7 @@ def test_render_gives_the_golden_children_without_a_cluster(plugin: Plugin) -> N
 
 
 def test_render_without_a_uid_can_be_applied(plugin: Plugin, kubectl: Kubectl) -> None:
-    example = GOLDEN.parents[2] / "deploy" / "examples" / "ingress.yaml"
+    example = GOLDEN.parents[3] / "deploy" / "examples" / "ingress.yaml"
     done = plugin("render", "-f", str(example), "--namespace=")
     objects = list(yaml.safe_load_all(done.stdout))
     assert all("ownerReferences" not in one["metadata"] for one in objects)

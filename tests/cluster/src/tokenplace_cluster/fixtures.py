@@ -113,11 +113,14 @@ def shared_operator(
 
 
 @pytest.fixture
-def cluster_operator(shared_operator: SharedOperator, eventually: Eventually) -> OperatorProcess:
+def cluster_operator(
+    shared_operator: SharedOperator, eventually: Eventually
+) -> Iterator[OperatorProcess]:
     """The shared operator, as the leader of the whole cluster."""
     operator = shared_operator.start()
     eventually(operator.leads, seconds=60)
-    return operator
+    yield operator
+    shared_operator.pause()
 
 
 @pytest.fixture

@@ -155,20 +155,32 @@ class Operators:
 
 
 class SharedOperator:
-    """One operator for the whole cluster, kept from test to test until a test needs its own."""
+    """One operator for the whole cluster, kept from test to test until a test needs its own.
+
+    It is paused while no test uses it, so that it does not touch the relays of other tests.
+    """
 
     def __init__(self, operators: Operators) -> None:
         self._operators = operators
         self._running: OperatorProcess | None = None
 
     def start(self) -> OperatorProcess:
-        """Return the running operator; start one if there is none."""
+        """Return the running operator; resume it, or start one if there is none."""
         if self._running is None or self._running.popen.poll() is not None:
-            self._running = self._operators.start("--discovery-seconds=2", namespaces=("*",))
+            # A long pause must not cost it the Lease.
+            flags = ("--discovery-seconds=2", "--lease-seconds=3600")
+            self._running = self._operators.start(*flags, namespaces=("*",))
+        self._running.resume()
         return self._running
 
-    def stop(self) -> None:
-        """Stop it, so that it does not act on the relays of a test that has its own operator."""
+    def pause(self) -> None:
+        """Pause it until the next start."""
         if self._running is not None and self._running.popen.poll() is None:
+            self._running.pause()
+
+    def stop(self) -> None:
+        """Stop it and release its Lease, for a test that has its own operator."""
+        if self._running is not None and self._running.popen.poll() is None:
+            self._running.resume()
             self._running.end()
         self._running = None
