@@ -1,4 +1,4 @@
-"""What `kubectl tokenplace` shows only on real pods: the probe, and the logs of a report."""
+"""`kubectl tokenplace` on real pods: the probe, and the logs in a report."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def plugin(cluster: Cluster) -> Plugin:
     return run
 
 
-def test_probe_goes_through_the_service_from_here(relay: str, plugin: Plugin) -> None:
+def test_probe_goes_through_the_service(relay: str, plugin: Plugin) -> None:
     assert relay
     done = plugin("probe", NAME)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -74,7 +74,7 @@ def test_probe_goes_through_the_service_from_here(relay: str, plugin: Plugin) ->
     assert [one["name"] for one in found["steps"]][-2:] == ["compare", "unregister compute node"]
 
 
-def test_probe_runs_in_the_pod_where_the_program_is_not_here(
+def test_probe_runs_in_the_pod_when_the_program_is_not_on_the_path(
     relay: str, plugin: Plugin, tmp_path: Path
 ) -> None:
     assert relay
@@ -99,7 +99,7 @@ def test_status_names_the_node_and_the_digest(relay: str, plugin: Plugin, cluste
     assert found["image"]["running"] == relay
 
 
-def test_report_has_the_logs_and_nothing_that_was_planted(
+def test_report_has_the_logs_and_no_planted_secret(
     relay: str, plugin: Plugin, tmp_path: Path, eventually: Eventually
 ) -> None:
     path = tmp_path / "report.tar.gz"

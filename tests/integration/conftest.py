@@ -82,6 +82,12 @@ def operator(cluster_operator: OperatorProcess, kubelet: FakeKubelet) -> Operato
     return cluster_operator
 
 
+@pytest.fixture
+def no_operator(shared_operator: SharedOperator) -> None:
+    """Stop the shared operator, which would act on the relays of the test."""
+    shared_operator.stop()
+
+
 class Plugin(Protocol):
     def __call__(self, *arguments: str, given: str | None = None, **env: str) -> Done: ...
 

@@ -1,4 +1,4 @@
-"""What `adopt` does with the objects of upstream's charts, and refuses to do; no operator runs."""
+"""`adopt` on objects of upstream's charts, without an operator."""
 
 import json
 import subprocess
@@ -11,6 +11,8 @@ import yaml
 from tokenplace_cluster.control_plane.fake_kubelet import FakeKubelet
 from tokenplace_cluster.fixtures import Eventually
 from tokenplace_cluster.subjects.relays import DIGEST, REPOSITORY, Relays
+
+pytestmark = pytest.mark.usefixtures("no_operator")
 
 Object = dict[str, Any]
 Plugin = Callable[..., subprocess.CompletedProcess[str]]
@@ -27,7 +29,7 @@ def manifest(**spec: object) -> str:
     )
 
 
-def test_adopt_shows_what_it_would_do_and_touches_nothing(
+def test_adopt_prints_its_plan_and_changes_nothing(
     plugin: Plugin, relays: Relays, taken: Object, namespace: str
 ) -> None:
     shown = plugin("adopt", "-f-", "--dry-run", given=manifest())
@@ -41,24 +43,24 @@ def test_adopt_shows_what_it_would_do_and_touches_nothing(
     assert relays.all("tpr") == []
 
 
-def test_adopt_refuses_what_would_refuse_requests(
+def test_adopt_stops_at_whatever_would_lose_requests(
     plugin: Plugin, relays: Relays, taken: Object
 ) -> None:
-    refused = plugin("adopt", "-f-", "--yes", "-ojson", given=manifest(service={"port": 81}))
-    assert refused.returncode == 1
-    found = json.loads(refused.stdout)
+    stopped = plugin("adopt", "-f-", "--yes", "-ojson", given=manifest(service={"port": 81}))
+    assert stopped.returncode == 1
+    found = json.loads(stopped.stdout)
     assert found["problems"] == ["spec.service.port: Service relay serves port 80"]
     assert found["done"] == []
     relays.patch({"metadata": {"labels": {"helm.sh/chart": "redis-1.0.0"}}}, "relay", "service")
-    stranger = plugin("adopt", "-f-", "--yes", given=manifest())
-    assert stranger.returncode == 1
-    assert "problem: Service relay is not of upstream's charts" in stranger.stdout
+    unmanaged = plugin("adopt", "-f-", "--yes", given=manifest())
+    assert unmanaged.returncode == 1
+    assert "problem: Service relay is not of upstream's charts" in unmanaged.stdout
     assert relays.read("relay", "service")["spec"] == taken["spec"]
     assert relays.all("tpr") == []
 
 
 @pytest.mark.parametrize("name", ["tokenplace", "tokenplace-relay"])
-def test_adopt_without_an_operator_stops_before_the_switch_and_goes_on_from_there(
+def test_adopt_without_an_operator_stops_before_the_switch_and_continues_from_there(
     *,
     name: str,
     plugin: Plugin,
@@ -67,7 +69,7 @@ def test_adopt_without_an_operator_stops_before_the_switch_and_goes_on_from_ther
     kubelet: FakeKubelet,
     eventually: Eventually,
 ) -> None:
-    """With the second name the old pods have the labels of the new ones."""
+    """With the second name, the old pods have the same labels as the new ones."""
     assert kubelet
     labels = {"app.kubernetes.io/name": name, "app.kubernetes.io/instance": "relay"}
     relays.patch({"spec": {"selector": {**labels, "app": None}}}, "relay", "service")
@@ -103,7 +105,7 @@ def deployment(ours: Object, labels: Object) -> Object:
     }
 
 
-def test_adopt_has_nothing_to_do_where_nothing_runs(plugin: Plugin, relays: Relays) -> None:
+def test_adopt_has_nothing_to_do_without_a_release(plugin: Plugin, relays: Relays) -> None:
     done = plugin("adopt", "-f-", "--yes", given=manifest())
     assert done.returncode == 0, done.stderr
     assert "no object of upstream's charts uses its names" in done.stdout

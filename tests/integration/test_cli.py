@@ -1,4 +1,4 @@
-"""`kubectl tokenplace` as people run it: kubectl finds the plugin on the PATH and calls it."""
+"""`kubectl tokenplace` as users run it: kubectl finds the plugin on the PATH and runs it."""
 
 import json
 import subprocess
@@ -109,7 +109,7 @@ def test_explain_of_a_crash_names_the_next_command(
     assert read_json(plugin("explain", "relay", "-o=json"))["waitingFor"] == "user"
 
 
-def test_diff_is_empty_once_the_operator_has_been_there(
+def test_diff_is_empty_once_the_operator_has_reconciled(
     ready: str, plugin: Plugin, relays: Relays, tmp_path: Path, eventually: Eventually
 ) -> None:
     same = plugin("diff", ready)
@@ -137,9 +137,10 @@ def test_diff_is_empty_once_the_operator_has_been_there(
     }
 
 
-def test_diff_without_an_operator_shows_what_is_to_come(plugin: Plugin, relays: Relays) -> None:
-    stranger = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "gpu-server"}}
-    relays.write({**stranger, "spec": {"ports": [{"port": 80}]}})
+@pytest.mark.usefixtures("no_operator")
+def test_diff_without_an_operator_shows_new_children(plugin: Plugin, relays: Relays) -> None:
+    unmanaged = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "gpu-server"}}
+    relays.write({**unmanaged, "spec": {"ports": [{"port": 80}]}})
     relays.apply(gpu={"mode": "Headless", "addresses": ["192.0.2.7"]})
     done = plugin("diff", "relay")
     assert done.returncode == 1
@@ -175,7 +176,7 @@ def test_render_without_a_uid_can_be_applied(plugin: Plugin, kubectl: Kubectl) -
     assert dry.returncode == 0, dry.stderr
 
 
-def test_render_reports_what_is_wrong_with_a_file(plugin: Plugin) -> None:
+def test_render_reports_errors_in_a_file(plugin: Plugin) -> None:
     start = "kind: TokenplaceRelay\napiVersion: token.place/v1alpha1\n"
     for text, message in (
         ("a: [", "standard input is not valid YAML"),
@@ -213,7 +214,7 @@ def test_pin_needs_a_pod_that_runs(plugin: Plugin, relays: Relays) -> None:
     assert_one_line(plugin("pin", "relay", "--yes"), 1, f"no pod runs {REPOSITORY}:v9 yet")
 
 
-def test_report_holds_no_secret_and_reads_none(
+def test_report_contains_no_secret_and_reads_none(
     *,
     ready: str,
     plugin: Plugin,
@@ -267,7 +268,7 @@ def test_probe_needs_a_ready_pod(plugin: Plugin, relays: Relays) -> None:
     assert_one_line(plugin("probe", "relay"), 1, "no pod of relay is ready")
 
 
-def test_a_relay_that_is_not_there_is_one_line(plugin: Plugin) -> None:
+def test_a_missing_relay_is_one_line(plugin: Plugin) -> None:
     for verb in VERBS:
         assert_one_line(plugin(verb, "nowhere"), 3, '"nowhere" not found')
 
@@ -292,7 +293,7 @@ def test_without_a_cluster_it_is_one_line(plugin: Plugin, tmp_path: Path) -> Non
     assert_one_line(plugin("status", f"--kubeconfig={closed}"), 4, "the cluster does not answer")
 
 
-def test_several_kubeconfigs_are_one_as_for_kubectl(
+def test_several_kubeconfigs_are_merged_as_by_kubectl(
     plugin: Plugin, control_plane: ControlPlane, tmp_path: Path, namespace: str
 ) -> None:
     first = tmp_path / "first"
@@ -303,20 +304,20 @@ def test_several_kubeconfigs_are_one_as_for_kubectl(
     assert done.stdout == f"No TokenplaceRelay in namespace {namespace}.\n", done.stderr
 
 
-def test_wrong_usage_is_code_2_and_names_the_correct_usage(plugin: Plugin) -> None:
+def test_wrong_usage_exits_with_2_and_names_the_help(plugin: Plugin) -> None:
     for arguments in (("status", "relay", "-A"), ("diff",), ("status", "--nonsense"), ("probe",)):
         assert_one_line(plugin(*arguments), 2, f"see kubectl tokenplace {arguments[0]} --help")
 
 
 @pytest.mark.parametrize("path", sorted(IMPORTS.glob("*.import.yaml")), ids=lambda path: path.stem)
-def test_the_api_server_takes_what_import_makes(path: Path, relays: Relays, crd: str) -> None:
+def test_the_api_server_accepts_imported_relays(path: Path, relays: Relays, crd: str) -> None:
     assert crd
     golden = yaml.safe_load(path.read_text())
     relay = {**golden["relay"], "metadata": {"name": golden["relay"]["metadata"]["name"]}}
     assert relays.would_take(relay) == (not golden["problems"])
 
 
-def test_import_prints_a_relay_to_apply_and_the_rest_next_to_it(plugin: Plugin) -> None:
+def test_import_prints_the_relay_on_stdout_and_the_outcomes_on_stderr(plugin: Plugin) -> None:
     values = (IMPORTS / "staging.values.yaml").read_text()
     first = plugin("import", "-f", "-", "--release=prod", "--name=relay", given=values)
     assert first.returncode == 0, first.stderr

@@ -202,7 +202,7 @@ def test_explain_names_who_has_to_act_and_the_commands_to_run() -> None:
     found = explain.explanation(relay(PULLS, TAG))
     text = written(explain.text(found))
     assert text.startswith("relay in namespace shop is not Ready\n  ImagePullFailed: Pod relay-x")
-    assert "the operator continues when the cause is gone" in text
+    assert "The operator continues on its own when the cause is gone" in text
     assert "Next step\n  Check spec.image, pullSecrets" in text
     assert "kubectl -n shop describe pods -l app.kubernetes.io/instance=relay" in text
     assert "ImagePinned is False, MutableTag: Set spec.image.digest." in text

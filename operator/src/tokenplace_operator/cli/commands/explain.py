@@ -23,7 +23,7 @@ _SUMMARY_TYPES = {Type.READY, Type.RECONCILING, Type.STALLED}
 _WAITING_FOR = {
     "user": "Your action is required: the operator cannot continue on its own.",
     "operator": "The operator has not observed the current spec. Check that it runs.",
-    "cluster": "No change of yours is required: the operator continues when the cause is gone.",
+    "cluster": "The operator continues on its own when the cause is gone.",
 }
 
 
