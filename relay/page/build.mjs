@@ -29,7 +29,7 @@ const bundle = async (entry) => {
   return Buffer.from(outputFiles[0].contents);
 };
 
-/** A name that changes with the content, so that browsers may keep it for good. */
+/** A name that changes with the content, so that browsers may cache it permanently. */
 const named = (name, content) => {
   const hash = createHash("sha256").update(content).digest("hex").slice(0, 12);
   return name.replace(".", `-${hash}.`);

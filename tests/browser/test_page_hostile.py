@@ -152,7 +152,7 @@ def test_answer_encrypted_for_another_client_cannot_be_read(
     workers.add(shared_relay.url, misdirect)
     person.ask("for me?")
     person.sees("The answer cannot be decrypted")
-    person.sees("It was thrown away")
+    person.sees("It was discarded")
 
 
 def test_progress_that_lies_changes_nothing(

@@ -125,7 +125,7 @@ def test_another_node_takes_over_when_one_falls_silent(
     eventually(lambda: silent_for(shared_relay.url, first.fingerprint) > 4)
     person.page.clock.run_for(16_000)
     person.gets("You said: who answers?")
-    person.sees("The compute node fell silent. Sent again to another node.")
+    person.sees("The compute node stopped responding. Sent again to another node.")
 
 
 def test_node_lost_without_another_is_reported_and_the_question_kept(
@@ -275,7 +275,7 @@ def test_conversation_that_the_relay_finds_too_large_is_reported(
     answer = {"status": 413, "body": body, "headers": headers}
     person.page.route("**/relay/requests", lambda route: route.fulfill(**answer))
     person.ask("a lot")
-    person.sees("The conversation is larger than the relay takes.")
+    person.sees("The conversation is too large for the relay.")
 
 
 def test_error_of_the_node_is_reported_with_the_next_step(

@@ -21,18 +21,18 @@ function paint(): void {
   document.documentElement.dataset["theme"] = settings.theme;
 }
 
-/** Tell by the title when an answer comes while the person is elsewhere. */
-function tell(): void {
+/** Show in the title that an answer arrived while the tab was hidden. */
+function showInTitle(): void {
   const ready = !isVisible() && !chat.running && chat.turns.at(-1)?.answer;
   document.title = ready ? "Answer ready · token.place relay" : "token.place relay";
 }
 
 settings.subscribe(paint);
 paint();
-chat.subscribe(tell);
+chat.subscribe(showInTitle);
 status.subscribe(() => chat.hear((fingerprint) => status.isSilent(fingerprint)));
 document.addEventListener("visibilitychange", () => {
-  tell();
+  showInTitle();
   void status.look();
 });
 window.addEventListener("online", () => void status.look());

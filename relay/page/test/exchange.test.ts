@@ -153,7 +153,7 @@ test("a node that the relay has not heard of for long is left, and the request t
     },
   });
   assert.equal((await run.outcome).kind, "answer");
-  assert.deepEqual(run.notices, ["The compute node fell silent. Sent again to another node."]);
+  assert.deepEqual(run.notices, ["The compute node stopped responding. Sent again to another node."]);
   assert.equal(run.relay.count("cancel"), 1);
 });
 

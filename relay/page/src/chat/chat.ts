@@ -88,13 +88,13 @@ export class Chat extends Store {
     this.exchange?.stop();
   }
 
-  /** Tell what the relay knows of the node at work: for how long it has been silent, if it has. */
+  /** Leave the running node if the relay reports that it is silent. */
   hear(isSilent: (fingerprint: string) => boolean): void {
     const node = this.running ? this.turns.at(-1)?.node : null;
     if (node && isSilent(node.fingerprint)) this.exchange?.leaveSilentNode();
   }
 
-  /** The page goes away for good. */
+  /** The page is closed. */
   abandon(): void {
     this.exchange?.abandon();
   }

@@ -7,7 +7,7 @@ export interface Clock {
   sleep(milliseconds: number, signal: AbortSignal): Promise<void>;
 }
 
-/** The browser's clock. A tab that comes back, or a network, is a reason to look at once. */
+/** The browser's clock. A tab or network that comes back ends all sleeps at once. */
 export class BrowserClock implements Clock {
   private readonly sleepers = new Set<() => void>();
 

@@ -94,7 +94,7 @@ export class Exchange {
     this.round.abort();
   }
 
-  /** The relay has not heard of the node for long: take the request back and ask another one. */
+  /** The node has not called the relay for long: cancel the request and ask another node. */
   leaveSilentNode(): void {
     if (this.silent || this.lastPhase.name !== this.workPhase.name) return;
     this.silent = true;
@@ -169,7 +169,7 @@ export class Exchange {
     this.silent = false;
     this.say({ name: "sending" });
     const envelope = { ...this.sent, ...sealed };
-    // The same id may be handed in again: a relay queues it once.
+    // The same id may be submitted again: a relay queues it once.
     this.ttl = (await this.patiently((signal) => this.handIn(envelope, signal))) ?? DEFAULT_TTL_SECONDS;
   }
 

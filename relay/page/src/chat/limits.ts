@@ -1,4 +1,4 @@
-/** What compute nodes take, said before they refuse. */
+/** The limits of compute nodes, shown before a node rejects a request. */
 
 export interface Message {
   role: "user" | "assistant";
@@ -50,7 +50,7 @@ export function tierFor(choice: TierChoice, size: Size): TierId {
 
 export type Warning = { level: "note" | "warn" | "stop"; text: string } | null;
 
-/** What to say below the box about the length, and whether sending would be in vain. */
+/** The warning below the box about the length, and whether a node would reject the request. */
 export function lengthWarning(choice: TierChoice, size: Size): Warning {
   if (size.bytes > MAX_BYTES) {
     const over = Math.ceil((size.bytes - MAX_BYTES) / 1024);

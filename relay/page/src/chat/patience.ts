@@ -2,7 +2,7 @@
 
 import type { Problem } from "./problem";
 
-/** Milliseconds to wait before trying again; null when trying again is in vain. */
+/** Milliseconds to wait before trying again; null when a retry cannot succeed. */
 export function pauseFor(problem: Problem, failures: number): number | null {
   const backoff = Math.min(5000, 1000 * 2 ** failures);
   const asked = problem.retryAfter === null ? null : Math.max(500, problem.retryAfter * 1000);
@@ -30,7 +30,7 @@ export function leaves(problem: Problem): boolean {
 /** The plain sentence about a failover. */
 export function gone(problem: Problem): string {
   if (problem.kind === "forgotten") return "The relay was restarted and lost the request.";
-  if (problem.kind === "node-silent") return "The compute node fell silent.";
+  if (problem.kind === "node-silent") return "The compute node stopped responding.";
   if (problem.kind === "bad-key") return "The compute node's key could not be used.";
   return "The compute node went away.";
 }

@@ -1,4 +1,4 @@
-/** Everything that can go wrong, in plain words, with what to do about it. */
+/** Every error that the page can show, with what the user can do about it. */
 
 import { BadKey } from "../wire/keys";
 import { Unreadable, WrongIdentity } from "../wire/envelope";
@@ -24,7 +24,7 @@ export class Problem extends Error {
 export interface Explanation {
   /** What happened. */
   what: string;
-  /** What the person can do. */
+  /** What the user can do. */
   todo: string;
 }
 
@@ -53,33 +53,33 @@ const WORDS: Record<Kind, Words> = {
   }),
   offline: say(
     "The relay cannot be reached.",
-    "Check your connection. The page goes on by itself when it is back.",
+    "Check your connection. The page continues by itself when it is back.",
   ),
-  "relay-error": say("The relay has a fault of its own.", "Ask again in a moment."),
+  "relay-error": say("The relay has an internal error.", "Ask again in a moment."),
   "node-gone": say("The compute node left before it answered.", AGAIN),
-  "node-silent": say("The compute node fell silent before it answered.", AGAIN),
+  "node-silent": say("The compute node stopped responding before it answered.", AGAIN),
   forgotten: say("The relay does not know this request any more; it was restarted.", AGAIN),
-  expired: say("No answer came before the relay's deadline.", "Ask again, or ask for less at once."),
-  "taken-back": say("The request was taken back.", AGAIN),
+  expired: say("No answer arrived before the relay's deadline.", "Ask again, or ask for less at once."),
+  "taken-back": say("The request was cancelled.", AGAIN),
   refused: ({ detail }) => ({
     what: `The relay refused the request (${detail}).`,
     todo: "Reload the page: it may be older than the relay.",
   }),
   "too-large-request": say(
-    "The conversation is larger than the relay takes.",
+    "The conversation is too large for the relay.",
     "Start a new conversation, or ask with less text.",
   ),
   "wrong-identity": ({ detail }) => ({
-    what: `The answer is not for this request: it has another ${detail}. It was thrown away.`,
-    todo: "Someone mixed up or replayed messages. Ask again; if it comes back, do not trust this relay.",
+    what: `The answer is not for this request: it has another ${detail}. It was discarded.`,
+    todo: "Messages were mixed up or replayed. Ask again; if it happens again, do not trust this relay.",
   }),
   unreadable: say(
-    "The answer cannot be decrypted: it was not sealed for this page, or was changed on the way. It was thrown away.",
-    "Ask again; if it comes back, do not trust this relay or node.",
+    "The answer cannot be decrypted: it was not encrypted for this page, or was modified in transit. It was discarded.",
+    "Ask again; if it happens again, do not trust this relay or node.",
   ),
-  "too-large-answer": say("The answer is far too large. It was thrown away.", "Ask for less at once."),
+  "too-large-answer": say("The answer is far too large. It was discarded.", "Ask for less at once."),
   "bad-key": say(
-    "The relay named a compute node whose key cannot be used. Nothing was sent.",
+    "The relay selected a compute node whose key cannot be used. Nothing was sent.",
     "Ask again to get another node.",
   ),
   "bad-answer": say("The compute node sent an answer without any text.", "Ask again to try once more."),
@@ -93,7 +93,7 @@ const WORDS: Record<Kind, Words> = {
     "Open it with https:// in front.",
   ),
   unexpected: ({ detail }) => ({
-    what: `The page met a fault of its own (${detail}).`,
+    what: `The page has an internal error (${detail}).`,
     todo: AGAIN,
   }),
 };
@@ -102,7 +102,7 @@ export function explain(problem: Problem): Explanation {
   return WORDS[problem.kind](problem);
 }
 
-/** Whatever was thrown, as a Problem. */
+/** A thrown value as a Problem. */
 export function problemOf(error: unknown): Problem {
   if (error instanceof Problem) return error;
   if (error instanceof NoContact) return new Problem("offline", error.message);
@@ -136,7 +136,7 @@ function ofRefusal({ status, code, reason, retryAfter }: Refusal): Problem {
   return new Problem("refused", code);
 }
 
-/** Seconds, as people say them. */
+/** Seconds as a text, such as `2 min 5 s`. */
 export function duration(seconds: number): string {
   const whole = Math.max(0, Math.ceil(seconds));
   if (whole < 60) return `${whole} s`;
@@ -150,18 +150,18 @@ const NODE: Record<string, [what: string, todo: string]> = {
   compute_node_invalid_request: ["it does not understand the request", "Start a new conversation."],
   compute_node_request_too_large: ["the conversation is too large for it", "Start a new conversation."],
   compute_node_model_unsupported: ["it does not have this model", "Choose another model, or ask again."],
-  compute_node_options_unsupported: ["it does not take these options", "Ask again to get another node."],
+  compute_node_options_unsupported: ["it does not support these options", "Ask again to get another node."],
   compute_node_context_tier_unsupported: ["it does not offer this context size", "Choose another context size."],
   compute_node_context_admission_unavailable: ["it has no memory free for this context", "Ask again in a moment."],
   compute_node_runtime_unavailable: ["its model is not running", "Ask again to get another node."],
-  compute_node_invalid_model_output: ["its model gave nothing that can be shown", "Ask again."],
-  compute_node_internal_error: ["it has a fault of its own", "Ask again to get another node."],
+  compute_node_invalid_model_output: ["its model returned nothing that can be shown", "Ask again."],
+  compute_node_internal_error: ["it has an internal error", "Ask again to get another node."],
   compute_node_process_failed: ["its model crashed", "Ask again to get another node."],
 };
 
 function nodeError(code: string): string {
   const known = NODE[code];
-  return `The compute node cannot answer: ${known ? known[0] : `it gave the code “${code.slice(0, 60)}”`}.`;
+  return `The compute node cannot answer: ${known ? known[0] : `it returned the code “${code.slice(0, 60)}”`}.`;
 }
 
 function nodeAdvice(code: string): string {

@@ -1,4 +1,4 @@
-/** What the browser remembers: choices for good, the draft for as long as the tab lives. */
+/** The browser's storage: choices permanently, the draft until the tab is closed. */
 
 import { Store } from "./store";
 import type { TierChoice } from "./limits";

@@ -1,4 +1,4 @@
-/** What the relay tells of itself: nodes, models, version. Asked gently, and never by a hidden tab. */
+/** The relay's nodes, models and version: requested rarely, and never by a hidden tab. */
 
 import type { Json } from "../wire/envelope";
 import { isObject } from "../wire/envelope";
@@ -14,9 +14,9 @@ const SILENT_LEASES = 2;
 const PROBE = /^(tokenplace-)?probe-/;
 
 export interface Served {
-  /** Start of the node's fingerprint; empty where the relay does not tell. */
+  /** Start of the node's fingerprint; empty if the relay does not send it. */
   print: string;
-  /** Seconds since its last sign of life, and after how many the relay worries. */
+  /** Seconds since the node's last call, and its lease in seconds. */
   age: number;
   lease: number;
   models: string[];
@@ -41,7 +41,7 @@ export class RelayStatus extends Store {
     super();
   }
 
-  /** Ask if it is time to; call it as often as you like. */
+  /** Refresh if the last refresh is old enough; may be called at any time. */
   async look(): Promise<void> {
     if (!this.visible() || this.now() - this.last < LEAST_MS) return;
     this.last = this.now();
@@ -54,7 +54,7 @@ export class RelayStatus extends Store {
     this.emit();
   }
 
-  /** What the relay lists, and what its nodes serve beside that; not the probe's own models. */
+  /** The models that the relay lists or its nodes serve, without those of probes. */
   get models(): string[] {
     const served = this.served.flatMap((one) => one.models).filter((one) => !PROBE.test(one));
     return [...new Set([...this.offered, ...served])].slice(0, MAX_MODELS);
@@ -67,13 +67,13 @@ export class RelayStatus extends Store {
     return this.served.filter((one) => one.models.includes(model) && fits(one)).length;
   }
 
-  /** Whether the relay has not heard of a node for twice its lease. */
+  /** Whether a node has not called the relay for twice its lease. */
   isSilent(fingerprint: string): boolean {
     const found = this.served.find((one) => one.print && fingerprint.startsWith(one.print));
     return found !== undefined && found.age > SILENT_LEASES * found.lease;
   }
 
-  /** The relay's own page of diagnostics, else what its health says. */
+  /** The relay's diagnostics, or else its health. */
   private async diagnostics(): Promise<Json> {
     try {
       return (await this.api.get("/relay/diagnostics")).body;

@@ -2,7 +2,7 @@ import type { Turn } from "../chat/chat";
 import { explain } from "../chat/problem";
 import { announcement } from "./progress";
 
-/** Tells a screen reader of phases, failovers, answers and faults, and nothing twice. */
+/** Announces phases, failovers, answers and errors to a screen reader, each once. */
 export function Announcer({ turn }: { turn: Turn | undefined }) {
   return (
     <div class="hidden">

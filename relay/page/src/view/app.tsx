@@ -115,7 +115,7 @@ function useFollow(last: Turn | undefined): RefObject<HTMLOListElement> {
 
 function Tools({ chat }: { chat: Chat }) {
   const startOver = (): void => {
-    const unsaved = "Start a new conversation? This one is then forgotten: it is kept nowhere else.";
+    const unsaved = "Start a new conversation? This one is then deleted: it is stored nowhere else.";
     if (confirm(unsaved)) chat.startOver();
     toDraft();
   };

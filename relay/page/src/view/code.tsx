@@ -2,9 +2,9 @@ import { useState } from "preact/hooks";
 
 import { Icon } from "./icons";
 
-/** A button that copies, and says that it did. */
+/** A button that copies a text and confirms it. */
 export function CopyButton({ text, label }: { text: string; label: string }) {
-  const [said, say] = useState("");
+  const [status, say] = useState("");
   const copy = async (): Promise<void> => {
     try {
       await navigator.clipboard.writeText(text);
@@ -15,9 +15,9 @@ export function CopyButton({ text, label }: { text: string; label: string }) {
     setTimeout(() => say(""), 2000);
   };
   return (
-    <button type="button" class="quiet" onClick={() => void copy()} aria-label={said || label}>
-      <Icon name={said === "Copied" ? "done" : "copy"} />
-      <span aria-live="polite">{said || "Copy"}</span>
+    <button type="button" class="quiet" onClick={() => void copy()} aria-label={status || label}>
+      <Icon name={status === "Copied" ? "done" : "copy"} />
+      <span aria-live="polite">{status || "Copy"}</span>
     </button>
   );
 }

@@ -99,7 +99,7 @@ function Choices({ settings, status }: { settings: Settings; status: RelayStatus
   );
 }
 
-/** Said from the last fifth on. */
+/** The remaining quota, shown when less than a fifth is left. */
 export function quotaText(quota: Quota | null): string {
   if (!quota || quota.remaining > Math.max(3, (quota.limit ?? 15) / 5)) return "";
   const until = quota.resetSeconds === null ? "" : ` in the next ${duration(quota.resetSeconds)}`;

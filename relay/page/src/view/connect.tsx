@@ -18,20 +18,20 @@ export function Connect({ origin }: { origin: string }) {
       </p>
       <h2>Use it from a program</h2>
       <p>
-        The relay speaks the language of the OpenAI client. Mind the difference: here the relay seals
-        the request for you, so <strong>the relay itself can read it</strong>. Use this with a relay of
-        your own, or for text that anyone may read.
+        The relay supports the OpenAI client. Mind the difference: here the relay encrypts the request
+        for you, so <strong>the relay itself can read it</strong>. Use this with a relay of your own,
+        or for text that anyone may read.
       </p>
       <CodeBlock language="python" text={python(origin)} />
       <CodeBlock language="sh" text={curl(origin)} />
-      <p>An operator can turn this off; it is then answered with an error that says so.</p>
+      <p>An operator can turn this off; calls then get an error with this reason.</p>
       <h2>Check that it works</h2>
-      <p>This sends one sealed request through the relay and back, and shows each step.</p>
+      <p>This sends one encrypted request through the relay and back, and shows each step.</p>
       <CodeBlock language="sh" text={`tokenplace-relay probe ${origin}`} />
-      <h2>See how it is</h2>
+      <h2>Check the relay</h2>
       <ul>
-        <li><a href="/healthz">Health</a>: whether it serves, and how many nodes it knows</li>
-        <li><a href="/api/v1/version">Version</a>: which release this is</li>
+        <li><a href="/healthz">Health</a>: readiness, and the number of registered nodes</li>
+        <li><a href="/api/v1/version">Version</a>: the running release</li>
         <li><a href="/relay/diagnostics">Diagnostics</a>: its compute nodes and their load</li>
       </ul>
     </article>

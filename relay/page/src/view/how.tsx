@@ -1,14 +1,14 @@
 import { Picture } from "./picture";
 
-/** What the relay is, and what it can and cannot see. */
+/** The page about the relay, and about what it can and cannot see. */
 export function How() {
   return (
     <article class="page prose">
-      <h1>What this relay is, and what it sees</h1>
+      <h1>This relay, and what it can see</h1>
       <p class="lead">
-        A relay brings people who want to use a language model together with people who let theirs be
-        used. It passes sealed envelopes between this page and a compute node. It has no model itself,
-        and keeps no conversation.
+        A relay connects people who want to use a language model with people who share theirs. It
+        passes encrypted envelopes between this page and a compute node. It has no model itself, and
+        stores no conversation.
       </p>
       <Picture />
       <div class="columns">
@@ -25,36 +25,37 @@ export function How() {
           <h2>The relay does not see</h2>
           <ul>
             <li>what you ask, and what is answered</li>
-            <li>how far the answer is: progress is sealed too</li>
-            <li>your key: it is made new for each conversation, and never leaves this page</li>
+            <li>the progress of the answer: it is encrypted too</li>
+            <li>your key: each conversation has its own, which never leaves this page</li>
           </ul>
         </section>
       </div>
       <h2>The compute node reads your text</h2>
       <p>
-        It has to, in order to answer. It is a computer of someone else: do not tell it what you would
-        not tell its owner. One conversation stays with one node while that node serves.
+        The compute node must decrypt your text to answer. It is another person's computer: do not send
+        it anything that its owner must not read. A conversation stays with one node as long as that
+        node is available.
       </p>
-      <h2>What this does not protect you from</h2>
+      <h2>Limits of the protection</h2>
       <ul>
         <li>
-          <strong>A relay that lies about keys.</strong> It names the node's key to you, so a dishonest
-          relay could name one of its own and read along. Compare the fingerprint, shown below each
-          answer, with one that the node's owner gave you by another way.
+          <strong>A relay that sends false keys.</strong> The relay gives you the node's key, so a dishonest
+          relay could send a key of its own and read everything. Compare the fingerprint, shown below
+          each answer, with the one that the node's owner gave you by another channel.
         </li>
         <li>
-          <strong>A relay that serves another page.</strong> This page comes from the relay, too. Its
-          source is public, and a page of your own can use any relay.
+          <strong>A relay that serves a modified page.</strong> This page comes from the relay, too. Its
+          source is public, and a page that you host yourself can use any relay.
         </li>
         <li>
-          <strong>Forged answers.</strong> The protocol has no signatures: whoever passes your envelopes
-          on could seal an answer of their own. What is sealed for another request is refused.
+          <strong>Forged answers.</strong> The protocol has no signatures: a relay or proxy could encrypt an
+          answer of its own. An answer to another request is rejected.
         </li>
       </ul>
-      <h2>What this page keeps</h2>
+      <h2>Data that this page stores</h2>
       <p>
-        The conversation and its key are in the memory of this tab only: closing the tab forgets them.
-        The browser keeps your choice of model, context size and colours, and, until the tab is
+        The conversation and its key are in the memory of this tab only: closing the tab deletes them.
+        The browser stores your choice of model, context size and colours, and, until the tab is
         closed, the question that you have not sent yet.
       </p>
     </article>

@@ -1,4 +1,4 @@
-/** Line icons of one weight; all decoration, named by the words beside them. */
+/** Line icons of one weight; all are decoration, named by the words next to them. */
 
 const PATHS = {
   send: "M12 19V5M5 12l7-7 7 7",

@@ -52,7 +52,7 @@ export function compare(fingerprint: string, given: string): string {
   if (plain === fingerprint) return "Same: all 64 digits agree.";
   if (plain.length < 12) return "Enter at least 12 digits.";
   if (fingerprint.startsWith(plain)) return `Same in the ${plain.length} digits that you gave.`;
-  return "Different: this is not the node that you were told of.";
+  return "Different: this is not the node that you expected.";
 }
 
 function grouped(hex: string): string {

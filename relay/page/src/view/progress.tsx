@@ -1,4 +1,4 @@
-/** How far the running question is, for the eye; the announcer tells it to a screen reader. */
+/** Shows the progress of the running question; the announcer reads it to a screen reader. */
 
 import type { Phase } from "../chat/exchange";
 import { duration, explain } from "../chat/problem";
@@ -70,7 +70,7 @@ function working({ progress }: Extract<Phase, { name: "working" }>): string {
   return progress.phase === "prefill" ? "Reading your text" : "The compute node prepares the model";
 }
 
-/** What a screen reader is told: the phase without the numbers that change all the time. */
+/** The text for a screen reader: the phase without the numbers that change all the time. */
 export function announcement(phase: Phase | null): string {
   if (phase?.name === "held-up") return Object.values(explain(phase.problem)).join(" ");
   if (phase?.name !== "working") return sentence(phase, 0);

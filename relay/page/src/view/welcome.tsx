@@ -9,10 +9,10 @@ const STARTS = [
 export function Welcome({ pick }: { pick(text: string): void }) {
   return (
     <section class="welcome" aria-labelledby="welcome">
-      <h2 id="welcome">Ask a model on someone else’s computer, sealed on the way.</h2>
+      <h2 id="welcome">Ask a model on another person’s computer, encrypted end to end.</h2>
       <p class="lead">
-        What you write is encrypted in this browser for one compute node. The relay in between passes it
-        on and cannot read it. <a href="#how">What it sees</a>
+        This browser encrypts your text for one compute node. The relay in between passes it on and
+        cannot read it. <a href="#how">What it sees</a>
       </p>
       <Picture />
       <ul class="starts" aria-label="Examples">

@@ -19,7 +19,7 @@ export interface Sealed {
 
 export type Json = { [name: string]: unknown };
 
-/** An envelope that cannot be opened: not for this key, or changed on the way. */
+/** An envelope that cannot be decrypted: it is for another key, or was modified. */
 export class Unreadable extends Error {}
 
 /** An envelope that opens, but is about another request, client or protocol. */
@@ -58,7 +58,7 @@ export function isObject(value: unknown): value is Json {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** What stands in every envelope about one request, inside and outside. */
+/** The fields of every envelope of one request, inside and outside. */
 export function header(requestId: string, client: string): Json {
   return {
     protocol: PROTOCOL,
@@ -95,5 +95,5 @@ async function decrypt(sealed: Sealed, keys: ClientKeys): Promise<Json> {
   } catch {
     // One error for every reason.
   }
-  throw new Unreadable("the envelope is not for this key, or was changed on the way");
+  throw new Unreadable("the envelope is for another key, or was modified");
 }

@@ -58,7 +58,7 @@ async function nodeKey(wire: string): Promise<CryptoKey> {
     const { modulusLength } = key.algorithm as RsaHashedKeyAlgorithm;
     if (modulusLength >= BITS) return key;
   } catch {
-    // Falls through: which step failed tells a person nothing.
+    // Falls through: the failing step does not help the user.
   }
   throw new BadKey("the compute node's public key cannot be used");
 }

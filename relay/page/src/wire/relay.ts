@@ -7,7 +7,7 @@ import { isObject } from "./envelope";
 const MAX_BYTES = 8 * 1024 * 1024;
 const QUICK_MS = 10_000;
 
-/** The relay said no. */
+/** The relay refused the call. */
 export class Refusal extends Error {
   constructor(
     readonly status: number,
@@ -36,7 +36,7 @@ export type Retrieved =
   | { kind: "pending"; seconds: number | null; progress: Json | null; held: boolean }
   | { kind: "answer"; envelope: Json };
 
-/** What the relay says of its limits, where it says it. */
+/** The rate limit that the relay reports, if any. */
 export interface Quota {
   limit: number | null;
   remaining: number;
@@ -52,10 +52,10 @@ export interface Reply {
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 export class RelayApi {
-  /** The newest quota of handing in requests; null where the relay names none. */
+  /** The newest quota of submitting requests; null if the relay reports none. */
   quota: Quota | null = null;
 
-  /** Calls in flight end when `network` tells "offline": a browser would let them hang. */
+  /** Calls in flight end when `network` fires "offline": a browser would let them hang. */
   constructor(
     private readonly fetcher: Fetch,
     private readonly network: EventTarget = new EventTarget(),
@@ -72,13 +72,13 @@ export class RelayApi {
     };
   }
 
-  /** Hand a request in; the seconds until its deadline, null where the relay does not tell. */
+  /** Submit a request; the seconds until its deadline, null if the relay does not report it. */
   async submit(envelope: Json, signal?: AbortSignal): Promise<number | null> {
     const reply = await this.post("requests", envelope, { signal, noteQuota: true });
     return count(reply.body["request_ttl_seconds"]);
   }
 
-  /** The answer, or how things stand; a relay that can holds the call up to `hold` seconds. */
+  /** The answer, or the state of the request; a relay may hold the call up to `hold` seconds. */
   async retrieve(client: string, id: string, hold: number, signal?: AbortSignal): Promise<Retrieved> {
     const body = { client_public_key: client, request_id: id };
     const headers = { Prefer: `wait=${hold}` };
