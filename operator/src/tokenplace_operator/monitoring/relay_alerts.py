@@ -22,7 +22,13 @@ _DEADLINE = next(timer for timer in TIMERS if timer.field == "requestDeadlineSec
 
 def groups(relay: Relay) -> list[Object]:
     """Return the rule groups of a relay, as PrometheusRules and rule files hold them."""
-    alerts = [*_presence(relay), *_requests(relay), *_nodes(relay), *_process(relay)]
+    alerts = [
+        *_presence(relay),
+        *_requests(relay),
+        *_responses(relay),
+        *_nodes(relay),
+        *_process(relay),
+    ]
     labels = {"namespace": relay.namespace, "relay": relay.name}
     rules = [rule(alert, labels) for alert in alerts]
     return [{"name": names.alert_group(relay.name), "rules": rules}]
@@ -76,6 +82,20 @@ def _requests(relay: Relay) -> Iterator[Alert]:
             "The oldest queued request has waited for {{ $value | humanizeDuration }}; "
             f"requests expire after {deadline} s.",
         )
+    failed = _rate("tokenplace_relay_request_outcomes_total", relay, f'outcome=~"{FAILURES}"')
+    outcomes = _rate("tokenplace_relay_request_outcomes_total", relay)
+    yield Alert(
+        "TokenplaceRelayRequestsFail",
+        "warning",
+        "15m",
+        f"{failed} / {outcomes} > 0.2",
+        f"Requests through relay {name} fail.",
+        "{{ $value | humanizePercentage }} of the requests end without an answer.",
+    )
+
+
+def _responses(relay: Relay) -> Iterator[Alert]:
+    name = f"{relay.namespace}/{relay.name}"
     errors = _rate("tokenplace_http_requests_total", relay, 'status_class="5xx"')
     total = _rate("tokenplace_http_requests_total", relay)
     for severity, duration, share in (("warning", "10m", 0.01), ("critical", "5m", 0.1)):
@@ -87,16 +107,6 @@ def _requests(relay: Relay) -> Iterator[Alert]:
             f"Relay {name} returns server errors.",
             "{{ $value | humanizePercentage }} of the responses are 5xx.",
         )
-    failed = _rate("tokenplace_relay_request_outcomes_total", relay, f'outcome=~"{FAILURES}"')
-    outcomes = _rate("tokenplace_relay_request_outcomes_total", relay)
-    yield Alert(
-        "TokenplaceRelayRequestsFail",
-        "warning",
-        "15m",
-        f"{failed} / {outcomes} > 0.2",
-        f"Requests through relay {name} fail.",
-        "{{ $value | humanizePercentage }} of the requests end without an answer.",
-    )
     buckets = selector(relay, f'route!~"{HELD_ROUTES}"')
     yield Alert(
         "TokenplaceRelaySlow",
