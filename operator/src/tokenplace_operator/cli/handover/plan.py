@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tokenplace_operator.api import names
 from tokenplace_operator.api.kinds import (
     AUTOSCALER,
     DEPLOYMENT,
@@ -78,8 +79,8 @@ def named(obj: Object) -> str:
 
 def plan_handover(relay: Relay, live: Release) -> HandoverPlan:
     """Plan the handover of a release's live objects to a relay."""
-    deployment = live.conflicting_object(DEPLOYMENT, relay.name)
-    service = live.conflicting_object(SERVICE, relay.name)
+    deployment = live.conflicting_object(DEPLOYMENT, names.child(DEPLOYMENT, relay.name))
+    service = live.conflicting_object(SERVICE, names.child(SERVICE, relay.name))
     template_hash = _shared_template_hash(live)
     taken_over = [one for one in live.replica_sets if _would_be_taken_over(relay, one)]
     staying = [one for one in live.replica_sets if one not in taken_over]

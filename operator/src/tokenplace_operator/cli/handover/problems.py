@@ -1,5 +1,6 @@
 """Problems that prevent a handover: whatever would lose requests that are served today."""
 
+from tokenplace_operator.api import names
 from tokenplace_operator.api.kinds import DEPLOYMENT, INGRESS, SERVICE, Object, of
 from tokenplace_operator.api.spec.relay import Relay
 from tokenplace_operator.cli.handover.release import (
@@ -18,11 +19,11 @@ def find_problems(relay: Relay, live: Release, template_hash: str) -> list[str]:
     template_hash: the pod-template-hash that all old pods share; empty when there is none.
     """
     problems = _spec_problems(relay) + _owner_problems(live)
-    deployment = live.conflicting_object(DEPLOYMENT, relay.name)
+    deployment = live.conflicting_object(DEPLOYMENT, names.child(DEPLOYMENT, relay.name))
     if deployment is not None and not _is_rolled_out(deployment):
         name = deployment["metadata"]["name"]
         problems.append(f"Deployment {name} is not rolled out: wait until its pods are ready")
-    service = live.conflicting_object(SERVICE, relay.name)
+    service = live.conflicting_object(SERVICE, names.child(SERVICE, relay.name))
     if service is not None:
         problems += _service_problems(relay, service, template_hash)
     return problems + _ingress_problems(relay, live)

@@ -133,7 +133,7 @@ class Runner:
 
     async def _has_new_pods(self, relay: Relay) -> bool:
         try:
-            live = await self.kube.get(DEPLOYMENT, relay.namespace, relay.name)
+            live = await self.kube.get(DEPLOYMENT, *relay.child_key(DEPLOYMENT))
         except NotFound:
             return False
         owner = controller_of(live)
