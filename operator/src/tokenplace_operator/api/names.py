@@ -14,7 +14,7 @@ def child(kind: Kind, relay: str) -> str:
 
     The GPU Service and its EndpointSlices have names of their own: see the functions below.
     """
-    return f"{relay}-dashboard" if kind is CONFIG_MAP else relay
+    return f"{relay}-dashboard" if kind == CONFIG_MAP else relay
 
 
 def endpoint_slice(gpu_service: str, family: str) -> str:
