@@ -1,9 +1,10 @@
-"""The two images, built by buildah from the very Dockerfiles, on a base made of Debian packages.
+"""Builds the images of relay and operator with buildah, on a base made of Debian packages.
 
-No registry is needed: the base that the Dockerfiles name is replaced by a local one. Everything is
-kept in the cache, in a storage of its own, and built again only when an input changes.
+No image registry is needed: a local base takes the place of the one that the Dockerfiles name.
+Images stay in the cache, in a storage of their own, and are built again only when an input changes.
 """
 
+import functools
 import hashlib
 import json
 import subprocess
@@ -14,7 +15,7 @@ from typing import Final, Literal
 
 from rich.console import Console
 
-from tokenplace_cluster.programs.cache import cache_directory
+from tokenplace_cluster.programs.cache import cache_directory, locked
 from tokenplace_cluster.programs.debian import IMAGE_PROGRAMS, require_packages
 
 ROOT: Final = Path(__file__).parents[5]
@@ -39,31 +40,23 @@ class Image:
 
     @property
     def reference(self) -> str:
-        """What the local storage calls it."""
+        """Its name in the local storage."""
         return f"localhost/tokenplace-{self.name}:{self.tag}"
 
 
-def build(name: Name, revision: str = "local", *, fresh: bool = False) -> Image:
-    """Build one image, or find it in the cache unless `fresh`; the revision becomes a label."""
+def build(name: Name, revision: str = "local", *, anew: bool = False) -> Image:
+    """Build an image, unless the cache has it; revision becomes a label, anew ignores the cache.
+
+    Raises ImageError.
+    """
     require_packages(IMAGE_PROGRAMS)
     image = Image(name, f"{_key(name)}-{revision}")
-    if fresh or not _exists(image.reference):
-        _ensure_base()
-        _say(f"building the {name} image")
-        _buildah(
-            "bud",
-            "--isolation=chroot",
-            # The same contents whenever it is built from the same inputs.
-            "--timestamp=0",
-            *(["--no-cache"] if fresh else []),
-            f"--file={ROOT / f'Dockerfile.{name}'}",
-            # Takes the place of the first base; the other stages use that one.
-            f"--from={BASE}",
-            f"--build-arg=REVISION={revision}",
-            *_certificates(),
-            f"--tag={image.reference}",
-            str(ROOT),
-        )
+    # Test processes build the same images: the second one waits, and takes the result.
+    with locked(_storage() / "build.lock"):
+        if anew or not _exists(image.reference):
+            _ensure_base()
+            _say(f"building the {name} image")
+            _build(image, revision, anew=anew)
     return image
 
 
@@ -89,8 +82,29 @@ def archive(image: Image, path: Path) -> None:
 
 def inspect(image: Image) -> dict[str, object]:
     """The OCI configuration of an image."""
-    found: dict[str, object] = json.loads(_buildah("inspect", "--type=image", image.reference))
-    return found
+    configuration: dict[str, object] = json.loads(
+        _buildah("inspect", "--type=image", image.reference)
+    )
+    return configuration
+
+
+def _build(image: Image, revision: str, *, anew: bool) -> None:
+    _buildah(
+        "bud",
+        "--isolation=chroot",
+        # Images of two revisions share their layers, so the second one takes seconds.
+        "--layers",
+        *(["--no-cache"] if anew else []),
+        # The same inputs give the same image contents at any time.
+        "--timestamp=0",
+        f"--file={ROOT / f'Dockerfile.{image.name}'}",
+        # Replaces the first base; the other stages are built from that one.
+        f"--from={BASE}",
+        f"--build-arg=REVISION={revision}",
+        *_certificates(),
+        f"--tag={image.reference}",
+        str(ROOT),
+    )
 
 
 def _ensure_base() -> None:
@@ -106,7 +120,7 @@ def _ensure_base() -> None:
 
 
 def _certificates() -> list[str]:
-    """Installing inside the build trusts what this machine trusts."""
+    """Flags that give a build the certificate authorities of this machine."""
     if not _HOST_CERTIFICATES.is_dir():
         return []
     return [
@@ -121,9 +135,9 @@ def _key(name: Name) -> str:
     files = [ROOT / f"Dockerfile.{name}", ROOT / "uv.lock", ROOT / ".ci" / "uv.txt"]
     files.append(ROOT / ".ci" / "list-licences")
     files += [ROOT / "pyproject.toml", ROOT / name / "pyproject.toml"]
-    # Packages hold more than Python: the page of the relay, the words of the command line.
+    # Packages hold more than Python files, such as the relay's page.
     sources = sorted((ROOT / name / "src").rglob("*"))
-    files += [one for one in sources if one.is_file() and "__pycache__" not in one.parts]
+    files += [path for path in sources if path.is_file() and "__pycache__" not in path.parts]
     digest = hashlib.sha256()
     for file in files:
         digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
@@ -131,23 +145,35 @@ def _key(name: Name) -> str:
 
 
 def _exists(reference: str) -> bool:
-    command = [*_command(), "inspect", "--type=image", reference]
+    command = [*_command(_driver()), "inspect", "--type=image", reference]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def _command() -> list[str]:
-    storage = cache_directory() / "images"
+@functools.cache
+def _driver() -> str:
+    """overlay where the kernel and the file system allow it, else vfs, which copies each layer."""
+    command = [*_command("overlay"), "info"]
+    possible = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    return "overlay" if possible else "vfs"
+
+
+def _storage() -> Path:
+    return cache_directory() / "images"
+
+
+def _command(driver: str) -> list[str]:
+    storage = _storage() / driver
     storage.mkdir(parents=True, exist_ok=True)
     return [
         "buildah",
         f"--root={storage / 'root'}",
         f"--runroot={storage / 'run'}",
-        "--storage-driver=vfs",
+        f"--storage-driver={driver}",
     ]
 
 
 def _buildah(*arguments: str) -> str:
-    return _run(*_command(), *arguments)
+    return _run(*_command(_driver()), *arguments)
 
 
 def _run(*command: str) -> str:
