@@ -1,4 +1,4 @@
-"""One cluster with a node for all tests of this folder, or the one of a given kube context."""
+"""One cluster with a node for all tests of this folder, or the cluster of a kube context."""
 
 import os
 import subprocess
@@ -20,14 +20,17 @@ class Kubectl(Protocol):
 
 
 CONTEXT = os.environ.get("TOKENPLACE_TEST_CONTEXT", "")
-"""Run on the cluster of this kube context, with the images RELAY_IMAGE and OPERATOR_IMAGE, which
-its nodes can pull, by digest. Tests that read files of the node are then left out."""
+"""Run on the cluster of this kube context, with the images RELAY_IMAGE and OPERATOR_IMAGE.
+
+Both are references by digest that its nodes can pull. Tests that need our own node are deselected.
+"""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if CONTEXT:
-        ours = [one for one in items if {"cluster", "second_image"} & set(_fixtures(one))]
-        items[:] = [one for one in items if one not in ours]
+        own = {"cluster", "second_image"}
+        ours = [item for item in items if own & set(_fixtures(item))]
+        items[:] = [item for item in items if item not in ours]
         config.hook.pytest_deselected(items=ours)
 
 
@@ -86,15 +89,15 @@ def second_image(cluster: Cluster) -> str:
 
 @pytest.fixture(scope="session")
 def operator(kubectl: Kubectl, request: pytest.FixtureRequest) -> str:
-    """The operator as a pod, with the shipped rights and nothing more; returns its image."""
+    """The operator as a pod, with the rights of deploy/operator only; returns its image."""
     if CONTEXT:
         image = os.environ["OPERATOR_IMAGE"]
     else:
         address = request.getfixturevalue("cluster").registry.address
         image = images.push(images.build("operator"), address)
     install_crd(kubectl)
-    for one in shipped.manifests(operator_image=image):
-        kubectl("apply", "--filename=-", given=one)
+    for obj in shipped.manifests(operator_image=image):
+        kubectl("apply", "--filename=-", given=obj)
     rollout = ("rollout", "status", f"deployment/{shipped.NAME}", "--timeout=90s")
     kubectl(f"--namespace={shipped.NAMESPACE}", *rollout)
     return image

@@ -1,7 +1,7 @@
-"""From a Helm release of upstream's shape to the operator, under load, without a failed request.
+"""Moves a Helm release of upstream's shape to the operator, under load, without a failed request.
 
-The release runs this repository's relay, and a chart of the same names, labels and selectors as
-upstream's: image and charts of upstream cannot be fetched where the tests run.
+The release runs the relay of this repository, from a chart with the names, labels and selectors of
+upstream's charts. Upstream's own image and charts cannot be fetched where the tests run.
 """
 
 import json
@@ -28,7 +28,8 @@ from tokenplace_cluster.programs.helm import Done, Helm, helm_for
 CHART = Path(__file__).parent / "upstream"
 BIN = Path(sys.executable).parent
 KEPT_REQUESTS = 50
-"""A client that keeps its connection takes a new one after this many requests."""
+"""Requests of one connection before the client opens the next."""
+DRAIN_SECONDS = 5
 
 Kubectl = Callable[..., str]
 Plugin = Callable[..., Done]
@@ -47,7 +48,7 @@ while True:
     if passed % 10 == 0:
         print(passed, flush=True)
 """
-"""Sends requests to the name of the Service, each over a new connection."""
+"""Sends requests to the name of the Service, each on a new connection."""
 
 NEWER = {
     "ingress": {
@@ -70,20 +71,21 @@ OLDER = {
     },
 }
 RELEASES = {
-    # chart, release: what the release has in addition to the image
+    # (chart, release): values besides the image
     ("tokenplace", "tokenplace"): NEWER,
     ("tokenplace", "prod"): NEWER,
-    # Its pods have the very labels that those of the relay will have.
+    # Its pods already have the labels that the pods of the relay will have.
     ("tokenplace-relay", "tokenplace-relay"): OLDER,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A Helm release, the folder of its chart, and its values."""
+    """A Helm release, the folder of its chart, its values and its namespace."""
 
     chart: str
     name: str
+    namespace: str
     folder: Path
     values: Object
 
@@ -95,7 +97,7 @@ class Release:
 
 @dataclass(slots=True)
 class Load:
-    """Requests to one address, one after the other, in threads of their own."""
+    """Requests to one address, sent by two threads, each one after the other."""
 
     address: str
     passed: int = 0
@@ -105,19 +107,19 @@ class Load:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """One client with a new connection for each request, and one that keeps its connection."""
-        threads = [threading.Thread(target=self._ask, args=(kept,)) for kept in (1, KEPT_REQUESTS)]
-        for one in threads:
-            one.start()
+        """Run a client that connects for each request, and one that keeps its connection."""
+        threads = [threading.Thread(target=self._send, args=(kept,)) for kept in (1, KEPT_REQUESTS)]
+        for thread in threads:
+            thread.start()
         try:
             assert self._enough.wait(30), self.failures
             yield
         finally:
             self._stop.set()
-            for one in threads:
-                one.join()
+            for thread in threads:
+                thread.join()
 
-    def _ask(self, kept: int) -> None:
+    def _send(self, kept: int) -> None:
         while not self._stop.is_set():
             connection = HTTPConnection(self.address, timeout=5)
             try:
@@ -137,26 +139,30 @@ class Load:
 
 
 @contextmanager
-def asking_inside(kubectl: Kubectl, url: str, image: str, eventually: Eventually) -> Iterator[None]:
-    """The same from a pod; a failed request is a failed test."""
+def requests_from_pod(
+    kubectl: Kubectl, release: Release, image: str, eventually: Eventually
+) -> Iterator[None]:
+    """Send requests from a pod too; a failed request is a failed test."""
+    where = f"--namespace={release.namespace}"
+    url = f"http://{release.objects}.{release.namespace}.svc.cluster.local/healthz"
     command = ["python3", "-c", INSIDE, url]
     container: Object = {"name": "client", "image": image, "command": command}
     container["resources"] = {"limits": {"cpu": "100m"}}
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "client", "namespace": "adopt"},
+        "metadata": {"name": "client", "namespace": release.namespace},
         "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
     }
     kubectl("apply", "--filename=-", given=pod)
 
-    def asked() -> list[str]:
-        return kubectl("logs", "--namespace=adopt", "client").splitlines()
+    def log_lines() -> list[str]:
+        return kubectl("logs", where, "client").splitlines()
 
-    kubectl("wait", "--namespace=adopt", "--for=condition=Ready", "pod/client", "--timeout=60s")
-    before = len(eventually(asked))
+    kubectl("wait", where, "--for=condition=Ready", "pod/client", "--timeout=60s")
+    before = len(eventually(log_lines))
     yield
-    after = asked()
+    after = log_lines()
     assert [line for line in after if line.startswith("failed")] == []
     assert len(after) > before
 
@@ -193,8 +199,9 @@ def release(
     second_image: str,
     tmp_path: Path,
 ) -> Iterator[Release]:
-    """An installed release, whose pod is ready."""
+    """An installed release with a ready pod, in a namespace of its own."""
     chart, name = request.param
+    namespace = f"adopt-{os.urandom(4).hex()}"
     folder = tmp_path / chart
     shutil.copytree(CHART, folder)
     described = yaml.safe_load((folder / "Chart.yaml").read_text())
@@ -204,11 +211,12 @@ def release(
         (folder / "values.yaml").write_text(made.replace("older: false", "older: true"))
     repository, _, digest = second_image.partition("@")
     values = {"image": {"repository": repository, "digest": digest}, **RELEASES[request.param]}
-    kubectl("create", "namespace", "adopt")
-    where = (name, str(folder), "--namespace=adopt", "--wait", "--timeout=120s")
+    kubectl("create", "namespace", namespace)
+    where = (name, str(folder), f"--namespace={namespace}", "--wait", "--timeout=120s")
     passed(helm("install", *where, values=values))
-    yield Release(chart, name, folder, values)
-    kubectl("delete", "namespace", "adopt", "--timeout=120s")
+    yield Release(chart, name, namespace, folder, values)
+    # Its pods drain while the next test runs.
+    kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 def passed(done: Done) -> str:
@@ -216,24 +224,26 @@ def passed(done: Done) -> str:
     return done.stdout
 
 
-def read(kubectl: Kubectl, kind: str, name: str) -> Object:
-    found: Object = json.loads(kubectl("get", "--namespace=adopt", kind, name, "--output=json"))
-    return found
+def read(kubectl: Kubectl, release: Release, kind: str) -> Object:
+    where = (f"--namespace={release.namespace}", "--output=json")
+    obj: Object = json.loads(kubectl("get", kind, release.objects, *where))
+    return obj
 
 
 def imported(helm: Helm, plugin: Plugin, release: Release, digest: str, path: Path) -> Path:
-    """The relay that the values of the release become, as a file."""
-    values = passed(helm("get", "values", release.name, "--namespace=adopt"))
-    chosen = (f"--chart={release.chart}", f"--release={release.name}", "--namespace=adopt")
+    """Convert the values of the release to a TokenplaceRelay; return the file that holds it."""
+    where = f"--namespace={release.namespace}"
+    values = passed(helm("get", "values", release.name, where))
+    chosen = (f"--chart={release.chart}", f"--release={release.name}", where)
     file = path / "relay.yaml"
     file.write_text(passed(plugin("import", *chosen, f"--digest={digest}", given=values)))
     return file
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(400, func_only=True)
 @pytest.mark.usefixtures("operator")
 @pytest.mark.parametrize("release", RELEASES, indirect=True, ids="/".join)
-def test_a_release_becomes_a_relay_and_no_request_fails(
+def test_adopting_a_release_fails_no_request(
     *,
     release: Release,
     relay_image: str,
@@ -243,68 +253,73 @@ def test_a_release_becomes_a_relay_and_no_request_fails(
     tmp_path: Path,
     eventually: Eventually,
 ) -> None:
-    relay = release.objects
-    before = {kind: read(kubectl, kind, relay) for kind in ("deployment", "service", "ingress")}
+    relay, where = release.objects, f"--namespace={release.namespace}"
+    before = {kind: read(kubectl, release, kind) for kind in ("deployment", "service", "ingress")}
     address = before["service"]["spec"]["clusterIP"]
     load = Load(address)
-    inside = f"http://{relay}.adopt.svc.cluster.local/healthz"
-    with load.running(), asking_inside(kubectl, inside, relay_image, eventually):
+    with load.running(), requests_from_pod(kubectl, release, relay_image, eventually):
         file = imported(helm, plugin, release, relay_image.partition("@")[2], tmp_path)
         planned = passed(plugin("adopt", f"--filename={file}", "--dry-run"))
-        assert read(kubectl, "deployment", relay)["metadata"] == before["deployment"]["metadata"]
-        done = passed(plugin("adopt", f"--filename={file}", "--yes", "--drain=10", "--timeout=90"))
+        assert read(kubectl, release, "deployment")["metadata"] == before["deployment"]["metadata"]
+        limits = (f"--drain={DRAIN_SECONDS}", "--timeout=90")
+        done = passed(plugin("adopt", f"--filename={file}", "--yes", *limits))
         assert done.startswith(planned)
-        kubectl("delete", "--namespace=adopt", "secret", f"-lowner=helm,name={release.name}")
-        eventually(lambda: not old_pods(kubectl))
+        kubectl("delete", where, "secret", f"-lowner=helm,name={release.name}")
+        eventually(lambda: not old_pods(kubectl, release))
     assert load.failures == []
     assert load.passed > 1000
 
-    kubectl("wait", "--namespace=adopt", "--for=condition=Ready", f"tpr/{relay}", "--timeout=60s")
-    uid = read(kubectl, "tpr", relay)["metadata"]["uid"]
+    kubectl("wait", where, "--for=condition=Ready", f"tpr/{relay}", "--timeout=60s")
+    uid = read(kubectl, release, "tpr")["metadata"]["uid"]
     for kind in ("service", "ingress"):
-        after = read(kubectl, kind, relay)
+        after = read(kubectl, release, kind)
         assert after["metadata"]["uid"] == before[kind]["metadata"]["uid"]
-        assert [one["uid"] for one in after["metadata"]["ownerReferences"]] == [uid]
-    assert read(kubectl, "service", relay)["spec"]["clusterIP"] == address
-    assert read(kubectl, "ingress", relay)["spec"]["tls"] == before["ingress"]["spec"]["tls"]
-    assert read(kubectl, "deployment", relay)["metadata"]["ownerReferences"][0]["uid"] == uid
+        assert [owner["uid"] for owner in after["metadata"]["ownerReferences"]] == [uid]
+    assert read(kubectl, release, "service")["spec"]["clusterIP"] == address
+    assert read(kubectl, release, "ingress")["spec"]["tls"] == before["ingress"]["spec"]["tls"]
+    deployment = read(kubectl, release, "deployment")
+    assert deployment["metadata"]["ownerReferences"][0]["uid"] == uid
     probed = [str(BIN / "tokenplace-relay"), "probe", f"http://{address}"]
     passed(subprocess.run(probed, capture_output=True, text=True, check=False))
-    listed = kubectl("get", "--namespace=adopt", "pdb,hpa,replicaset", "--output=name").split()
-    assert [one.partition("/")[0] for one in listed] == ["replicaset.apps"]
-    nothing = f"{relay} in namespace adopt: no object of upstream's charts uses its names\n"
+    listed = kubectl("get", where, "pdb,hpa,replicaset", "--output=name").split()
+    assert [name.partition("/")[0] for name in listed] == ["replicaset.apps"]
+    nothing = (
+        f"{relay} in namespace {release.namespace}: no object of upstream's charts uses its names\n"
+    )
     assert passed(plugin("adopt", f"--filename={file}", "--yes")) == nothing
-    assert json.loads(passed(helm("list", "--namespace=adopt", "--output=json"))) == []
+    assert json.loads(passed(helm("list", where, "--output=json"))) == []
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(400, func_only=True)
 @pytest.mark.usefixtures("operator")
 @pytest.mark.parametrize("release", [("tokenplace", "tokenplace")], indirect=True, ids="/".join)
-def test_the_way_back_before_the_switch_refuses_no_request_either(
+def test_a_rollback_before_the_switch_fails_no_request(
     *, release: Release, helm: Helm, plugin: Plugin, kubectl: Kubectl, tmp_path: Path
 ) -> None:
-    (old,) = old_pods(kubectl)
-    load = Load(read(kubectl, "service", release.objects)["spec"]["clusterIP"])
+    (old,) = old_pods(kubectl, release)
+    load = Load(read(kubectl, release, "service")["spec"]["clusterIP"])
     with load.running():
-        # No such image: its pods never get ready.
+        # No registry has this image, so its pods never become ready.
         file = imported(helm, plugin, release, f"sha256:{'d' * 64}", tmp_path)
         stopped = plugin("adopt", f"--filename={file}", "--yes", "--timeout=5")
         assert stopped.returncode == 1
         assert "timed out after 5 s, waiting until the new pods are ready" in stopped.stderr
-        kubectl("delete", "--namespace=adopt", "tpr", release.objects)
-        where = (release.name, str(release.folder), "--namespace=adopt")
-        passed(helm("upgrade", *where, "--wait", "--timeout=90s", values=release.values))
+        where = f"--namespace={release.namespace}"
+        kubectl("delete", where, "tpr", release.objects)
+        chart = (release.name, str(release.folder), where)
+        passed(helm("upgrade", *chart, "--wait", "--timeout=90s", values=release.values))
     assert load.failures == []
-    assert old_pods(kubectl) == [old]
+    assert old_pods(kubectl, release) == [old]
 
 
-def old_pods(kubectl: Kubectl) -> list[str]:
-    """Pods that are not those of the relay's own Deployment."""
-    pods = json.loads(kubectl("get", "--namespace=adopt", "pods", "--output=json"))["items"]
-    labels = {one["metadata"]["name"]: one["metadata"].get("labels", {}) for one in pods}
+def old_pods(kubectl: Kubectl, release: Release) -> list[str]:
+    """The names of the pods that the release's own Deployment made."""
+    where = (f"--namespace={release.namespace}", "--output=json")
+    pods = json.loads(kubectl("get", "pods", *where))["items"]
+    labels = {pod["metadata"]["name"]: pod["metadata"].get("labels", {}) for pod in pods}
     return [
         name
-        for name, found in labels.items()
-        if "pod-template-hash" in found
-        and found.get("app.kubernetes.io/managed-by") != "tokenplace-operator"
+        for name, pod_labels in labels.items()
+        if "pod-template-hash" in pod_labels
+        and pod_labels.get("app.kubernetes.io/managed-by") != "tokenplace-operator"
     ]

@@ -1,4 +1,4 @@
-"""The chart on a node: operator, relay, probe and the upgrade of the kind as real pods."""
+"""The chart on a node: operator, relay, probe and CRD upgrade run as real pods."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def release(helm: Helm, kubectl: Kubectl, values: Object) -> Iterator[str]:
     passed(helm("install", *where, values=values))
     yield "tokenplace"
     passed(helm("uninstall", "tokenplace", f"--namespace={NAMESPACE}", "--wait", "--timeout=90s"))
-    kubectl("delete", "namespace", NAMESPACE, "--timeout=90s")
+    kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 def passed(done: Done) -> None:
@@ -102,7 +102,7 @@ def test_helm_test_fails_when_the_relay_does_not_answer(
         passed(helm("upgrade", *where, values=values))
 
 
-def test_an_upgrade_updates_the_kind_by_a_pod_of_its_own(
+def test_an_upgrade_updates_the_crd_from_a_job(
     release: str, helm: Helm, kubectl: Kubectl, values: Object
 ) -> None:
     old = yaml.safe_load((CHART / "crds" / "tokenplacerelays.yaml").read_text())
@@ -122,10 +122,10 @@ def test_an_upgrade_updates_the_kind_by_a_pod_of_its_own(
     assert kubectl(*relay, paused) != "true"
 
 
-def test_the_packet_count_of_e2e_sees_that_this_network_enforces_nothing(
+def test_the_packet_script_fails_on_a_network_without_policy_enforcement(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    """Everything is allowed here: the script must pass all that must arrive, and then complain."""
+    """All packets that must arrive do, and the first one that must be denied is not."""
     references = []
     for name in ("relay", "operator"):
         image = images.build(name)
@@ -151,6 +151,6 @@ def test_the_packet_count_of_e2e_sees_that_this_network_enforces_nothing(
     assert "allowed: anybody to the API server" in lines, done.stderr
     assert "allowed: the relay to its GPU server" in lines, done.stderr
     assert "allowed: a stranger to the operator without its policy" in lines, done.stderr
-    complaint = "NOT DENIED, but it must be: a stranger of another namespace to the relay"
-    assert done.stderr.splitlines()[-1] == complaint
+    failure = "NOT DENIED, but it must be: a stranger of another namespace to the relay"
+    assert done.stderr.splitlines()[-1] == failure
     assert done.returncode == 1

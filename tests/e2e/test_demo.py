@@ -1,4 +1,4 @@
-"""The demo as a newcomer types it, and the switch to a cluster that is there already."""
+"""`make demo` on a cluster of its own and on an existing one; the tests on an existing one."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def test_demo_ends_with_a_passed_probe() -> None:
 
 @pytest.fixture
 def given(cluster: Cluster, operator: str, relay_image: str) -> dict[str, str]:
-    """The running cluster, as one that the user provides."""
+    """The environment of a user who has a cluster and images."""
     return {
         "KUBECONFIG": str(cluster.kubeconfig),
         "RELAY_IMAGE": relay_image,
@@ -44,20 +44,20 @@ def given(cluster: Cluster, operator: str, relay_image: str) -> dict[str, str]:
     }
 
 
-def test_demo_plays_on_a_given_cluster(given: dict[str, str]) -> None:
+def test_demo_runs_on_an_existing_cluster(given: dict[str, str]) -> None:
     shown = run(str(BIN / "tokenplace-cluster"), "demo", "--once", "--context=tokenplace", **given)
-    assert "using the cluster of context tokenplace; the operator runs as a pod" in shown
+    assert "Using the cluster of context tokenplace; the operator runs as a pod" in shown
     assert shown.rstrip().endswith("passed")
 
 
-def test_the_tests_run_on_a_given_cluster(given: dict[str, str]) -> None:
+def test_the_tests_run_on_an_existing_cluster(given: dict[str, str]) -> None:
     tests = ("tests/e2e/test_relay_pods.py", "-q", "-k", "hardened or through_the_service")
     environment = {**given, "TOKENPLACE_TEST_CONTEXT": "tokenplace"}
     shown = run(sys.executable, "-m", "pytest", *tests, **environment)
     assert "2 passed" in shown
 
 
-def test_a_given_cluster_needs_an_image_by_digest() -> None:
+def test_an_existing_cluster_needs_an_image_by_digest() -> None:
     demo = [str(BIN / "tokenplace-cluster"), "demo", "--once", "--context=any"]
     done = subprocess.run(demo, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1

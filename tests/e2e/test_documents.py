@@ -1,4 +1,4 @@
-"""The documents for people: every `sh` block in them is run, in the order of reading."""
+"""Runs every `sh` block of the user documentation, in reading order."""
 
 import os
 import re
@@ -33,10 +33,10 @@ EXPECTED = {
     "kubectl tokenplace adopt -f relay.yaml --dry-run": "hand Service tokenplace over to the",
     "kubectl tokenplace status tokenplace": "tokenplace in namespace relays: Ready",
 }
-"""What the output of a command must hold, for a part of the command."""
+"""Part of a command -> text that its output must contain."""
 
 FORBIDDEN = {"app.kubernetes.io/managed-by=tokenplace-operator": "tokenplace-operator"}
-"""What it must not hold."""
+"""Part of a command -> text that its output must not contain."""
 
 
 def blocks(page: str) -> list[str]:
@@ -46,7 +46,7 @@ def blocks(page: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def chart(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The registry of the tests instead of the one in the pages: page text -> text to run."""
+    """Text of a page -> what replaces it: the local chart and the local image."""
     folder = tmp_path_factory.mktemp("chart")
     copied = folder / CHART.name
     subprocess.run(["cp", "--recursive", str(CHART), str(copied)], check=True)
@@ -66,7 +66,7 @@ def chart(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 @pytest.fixture(scope="module")
 def shell(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment of a person's terminal: kubectl, Helm, and this cluster."""
+    """The environment of a terminal with kubectl and Helm, on this cluster."""
     home = tmp_path_factory.mktemp("home")
     programs = home / "bin"
     programs.mkdir()
@@ -78,14 +78,14 @@ def shell(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     search = f"{programs}{os.pathsep}{os.environ['PATH']}"
     environment = {"PATH": search, "HOME": str(home), "KUBECONFIG": str(cluster.kubeconfig)}
     yield environment
-    # Two operators that watch every namespace would revert each other's writes.
+    # Another operator that watches all namespaces would fight over child resources.
     leave = ["helm", "uninstall", "tokenplace", "--namespace=tokenplace", "--ignore-not-found"]
     subprocess.run([*leave, "--wait"], env=environment, check=True)
 
 
 @pytest.fixture(scope="module")
 def upstreams_release(cluster: Cluster, shell: dict[str, str]) -> None:
-    """What migrate.md begins with: a release of upstream's shape, which runs our relay."""
+    """The start of migrate.md: a release of upstream's shape, which runs our relay."""
     image = images.push(images.build("relay"), cluster.registry.address)
     repository, _, digest = image.partition("@")
     values = {"image": {"repository": repository, "digest": digest}}
@@ -101,7 +101,7 @@ def upstreams_release(cluster: Cluster, shell: dict[str, str]) -> None:
 
 @pytest.fixture(scope="module")
 def cert_manager(cluster: Cluster) -> Iterator[None]:
-    """Its schema of a ClusterIssuer, and its namespace; the program itself is not here."""
+    """cert-manager's CRD of a ClusterIssuer, and its namespace; cert-manager does not run."""
     cluster.control_plane.kubectl("create", "namespace", "cert-manager")
     with optional_apis.served(cluster.control_plane, *optional_apis.ISSUERS):
         yield
@@ -139,10 +139,10 @@ def test_every_command_of_the_documents_works(
     assert seen == EXPECTED.keys()
 
 
-def test_no_command_hides_from_being_run() -> None:
+def test_no_command_is_outside_of_a_block_that_runs() -> None:
     for page in PAGES:
         kinds = set(re.findall(r"^ *```(\w*)$", (DOCS / page).read_text(), re.MULTILINE))
-        # What is `bash` ends a cluster, and is run by the tests of the chart on one of their own.
+        # The `bash` block removes everything; tests/chart runs it on a control plane of its own.
         assert kinds <= {"", "sh", "bash", "yaml", "powershell", "text"}, page
         text = re.sub(r"```.*?```", "", (DOCS / page).read_text(), flags=re.DOTALL)
         assert not re.search(r"^    ?(helm|kubectl) ", text, re.MULTILINE), page

@@ -1,4 +1,4 @@
-"""The test cluster itself: a node that runs pods, and nothing left of it afterwards."""
+"""The test cluster itself: its node runs pods, and nothing of it remains afterwards."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ Traces = dict[str, set[str]]
 
 PROGRAMS = {
     "containerd", "containerd-shim", "kubelet", "kube-proxy", "kube-apiserver", "kube-scheduler",
-    "kube-controller", "etcd", "registry", "coredns", "unshare", "nsenter", "runc", "pause",
+    "kube-controller", "etcd", "docker-registry", "coredns", "unshare", "nsenter", "runc", "pause",
     "witness",
 }  # fmt: skip
 
@@ -40,7 +40,7 @@ with Cluster.start(Path(sys.argv[1])) as cluster:
 
 @pytest.fixture(scope="module")
 def witness(cluster: Cluster, kubectl: Kubectl) -> str:
-    """A pod of the witness image behind a Service; returns the image's reference by digest."""
+    """A pod of the test image behind a Service; returns the reference of the image by digest."""
     image = cluster.push_witness()
     kubectl("apply", "-f", "-", given=pod(image))
     kubectl("apply", "-f", "-", given=service("front", {"selector": {"app": "witness"}}))
@@ -52,12 +52,12 @@ def witness(cluster: Cluster, kubectl: Kubectl) -> str:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """One with a short path: the kubelet has sockets below it, whose paths are bounded."""
+    """A folder with a short path, since paths of the kubelet's sockets are limited."""
     with tempfile.TemporaryDirectory(prefix="node-", ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 
-def test_node_is_ready_and_carries_its_version(cluster: Cluster, kubectl: Kubectl) -> None:
+def test_node_is_ready_and_reports_its_version(cluster: Cluster, kubectl: Kubectl) -> None:
     (node,) = json.loads(kubectl("get", "nodes", "-o", "json"))["items"]
     ready = [one["status"] for one in node["status"]["conditions"] if one["type"] == "Ready"]
     assert ready == ["True"]
@@ -107,14 +107,14 @@ def test_service_carries_traffic_from_pods_and_from_the_machine(
         assert response.read() == b"witness\n"
 
 
-def test_a_pod_reaches_the_api_server_it_verifies(kubectl: Kubectl, witness: str) -> None:
+def test_a_pod_reaches_the_api_server_and_verifies_it(kubectl: Kubectl, witness: str) -> None:
     assert witness
     mounted = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
     url = "https://kubernetes.default.svc/livez"
     assert in_pod(kubectl, "fetch", url, mounted) == "ok"
 
 
-def test_nothing_is_left_after_a_stop(folder: Path, eventually: Eventually) -> None:
+def test_nothing_remains_after_a_stop(folder: Path, eventually: Eventually) -> None:
     before = traces()
     with driver(folder) as process:
         assert new_since(before)["links"], "the snapshot does not see a running cluster"
@@ -125,7 +125,7 @@ def test_nothing_is_left_after_a_stop(folder: Path, eventually: Eventually) -> N
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_nothing_is_left_after_an_interrupt(
+def test_nothing_remains_after_an_interrupt(
     folder: Path, name: str, eventually: Eventually
 ) -> None:
     before = traces()
@@ -135,7 +135,7 @@ def test_nothing_is_left_after_an_interrupt(
     eventually(lambda: assert_nothing_new_since(before))
 
 
-def test_clean_finishes_what_a_killed_driver_left(folder: Path, eventually: Eventually) -> None:
+def test_clean_removes_the_remains_of_a_killed_driver(folder: Path, eventually: Eventually) -> None:
     before = traces()
     with driver(folder) as process:
         process.kill()
@@ -203,7 +203,7 @@ def run_pod(kubeconfig: str, image: str) -> None:
 
 
 def traces() -> Traces:
-    """What a node leaves on a machine if it is not cleaned."""
+    """Everything that a node would leave on this machine without a cleanup."""
     return {
         "processes": set(_processes()),
         "mounts": {line.split()[4] for line in _read("/proc/self/mountinfo")},
@@ -235,19 +235,19 @@ def _processes() -> Iterator[str]:
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             name = (folder / "comm").read_text().strip()
-            if name in PROGRAMS and not _is_a_neighbours(int(folder.name)):
+            if name in PROGRAMS and not _is_of_other_worker(int(folder.name)):
                 yield f"{folder.name} {name}"
 
 
 def _records() -> Iterator[str]:
     for path in cleanup.RECORDS.glob("*"):
         with contextlib.suppress(FileNotFoundError):
-            if not _is_a_neighbours(cleanup.Record.load(path).driver.pid):
+            if not _is_of_other_worker(cleanup.Record.load(path).driver.pid):
                 yield str(path)
 
 
-def _is_a_neighbours(pid: int) -> bool:
-    """Whether another process of this test run started it; a leftover has no owner."""
+def _is_of_other_worker(pid: int) -> bool:
+    """Whether it descends from another process of this test run; remains have no such parent."""
     while pid not in {0, 1, os.getpid()}:
         if pid == os.getppid():
             return True

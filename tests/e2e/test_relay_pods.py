@@ -1,4 +1,4 @@
-"""The whole path on real pods: a TokenplaceRelay becomes a relay that people can rely on."""
+"""The operator runs a relay in real pods: image, hardening, GPU traffic, drain and rollout."""
 
 import asyncio
 import json
@@ -43,17 +43,23 @@ def gpu_server(cluster: Cluster) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture
-def relay(
+@pytest.fixture(scope="module")
+def installed(
     operator: str, relay_image: str, kubectl: Kubectl, eventually: Eventually
 ) -> Iterator[str]:
-    """A Ready relay of the first image; returns its name."""
+    """A relay of the first image, for all tests of this module; returns its name."""
     assert operator
     kubectl("apply", "--filename=-", given=sample(relay_image))
-    wait_until_ready(kubectl, eventually)
     yield "relay"
     kubectl("delete", "tpr", "relay")
     eventually(lambda: not kubectl("get", "pods", "-lapp.kubernetes.io/instance=relay", "-oname"))
+
+
+@pytest.fixture
+def relay(installed: str, kubectl: Kubectl, eventually: Eventually) -> str:
+    """The relay, Ready at the start of the test; returns its name."""
+    wait_until_ready(kubectl, eventually)
+    return installed
 
 
 def test_runs_the_digest_of_the_spec_hardened(
@@ -82,7 +88,7 @@ def test_probe_passes_through_the_service(relay: str, login: str) -> None:
 def test_probe_passes_through_the_address_of_the_service(
     relay: str, kubectl: Kubectl, cluster: Cluster
 ) -> None:
-    """Packets then cross what kube-proxy made of the Service, as those of pods do."""
+    """The packets pass through kube-proxy's rules for the Service, as those of pods do."""
     assert cluster.node
     address = kubectl("get", "service", relay, "--output=jsonpath={.spec.clusterIP}")
     probe(f"http://{address}")
@@ -92,31 +98,31 @@ def test_probe_passes_through_the_address_of_the_service(
 def test_gpu_traffic_arrives(
     mode: str, relay: str, gpu_server: str, kubectl: Kubectl, eventually: Eventually
 ) -> None:
-    target = {"host": GPU_HOST} if mode == "ExternalName" else {"addresses": [gpu_server]}
+    target = {
+        "host": GPU_HOST if mode == "ExternalName" else None,
+        "addresses": [gpu_server] if mode == "Headless" else None,
+    }
     change(kubectl, {"gpu": {"mode": mode, "port": GPU_PORT, **target}})
     wait_until_ready(kubectl, eventually)
     assert eventually(lambda: in_pod(kubectl, ASK_GPU)) == GPU_ANSWER
     environment = json.loads(in_pod(kubectl, ENVIRONMENT))
-    named = {"TOKENPLACE_GPU_HOST", "TOKENPLACE_GPU_PORT"} & environment.keys()
-    assert named == (
-        {"TOKENPLACE_GPU_HOST", "TOKENPLACE_GPU_PORT"} if mode == "ExternalName" else set()
-    )
+    variables = {"TOKENPLACE_GPU_HOST", "TOKENPLACE_GPU_PORT"}
+    expected = variables if mode == "ExternalName" else set()
+    assert variables & environment.keys() == expected
     assert relay in kubectl("get", "tpr", "--output=name")
 
 
-async def test_pod_that_is_deleted_finishes_its_work(
-    relay: str, kubectl: Kubectl, login: str
-) -> None:
+async def test_a_deleted_pod_finishes_its_work(relay: str, kubectl: Kubectl, login: str) -> None:
     pod = await asyncio.to_thread(the_pod, kubectl)
     name = pod["metadata"]["name"]
     watch = await watch_pod(login, name)
     with forwarded((KUBECTL, login), f"pod/{name}", 5010) as url:
-        await finish_work_while_it_goes(url, relay, partial(kubectl, "delete", "pod", name))
+        await finish_work_during_drain(url, relay, partial(kubectl, "delete", "pod", name))
     assert await exit_code(watch) == 0
 
 
-async def finish_work_while_it_goes(url: str, relay: str, delete: Callable[[str], str]) -> None:
-    """Claim a request, have the relay deleted, answer, and read the answer."""
+async def finish_work_during_drain(url: str, relay: str, delete: Callable[[str], str]) -> None:
+    """Claim a request, delete the relay's pod, answer the request, and read the answer."""
     async with aiohttp.ClientSession() as session:
         connection = RelayConnection(session, url)
         keys = await asyncio.gather(*(asyncio.to_thread(Identity.create) for _ in range(2)))
@@ -128,7 +134,7 @@ async def finish_work_while_it_goes(url: str, relay: str, delete: Callable[[str]
         work = await node.poll()
         assert work is not None
         await asyncio.to_thread(delete, "--wait=false")
-        await asyncio.to_thread(wait_for_red, url)
+        await asyncio.to_thread(wait_until_draining, url)
         assert await node.control(work) == "active"
         await node.respond(work)
         answer = await client.wait_for_answer(request_id)
@@ -145,12 +151,12 @@ def test_new_digest_rolls_out_and_a_missing_one_is_reported(
 
     change(kubectl, {"image": {"digest": "sha256:" + "d" * 64}})
 
-    def told() -> bool:
+    def pull_failed() -> bool:
         ready = condition(read(kubectl, relay), "Ready")
         assert ready["reason"] == "ImagePullFailed", ready
         return bool(ready["status"] == "False")
 
-    eventually(told, seconds=READY_SECONDS)
+    eventually(pull_failed, seconds=READY_SECONDS)
     change(kubectl, {"image": {"digest": first}})
     wait_until_ready(kubectl, eventually)
     eventually(lambda: read(kubectl, relay)["status"]["image"]["running"] == first)
@@ -175,14 +181,15 @@ def change(kubectl: Kubectl, spec: Object) -> None:
 
 
 def read(kubectl: Kubectl, name: str) -> Object:
-    found: Object = json.loads(kubectl("get", "tpr", name, "--output=json"))
-    return found
+    relay: Object = json.loads(kubectl("get", "tpr", name, "--output=json"))
+    return relay
 
 
 def condition(relay: Object, kind: str) -> Object:
-    found = [one for one in relay.get("status", {}).get("conditions", []) if one["type"] == kind]
-    assert found, f"no condition {kind}: {relay.get('status')}"
-    return dict(found[0])
+    conditions = relay.get("status", {}).get("conditions", [])
+    matching = [condition for condition in conditions if condition["type"] == kind]
+    assert matching, f"no condition {kind}: {relay.get('status')}"
+    return dict(matching[0])
 
 
 def wait_until_ready(kubectl: Kubectl, eventually: Eventually) -> None:
@@ -199,7 +206,7 @@ def the_pod(kubectl: Kubectl) -> Object:
     pods = json.loads(
         kubectl("get", "pods", "--selector=app.kubernetes.io/instance=relay", "--output=json")
     )["items"]
-    (pod,) = [one for one in pods if "deletionTimestamp" not in one["metadata"]]
+    (pod,) = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
     return dict(pod)
 
 
@@ -208,8 +215,8 @@ def in_pod(kubectl: Kubectl, code: str) -> str:
     return kubectl("exec", name, "--", "python3", "-c", code)
 
 
-def wait_for_red(url: str) -> None:
-    """Readiness is seen red while the socket is still open."""
+def wait_until_draining(url: str) -> None:
+    """Wait until /healthz says so, on a socket that is still open."""
     while (answer := health(url)) == (200, "ok"):
         pass
     assert answer == (503, "draining")
@@ -239,7 +246,7 @@ async def watch_pod(login: str, name: str) -> asyncio.subprocess.Process:
 
 
 async def exit_code(watch: asyncio.subprocess.Process) -> int:
-    """The exit code of the pod's container, from the last states of the pod."""
+    """The exit code of the pod's container, read from a watch of the pod."""
     assert watch.stdout is not None
     try:
         async with asyncio.timeout(60):
@@ -249,4 +256,4 @@ async def exit_code(watch: asyncio.subprocess.Process) -> int:
     finally:
         watch.terminate()
         await watch.wait()
-    raise AssertionError("the pod went without an exit code")
+    raise AssertionError("the pod was deleted without an exit code")

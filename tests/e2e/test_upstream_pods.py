@@ -1,4 +1,4 @@
-"""A GPU server that comes and goes: the condition follows the relay's own probe."""
+"""The condition UpstreamReachable follows a GPU server that starts and one that stops."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -10,58 +10,72 @@ from tokenplace_cluster.cluster import Cluster
 from tokenplace_cluster.fixtures import Eventually
 from tokenplace_cluster.subjects.gpu_server import answering
 
-NAME = "upstream"
+STARTS, STOPS = "upstream-starts", "upstream-stops"
+"""The relay whose GPU server starts, and the one whose GPU server stops."""
 PORT = 5015
 FOLLOWS_SECONDS = 150
-"""The relay probes each 10 s, and the operator asks it each 60 s."""
+"""The operator asks each relay every 60 s; both relays are watched during one such wait."""
+PROBE_PAUSE = {"name": "RELAY_UPSTREAM_PROBE_SECONDS", "value": "1"}
+
+UNREACHABLE = ("False", "UpstreamUnreachable", "refuses connections")
 
 Kubectl = Callable[..., str]
 
 
 @pytest.fixture
-def address(
+def addresses(
     cluster: Cluster, operator: str, relay_image: str, kubectl: Kubectl, eventually: Eventually
-) -> Iterator[str]:
-    """Where the GPU server of a relay is to be, which is not there yet."""
+) -> Iterator[dict[str, str]]:
+    """Two relays; returns the address at which each expects its GPU server."""
     assert operator
-    address = cluster.add_test_address(51)
     repository, _, digest = relay_image.partition("@")
-    relay = {
-        "apiVersion": "token.place/v1alpha1",
-        "kind": "TokenplaceRelay",
-        "metadata": {"name": NAME},
-        "spec": {
-            "image": {"repository": repository, "digest": digest},
-            "gpu": {
-                "mode": "Headless",
-                "addresses": [address],
-                "port": PORT,
-                "serviceName": "gpu-upstream",
+    addresses = {STARTS: cluster.add_test_address(51), STOPS: cluster.add_test_address(52)}
+    for name, address in addresses.items():
+        relay = {
+            "apiVersion": "token.place/v1alpha1",
+            "kind": "TokenplaceRelay",
+            "metadata": {"name": name},
+            "spec": {
+                "image": {"repository": repository, "digest": digest},
+                "gpu": {
+                    "mode": "Headless",
+                    "addresses": [address],
+                    "port": PORT,
+                    "serviceName": f"gpu-{name}",
+                },
+                "podTemplate": {"env": [PROBE_PAUSE]},
             },
-        },
-    }
-    kubectl("apply", "--filename=-", given=relay)
-    yield address
-    kubectl("delete", "tpr", NAME)
-    eventually(lambda: not kubectl("get", "pods", f"-lapp.kubernetes.io/instance={NAME}", "-oname"))
+        }
+        kubectl("apply", "--filename=-", given=relay)
+    yield addresses
+    kubectl("delete", "tpr", *addresses)
+    selector = f"-lapp.kubernetes.io/instance in ({STARTS},{STOPS})"
+    eventually(lambda: not kubectl("get", "pods", selector, "-oname"))
 
 
 def test_the_condition_follows_the_gpu_server(
-    address: str, kubectl: Kubectl, eventually: Eventually
+    addresses: dict[str, str], kubectl: Kubectl, eventually: Eventually
 ) -> None:
-    def reads(status: str, reason: str, text: str) -> bool:
-        relay = json.loads(kubectl("get", "tpr", NAME, "--output=json"))
-        found = {one["type"]: one for one in relay.get("status", {}).get("conditions", [])}
-        told = found.get("UpstreamReachable", {})
-        assert (told.get("status"), told.get("reason")) == (status, reason), yaml.safe_dump(told)
-        assert text in told["message"]
-        # A relay without its GPU server still serves those that poll it.
-        return bool(found["Ready"]["status"] == "True")
+    def has_condition(name: str, status: str, reason: str, text: str) -> bool:
+        relay = json.loads(kubectl("get", "tpr", name, "--output=json"))
+        listed = relay.get("status", {}).get("conditions", [])
+        conditions = {condition["type"]: condition for condition in listed}
+        upstream = conditions.get("UpstreamReachable", {})
+        state = (upstream.get("status"), upstream.get("reason"))
+        assert state == (status, reason), yaml.safe_dump(upstream)
+        assert text in upstream["message"]
+        # A relay without its GPU server still serves the compute nodes that poll it.
+        return bool(conditions["Ready"]["status"] == "True")
 
-    def follows(*wanted: str) -> None:
-        eventually(lambda: reads(*wanted), seconds=FOLLOWS_SECONDS)
+    def follows(name: str, *wanted: str) -> None:
+        eventually(lambda: has_condition(name, *wanted), seconds=FOLLOWS_SECONDS)
 
-    follows("False", "UpstreamUnreachable", "refuses connections")
-    with answering(address, PORT):
-        follows("True", "UpstreamResponding", "The relay reaches gpu-upstream:5015")
-    follows("False", "UpstreamUnreachable", "refuses connections")
+    def responding(name: str) -> tuple[str, str, str]:
+        return ("True", "UpstreamResponding", f"The relay reaches gpu-{name}:{PORT}")
+
+    with answering(addresses[STOPS], PORT):
+        follows(STARTS, *UNREACHABLE)
+        follows(STOPS, *responding(STOPS))
+    with answering(addresses[STARTS], PORT):
+        follows(STARTS, *responding(STARTS))
+        follows(STOPS, *UNREACHABLE)
