@@ -1,7 +1,6 @@
 """Rendering without a cluster, and releases on a control plane of the chart's own."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import yaml
@@ -36,7 +35,7 @@ def plane() -> Iterator[ControlPlane]:
         yield started
 
 
-@pytest.fixture
-def helm(plane: ControlPlane, tmp_path: Path) -> Helm:
-    """Helm as the administrator of the control plane."""
-    return helm_for(tmp_path, plane.kubeconfig)
+@pytest.fixture(scope="session")
+def helm(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Helm as the administrator of the control plane; all tests share its cache of the API."""
+    return helm_for(tmp_path_factory.mktemp("helm"), plane.kubeconfig)

@@ -41,8 +41,8 @@ def place(plane: ControlPlane) -> Iterator[str]:
     level = "pod-security.kubernetes.io/enforce=restricted"
     plane.kubectl("label", "namespace", name, level)
     yield name
+    # The CRD stays: the next test, if there is one, deletes it.
     plane.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
-    forget(plane)
 
 
 def forget(plane: ControlPlane) -> None:
