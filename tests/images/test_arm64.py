@@ -1,7 +1,7 @@
-"""The relay from its arm64 wheels, as a Raspberry Pi runs it, under QEMU's emulation of a user.
+"""The relay from its arm64 wheels, as on a Raspberry Pi, under QEMU's user-mode emulation.
 
-The wheels are those of the lock file, Python is Debian's. The image itself is started on both
-architectures by the build in CI; there is no registry here to take its base from.
+The wheels are those of the lock file; Python is Debian's. The image itself is started on both
+architectures by the build in CI: its base image cannot be fetched where the tests run.
 """
 
 import os
@@ -50,7 +50,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def wheels(folder: Path) -> None:
-    """The packages of the lock file, for the other architecture; nothing is compiled."""
+    """Install the locked wheels of the other architecture; nothing is compiled."""
     flags = ("--locked", "--no-dev", "--no-emit-workspace", "--package=tokenplace-relay")
     (folder / "requirements.txt").write_text(run(UV, "export", "--quiet", *flags))
     install = (UV, "pip", "install", "--quiet", f"--python-version={PYTHON}", "--target=site")
@@ -62,7 +62,7 @@ def wheels(folder: Path) -> None:
 
 @contextmanager
 def emulated(machine: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """Debian's Python as a process of the other architecture."""
+    """Run Debian's Python of the other architecture."""
     root = machine / "root"
     places = {"PYTHONHOME": str(root / "usr"), "PYTHONPATH": str(machine / "site")}
     emulator = machine / "qemu" / "usr" / "bin" / "qemu-aarch64-static"

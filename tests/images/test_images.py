@@ -1,4 +1,4 @@
-"""The images as they are: what is in them, that they work, and are the same every time."""
+"""The built images: their labels, files and licences; they start, and builds are reproducible."""
 
 import json
 import subprocess
@@ -78,14 +78,14 @@ def test_image_has_labels_and_runs_as_an_unprivileged_user(built: Built) -> None
     assert built.config["Entrypoint"] == [f"tokenplace-{built.name}"]
 
 
-def test_holds_what_it_should_and_belongs_to_root(built: Built) -> None:
-    """The inspection that CI does of published images, which have another base."""
+def test_passes_the_inspection(built: Built) -> None:
+    """CI runs the same script on the published images, which have another base."""
     done = run(INSPECT, built)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{built.name} on linux/{built.architecture}: inspected\n"
 
 
-def test_lists_its_own_licence_among_those_of_what_it_brings(built: Built) -> None:
+def test_lists_its_own_licence_and_those_of_its_dependencies(built: Built) -> None:
     text = (built.root / "opt/tokenplace/LICENCES").read_text()
     names = [line.partition("\t")[0] for line in text.partition("\n\n")[0].splitlines()]
     assert len(names) > 10
@@ -93,14 +93,14 @@ def test_lists_its_own_licence_among_those_of_what_it_brings(built: Built) -> No
     assert "Permission is hereby granted" in text
 
 
-def test_starts_carries_its_probe_and_stops(built: Built) -> None:
+def test_starts_passes_the_probe_and_stops(built: Built) -> None:
     done = run(PROBE, built)
     assert done.returncode == 0, done.stderr
     assert f"{built.name} on linux/" in done.stdout
 
 
 @pytest.mark.parametrize("built", ["relay"], indirect=True)
-def test_one_that_is_another_is_not_passed(built: Built) -> None:
+def test_the_other_image_fails_probe_and_inspection(built: Built) -> None:
     operator = replace(built, name="operator")
     probed, inspected = run(PROBE, operator), run(INSPECT, operator)
     assert (probed.returncode, inspected.returncode) == (1, 1)
@@ -109,7 +109,7 @@ def test_one_that_is_another_is_not_passed(built: Built) -> None:
 
 
 @pytest.mark.parametrize("script", [PROBE, INSPECT], ids=lambda path: path.name)
-def test_a_platform_that_is_not_there_is_not_passed(built: Built, script: Path) -> None:
+def test_a_missing_platform_fails(built: Built, script: Path) -> None:
     done = run(script, replace(built, architecture="riscv64"))
     assert done.returncode == 1
     assert "holds no such platform" in done.stderr

@@ -1,4 +1,4 @@
-"""What keeps an image from being published: each fault, in a small tree that is right otherwise."""
+"""`.ci/inspect-image` rejects each fault, here in a small tree that is otherwise correct."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ def write(root: Path, name: str, text: str = "", mode: int = 0o644) -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """An image's files as they should be."""
+    """The files of a correct image."""
     root = tmp_path / "root"
     for name in ("python3", "python3.13", "tokenplace-relay"):
         write(root, f"opt/tokenplace/bin/{name}", mode=0o755)
@@ -39,7 +39,7 @@ def inspect(root: Path, name: str = "relay") -> subprocess.CompletedProcess[str]
     )
 
 
-def test_what_is_as_it_should_be_passes(root: Path) -> None:
+def test_a_correct_tree_passes(root: Path) -> None:
     done = inspect(root)
     assert (done.returncode, done.stdout) == (0, "relay: inspected\n"), done.stderr
 
@@ -81,13 +81,13 @@ FAULTS: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize(("told", "spoil"), FAULTS.items(), ids=FAULTS)
-def test_each_fault_is_reported(root: Path, told: str, spoil: Callable[[Path], object]) -> None:
+@pytest.mark.parametrize(("message", "spoil"), FAULTS.items(), ids=FAULTS)
+def test_each_fault_is_reported(root: Path, message: str, spoil: Callable[[Path], object]) -> None:
     spoil(root)
     done = inspect(root)
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
-    assert told in line
+    assert message in line
 
 
 def test_the_program_of_one_image_is_unexpected_in_the_other(root: Path) -> None:
@@ -95,7 +95,7 @@ def test_the_program_of_one_image_is_unexpected_in_the_other(root: Path) -> None
 
 
 @pytest.mark.parametrize("arguments", [[], ["--unpacked", "/"], ["a.tar", "model", "linux/amd64"]])
-def test_what_it_does_not_understand_it_does_not_pass(arguments: list[str]) -> None:
+def test_wrong_arguments_print_the_usage(arguments: list[str]) -> None:
     done = subprocess.run([SCRIPT, *arguments], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Usage" in done.stderr

@@ -20,7 +20,7 @@ def test_the_demo_shows_the_objects_and_reports_that_no_pod_can_run(tmp_path: Pa
         check=False,
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "Not root: there will be no node" in done.stdout
+    assert "Not root, so there is no node" in done.stdout
     for child in ("serviceaccount/relay", "deployment.apps/relay", "networkpolicy.networking"):
         assert child in done.stdout
-    assert "there was no probe. Run as root to see it all." in done.stdout
+    assert "the relay was not probed. Run as root to see all of it." in done.stdout

@@ -45,8 +45,7 @@ COVERAGES = (
     Coverage(
         "docs/migrate.md",
         "",
-        "tests/e2e/test_adopt_pods.py::"
-        "test_the_way_back_before_the_switch_refuses_no_request_either",
+        "tests/e2e/test_adopt_pods.py::test_a_rollback_before_the_switch_fails_no_request",
         "the test upgrades with a chart of upstream's shape, because upstream's cannot be fetched",
         language="bash",
     ),
@@ -97,19 +96,19 @@ COVERAGES = (
     Coverage(
         "README.md",
         "export ",
-        "tests/e2e/test_demo.py::test_demo_plays_on_a_given_cluster",
+        "tests/e2e/test_demo.py::test_demo_runs_on_an_existing_cluster",
         "the names are placeholders for the reader's images; the test sets its own",
     ),
     Coverage(
         "README.md",
         "make demo CONTEXT=",
-        "tests/e2e/test_demo.py::test_demo_plays_on_a_given_cluster",
+        "tests/e2e/test_demo.py::test_demo_runs_on_an_existing_cluster",
         "there is no kind here; the test names the context of its own cluster",
     ),
     Coverage(
         "README.md",
         "make e2e CONTEXT=",
-        "tests/e2e/test_demo.py::test_the_tests_run_on_a_given_cluster",
+        "tests/e2e/test_demo.py::test_the_tests_run_on_an_existing_cluster",
         "there is no kind here; the test names the context of its own cluster",
     ),
     Coverage("docs/contributing.md", "make ", f"{HERE}::test_make_knows_what_contributors_type"),

@@ -1,4 +1,4 @@
-"""A whole cluster on this machine: control plane, registry, CoreDNS and a node, in this order."""
+"""A cluster on this machine: control plane, image registry, CoreDNS and one node."""
 
 import json
 import signal
@@ -30,7 +30,7 @@ DNS_USER: Final = "system:coredns"
 
 @dataclass(slots=True)
 class Cluster:
-    """The running parts of one cluster with a node."""
+    """A running cluster with one node."""
 
     directory: Path
     network: Network
@@ -47,9 +47,9 @@ class Cluster:
         *,
         hosts: Mapping[str, str] | None = None,
     ) -> Iterator[Self]:
-        """Start all of it and wait until the node is Ready; stop and clean at the end.
+        """Start a cluster, wait until its node is Ready, and remove all of it at the end.
 
-        hosts are extra DNS records for pods, name -> address.
+        hosts: extra DNS records for pods, name -> address.
         """
         clean_abandoned()
         require_packages(NODE_PROGRAMS)
@@ -66,7 +66,7 @@ class Cluster:
     def _start(
         cls, stack: ExitStack, folder: Path, record: Record, hosts: Mapping[str, str]
     ) -> Self:
-        # Last to stop: the control plane's address is on the link to it.
+        # Stopped last: the control plane's address is on the link to the machine.
         machine = Machine.start(folder / "node", record)
         stack.callback(machine.stop)
         network = machine.network
@@ -104,18 +104,18 @@ class Cluster:
         return self.control_plane.kubeconfig
 
     def push_witness(self) -> str:
-        """Push the image that looks from inside a pod; return its reference by digest."""
+        """Push the test program that runs in pods; return its reference by digest."""
         binary = program("witness").read_bytes()
         return self.registry.push_binary("witness", binary, entrypoint="/witness")
 
     def add_test_address(self, last: int) -> str:
-        """One more address of this machine that pods reach, for what lies outside the cluster."""
+        """Add an address of this machine that pods reach, for a server outside the cluster."""
         return add_test_address(self.network, last)
 
 
 @contextmanager
 def _sigterm_as_exit() -> Iterator[None]:
-    """Let SIGTERM unwind the stack as Ctrl-C does, where signals can be handled at all."""
+    """Make SIGTERM unwind the stack as Ctrl-C does, if this is the main thread."""
     usable = threading.current_thread() is threading.main_thread()
     if not usable or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield

@@ -1,8 +1,8 @@
-"""`make demo`: from nothing to a Ready relay that carries an encrypted round trip.
+"""`make demo`: a TokenplaceRelay becomes a Ready relay that passes an encrypted round trip.
 
-Three stages, from best to least: a cluster of our own with a node (root), a cluster that is named
-by its kube context, or a control plane without a node, on which nothing runs but everything that
-the operator writes can be seen.
+It runs in one of three ways: on a cluster of its own with a node (needs root), on the cluster of a
+kube context, or on a control plane without a node, where no pod can run but all objects of the
+operator can be seen.
 """
 
 import os
@@ -37,12 +37,12 @@ CHILDREN: Final = (
 
 
 class DemoError(RuntimeError):
-    """The demo cannot continue; the message has the cause and the next step."""
+    """The demo cannot continue; the message gives the reason and the next step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the user named; empty for a cluster of our own."""
+    """The options of the user; without a context, the demo starts a cluster of its own."""
 
     context: str = ""
     relay_image: str = ""
@@ -51,16 +51,16 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where the demo plays: a way to reach the API server, and what can run there."""
+    """The cluster of the demo: how to reach its API server, and what can run there."""
 
     kubectl: tuple[str, ...]
     relay_image: str
     operator_image: str = ""
-    """Empty: the operator runs as a process of this machine."""
+    """If empty, the operator runs as a process on this machine."""
     has_nodes: bool = True
 
     def run(self, *arguments: str, given: str | None = None) -> str:
-        """Run kubectl there; raise with its message when it fails."""
+        """Run kubectl and return its output; raises KubectlError."""
         done = subprocess.run(
             [*self.kubectl, *arguments], input=given, capture_output=True, text=True, check=False
         )
@@ -70,12 +70,12 @@ class Stage:
 
 
 def run(console: Console, *, once: bool, given: Given) -> int:
-    """Play the demo; return 0 only when the probe passed."""
+    """Run the demo; return 0 if the probe passed, else 1."""
     with ExitStack() as stack:
         try:
             stage = _set_up(stack, console, given)
             _install(stack, console, stage)
-            passed = _play(stack, console, stage)
+            passed = _show_relay(stack, console, stage)
         except (DemoError, KubectlError, ForwardError, TimeoutError) as error:
             console.print(f"[red]{error}[/red]")
             return 1
@@ -93,9 +93,9 @@ def _set_up(stack: ExitStack, console: Console, given: Given) -> Stage:
 
 
 def _own_cluster(stack: ExitStack, console: Console) -> Stage:
-    with _step(console, "start a cluster with one node"):
+    with _step(console, "Start a cluster with one node"):
         cluster = stack.enter_context(Cluster.start())
-    with _step(console, "build the images and push them to the local registry"):
+    with _step(console, "Build the images and push them to the local registry"):
         relay, operator = (
             images.push(images.build(name), cluster.registry.address)
             for name in ("relay", "operator")
@@ -108,26 +108,28 @@ def _own_cluster(stack: ExitStack, console: Console) -> Stage:
 def _given_cluster(console: Console, given: Given) -> Stage:
     if "@sha256:" not in given.relay_image:
         raise DemoError(
-            "On your own cluster, name the relay image that its nodes can pull, by digest:\n"
+            "To use your own cluster, give a relay image by digest that its nodes can pull:\n"
             "  RELAY_IMAGE=registry/tokenplace-relay@sha256:... make demo CONTEXT=" + given.context
         )
     place = "as a pod" if given.operator_image else "on this machine (OPERATOR_IMAGE is not set)"
-    console.print(f"using the cluster of context {given.context}; the operator runs {place}")
+    console.print(f"Using the cluster of context {given.context}; the operator runs {place}")
     return Stage((KUBECTL, f"--context={given.context}"), given.relay_image, given.operator_image)
 
 
 def _without_node(stack: ExitStack, console: Console) -> Stage:
-    console.print("Not root: there will be no node, so nothing can run. You will see the objects.")
-    with _step(console, "start a control plane"):
+    console.print(
+        "Not root, so there is no node and no pod can run. The demo shows the objects only."
+    )
+    with _step(console, "Start a control plane"):
         plane = stack.enter_context(ControlPlane.start())
     image = f"{images.REPOSITORY}/tokenplace-relay@sha256:{'0' * 64}"
     return Stage((KUBECTL, f"--kubeconfig={plane.kubeconfig}"), image, has_nodes=False)
 
 
 def _install(stack: ExitStack, console: Console, stage: Stage) -> None:
-    with _step(console, "install the kind"):
+    with _step(console, "Install the CRD"):
         install_crd(stage.run)
-    with _step(console, "install the operator and its rights"):
+    with _step(console, "Install the operator and its RBAC"):
         stage.run("apply", "--filename=-", given=yaml.safe_dump_all(_operator_objects(stage)))
         if stage.operator_image:
             rollout = ("rollout", "status", f"deployment/{shipped.NAME}", "--timeout=90s")
@@ -144,7 +146,7 @@ def _operator_objects(stage: Stage) -> list[dict[str, Any]]:
 
 @contextmanager
 def _operator_process(stage: Stage) -> Iterator[None]:
-    """The operator on this machine, logged in as its own ServiceAccount."""
+    """Run the operator on this machine, with the rights of its ServiceAccount."""
     names = (shipped.NAME, f"--namespace={shipped.NAMESPACE}")
     token = stage.run("create", "token", *names).strip()
     config = yaml.safe_load(stage.run("config", "view", "--minify", "--raw"))
@@ -169,13 +171,15 @@ def _operator_process(stage: Stage) -> Iterator[None]:
                 process.wait(timeout=30)
 
 
-def _play(stack: ExitStack, console: Console, stage: Stage) -> bool:
-    with _step(console, "apply a TokenplaceRelay"):
+def _show_relay(stack: ExitStack, console: Console, stage: Stage) -> bool:
+    with _step(console, "Apply a TokenplaceRelay"):
         stage.run("apply", "--filename=-", given=yaml.safe_dump(_sample(stage)))
     if not stage.has_nodes:
         _wait_for_children(stage)
         _show(console, stage)
-        console.print("No pod can run here, so there was no probe. Run as root to see it all.")
+        console.print(
+            "No pod can run here, so the relay was not probed. Run as root to see all of it."
+        )
         return False
     _watch_until_ready(console, stage)
     _show(console, stage)
@@ -195,7 +199,7 @@ def _sample(stage: Stage) -> dict[str, Any]:
 
 
 def _watch_until_ready(console: Console, stage: Stage) -> None:
-    """Show each new word of the condition Ready until it is True."""
+    """Print every change of the condition Ready until it is True."""
     started, last = time.monotonic(), ""
     path = '{range .status.conditions[?(@.type=="Ready")]}{.status} {.reason}: {.message}{end}'
     while True:
@@ -208,7 +212,7 @@ def _watch_until_ready(console: Console, stage: Stage) -> None:
         if now.startswith("True"):
             return
         if time.monotonic() - started > READY_SECONDS:
-            raise DemoError(f"not Ready after {READY_SECONDS:.0f} s: {now}")
+            raise DemoError(f"The relay is not Ready after {READY_SECONDS:.0f} s: {now}")
         time.sleep(0.2)
 
 
@@ -218,7 +222,7 @@ def _wait_for_children(stage: Stage) -> None:
         "get", "deployment", NAME, f"--namespace={NAMESPACE}", "--ignore-not-found"
     ):
         if time.monotonic() > deadline:
-            raise DemoError("the operator made no Deployment")
+            raise DemoError(f"The operator created no Deployment within {READY_SECONDS:.0f} s")
         time.sleep(0.2)
 
 
@@ -231,25 +235,32 @@ def _show(console: Console, stage: Stage) -> None:
 
 def _stay(console: Console, stage: Stage) -> None:
     kubectl = " ".join(stage.kubectl)
-    console.print("\nTry next, in another terminal:")
+    console.print("\nTry these commands in another terminal:")
     for command in (
         f"get tpr {NAME} -o yaml",
-        f"delete deployment {NAME}    # the operator makes it again",
+        f"delete deployment {NAME}    # the operator creates it again",
         f"patch tpr {NAME} --type=merge -p '{DOMAIN_PATCH}'",
         f"logs deployment/{NAME}",
     ):
         console.print(f"  {kubectl} {command}", soft_wrap=True, markup=False)
-    console.print("Ctrl-C ends the demo and takes everything away.")
+    console.print("Press Ctrl-C to end the demo and remove everything.")
     try:
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:
-        console.print("\nending")
+        console.print("\nRemoving everything ...")
 
 
 @contextmanager
 def _step(console: Console, title: str) -> Iterator[None]:
+    """Show a step while it runs, then its result and its duration."""
     started = time.monotonic()
-    with console.status(title):
-        yield
+    if not console.is_terminal:
+        console.print(f"   {title} ...")
+    try:
+        with console.status(title):
+            yield
+    except BaseException:
+        console.print(f"[red]failed[/red] {title} ({time.monotonic() - started:.1f} s)")
+        raise
     console.print(f"[green]ok[/green] {title} ({time.monotonic() - started:.1f} s)")

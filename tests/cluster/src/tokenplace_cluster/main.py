@@ -1,4 +1,4 @@
-"""`tokenplace-cluster`: a real cluster from the command line."""
+"""`tokenplace-cluster`: a Kubernetes cluster from the command line."""
 
 import shlex
 import signal
@@ -85,7 +85,7 @@ def play_demo(
 @cli.command()
 def clean() -> None:
     """Remove what clusters left behind when their driver was killed."""
-    for line in cleanup.clean_abandoned() or ["nothing was left"]:
+    for line in cleanup.clean_abandoned() or ["nothing to remove"]:
         console.print(line)
 
 

@@ -1,4 +1,4 @@
-"""docs/acceptance.md: each item of the list, the test that shows it, and what it last saw."""
+"""Renders docs/acceptance.md: each requirement, the test that shows it, and its last output."""
 
 import datetime as dt
 import os
@@ -40,7 +40,7 @@ Traefik, prometheus-operator and Prometheus. Two things differ from your cluster
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A test that was run; its docstring is a title, and then what it shows."""
+    """A test that ran; its docstring holds a title and a description. seen: its output."""
 
     node_id: str
     docstring: str
@@ -48,17 +48,17 @@ class Item:
 
     @property
     def title(self) -> str:
-        """The item of the list."""
+        """The requirement: the first line of the docstring."""
         return self.docstring.strip().partition("\n")[0].removesuffix(".")
 
     @property
     def about(self) -> str:
-        """What is shown, beyond the title."""
+        """The description: the rest of the docstring."""
         return textwrap.dedent(self.docstring.strip().partition("\n")[2]).strip()
 
 
 def render(items: Sequence[Item]) -> str:
-    """The whole page."""
+    """Return the page as Markdown."""
     return "\n".join([_HEAD, _when(), *map(_section, items)])
 
 
@@ -71,10 +71,10 @@ def _when() -> str:
 
 
 def _version(folder: str, module: str) -> str:
-    found = re.search(rf"\b{re.escape(module)} v(\S+)", (GO / folder / "go.mod").read_text())
-    assert found is not None
-    # Prometheus is a module of version 0.316.0 where it is 3.16.0.
-    return re.sub(r"^0\.3(\d\d)\.", lambda zero: f"3.{int(zero[1])}.", found[1])
+    match = re.search(rf"\b{re.escape(module)} v(\S+)", (GO / folder / "go.mod").read_text())
+    assert match is not None
+    # Prometheus 3.16.0 is version 0.316.0 of its Go module.
+    return re.sub(r"^0\.3(\d\d)\.", lambda zero: f"3.{int(zero[1])}.", match[1])
 
 
 def _section(item: Item) -> str:

@@ -1,4 +1,4 @@
-"""The stage of the acceptance list: one cluster with Traefik, Prometheus and the chart on it."""
+"""The cluster of the acceptance tests, with Traefik, Prometheus and the chart installed."""
 
 import json
 import urllib.request
@@ -28,26 +28,26 @@ _NO_LIMITS: Final = (
     "API_RELAY_CONTROL_PLANE_RATE_LIMIT",
     "API_RELAY_CONTROL_PLANE_IP_RATE_LIMIT",
 )
-"""Off: all peers of a test have one address, and work faster than people."""
+"""Limits that are off: all peers of a test share one address, and send faster than people."""
 
 
 @dataclass(slots=True)
 class Stage:
-    """What the tests of the list play on."""
+    """The running cluster and the Helm release that the tests change."""
 
     cluster: Cluster
     helm: Helm
     authority: Authority
-    """Signed the relay's certificate, where in life Let's Encrypt does."""
+    """Signs the relay's certificate, in place of Let's Encrypt."""
     digests: tuple[str, str]
-    """Of the relay's image, and of one that differs from it in a label."""
+    """The digests of the relay's image, and of one that differs only in a label."""
     values: Object
-    """Of the release, as it was installed or last upgraded."""
+    """The values of the release since its last upgrade."""
 
     @classmethod
     @contextmanager
     def start(cls, folder: Path) -> Iterator[Self]:
-        """Install everything and wait until the relay is Ready; all of it goes at the end."""
+        """Install everything and wait until the relay is Ready; remove all of it at the end."""
         with Cluster.start() as cluster:
             address = cluster.registry.address
             operator = images.push(images.build("operator"), address)
@@ -70,7 +70,7 @@ class Stage:
     def kubectl(self, *arguments: str, given: str | None = None) -> str:
         """Run kubectl as the administrator in the namespace of the release.
 
-        A failure is a failed assertion, so that it can be waited out.
+        Raises AssertionError, so that `eventually` can repeat the call.
         """
         plane = self.cluster.control_plane
         try:
@@ -79,33 +79,33 @@ class Stage:
             raise AssertionError(str(error)) from error
 
     def read(self, kind: str, name: str = NAME) -> Object:
-        """One object of the namespace."""
-        found: Object = json.loads(self.kubectl("get", kind, name, "--output=json"))
-        return found
+        """Read an object of the release's namespace."""
+        obj: Object = json.loads(self.kubectl("get", kind, name, "--output=json"))
+        return obj
 
     def pod(self) -> Object:
-        """The one pod of the relay that is not about to go."""
+        """The one pod of the relay that is not being deleted."""
         query = ("get", "pods", "--selector=app.kubernetes.io/name=tokenplace-relay")
         pods = json.loads(self.kubectl(*query, "--output=json"))["items"]
-        (found,) = [one for one in pods if "deletionTimestamp" not in one["metadata"]]
-        return dict(found)
+        (pod,) = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        return dict(pod)
 
     def in_pod(self, code: str) -> str:
-        """What a piece of Python prints in the relay's container."""
+        """Run Python code in the relay's container; return what it prints."""
         return self.kubectl("exec", self.pod()["metadata"]["name"], "--", "python3", "-c", code)
 
     def upgrade(self, **changes: object) -> None:
-        """Change some values, and wait until the relay is Ready with them."""
+        """Change some values, and wait until the relay is Ready."""
         self.change(**changes)
         self.wait_until_ready()
 
     def change(self, **changes: object) -> None:
-        """`helm upgrade` with some values changed; returns when the objects are written."""
+        """Change some values with `helm upgrade`; return when the objects are written."""
         self.values = {**self.values, **changes}
         self._helm("upgrade")
 
     def wait_until_ready(self) -> None:
-        """Wait until the relay runs the image of its spec."""
+        """Wait until the relay is Ready with its present spec."""
         generation = self.read("tpr")["metadata"]["generation"]
         observed = f"--for=jsonpath={{.status.observedGeneration}}={generation}"
         for condition in (observed, "--for=condition=Ready"):
@@ -118,7 +118,7 @@ class Stage:
         return self.kubectl(*query, "--output=jsonpath={.spec.clusterIP}")
 
     def ask_prometheus(self, path: str) -> Any:  # noqa: ANN401 (JSON)
-        """The data in an answer of Prometheus' HTTP API; none is a failed assertion."""
+        """Query Prometheus' HTTP API and return the data; raises AssertionError on no answer."""
         query = ("get", "service", "prometheus", f"--namespace={MONITORING}")
         address = self.kubectl(*query, "--output=jsonpath={.spec.clusterIP}")
         url = f"http://{address}:9090/api/v1/{path}"
@@ -160,14 +160,14 @@ def _values(relay: str, operator: str) -> Object:
         },
         "serviceMonitor": {"enabled": True, "intervalSeconds": 2, "timeoutSeconds": 2},
         "monitoring": {"prometheusRule": {"enabled": True}},
-        # Longer than the kubelet and we take to see that it is red, on a machine that is busy.
+        # On a busy machine, the kubelet and the test need seconds to see the failed readiness.
         "drain": {"delaySeconds": 8},
         "podTemplate": {"env": [{"name": one, "value": "off"} for one in _NO_LIMITS]},
     }
 
 
 def _push(cluster: Cluster, name: str, entrypoint: str) -> str:
-    """The image of a program of another project, by digest."""
+    """Push an image that holds a program of another project; return its reference by digest."""
     binary = build.program(name).read_bytes()
     return cluster.registry.push_binary(name, binary, entrypoint=entrypoint)
 
@@ -182,7 +182,7 @@ def _install_traefik(cluster: Cluster) -> None:
 
 
 def _install_prometheus_operator(cluster: Cluster) -> None:
-    """Its own manifests with our images, and a Prometheus for it to run."""
+    """Install prometheus-operator from its own manifests, and a Prometheus for it to run."""
     kubectl = cluster.control_plane.kubectl
     example = build.module_folder(_OPERATOR) / "example"
     kubectl("create", "namespace", MONITORING)
@@ -197,7 +197,7 @@ def _install_prometheus_operator(cluster: Cluster) -> None:
             cluster, "prometheus-config-reloader", "/bin/prometheus-config-reloader"
         ),
         "namespace: default": f"namespace: {MONITORING}",
-        # Hundredths of a core take minutes to start a program on a machine that is busy.
+        # With a small CPU limit, a program takes minutes to start on a busy machine.
         "--kubelet-service=kube-system/kubelet": "--config-reloader-cpu-limit=0",
         "cpu: 200m": "cpu: 2",
         "IMAGE": _push(cluster, "prometheus", "/bin/prometheus"),

@@ -1,4 +1,4 @@
-"""The commands of the documents: every code block of every page, cut into commands."""
+"""Finds the commands in the code blocks of the documentation."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ _FENCE = re.compile(r"^ *```(\w*)$")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A code block; language is empty for an indented one."""
+    """A code block; the language of an indented one is empty."""
 
     page: str
     language: str
@@ -20,27 +20,29 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """One line each: without prompt, comment and line continuation."""
+        """The commands, one a line, without prompts, comments and line continuations."""
         joined = re.sub(r" *[\\`]\n *", " ", self.text)
         lines = (re.sub(r"(^\$ | +# .*$)", "", line.strip()) for line in joined.splitlines())
         return [line for line in lines if line]
 
 
 def pages() -> list[Path]:
-    """Every page of the repository that people read."""
-    found = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")]
-    return sorted(found)
+    """All Markdown pages of the repository, sorted."""
+    folders = (ROOT / "docs", ROOT / "deploy")
+    return sorted(
+        [*ROOT.glob("*.md"), *(page for folder in folders for page in folder.rglob("*.md"))]
+    )
 
 
 def blocks() -> list[Block]:
-    """Every code block that may hold commands."""
-    found = [block for page in pages() for block in _blocks(page)]
-    return [block for block in found if block.language not in NO_COMMANDS]
+    """All code blocks that may hold commands."""
+    all_blocks = (block for page in pages() for block in _blocks(page))
+    return [block for block in all_blocks if block.language not in NO_COMMANDS]
 
 
 def of(page: str, language: str = "") -> list[Block]:
     """The blocks of one page in one language."""
-    return [one for one in blocks() if (one.page, one.language) == (page, language)]
+    return [block for block in blocks() if (block.page, block.language) == (page, language)]
 
 
 def _blocks(path: Path) -> Iterator[Block]:

@@ -1,4 +1,4 @@
-"""Pictures of a terminal, drawn from what a program printed, and the text read back from them."""
+"""Draws SVG pictures of a terminal from a program's output, and reads their text back."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 WIDTH = 130
-"""Columns: an image with its digest fits, so it is not folded."""
+"""Columns: wide enough for an image reference with its digest."""
 _FONTS = re.compile(r" *@font-face \{\{.*?\}\}\n", re.DOTALL)
-"""Of the usual frame: a picture in a page must fetch nothing."""
+"""Web fonts in rich's frame: a picture in a page must not fetch anything."""
 _LINE = re.compile(r"-line-(\d+)\)")
 _CHANGING = (
     (r"\brelay-[0-9a-z]+-[0-9a-z]{5}\b", "relay-POD"),
@@ -20,11 +20,11 @@ _CHANGING = (
     (r"\b\d+ ?(s|m|h|d|seconds|minutes)\b", "TIME"),
     (r"\b\d+\.\d+\.\d+\.\d+\b", "ADDRESS"),
 )
-"""What differs from one run to the next."""
+"""Pattern -> replacement for text that differs between runs."""
 
 
 def draw(command: str, printed: str) -> str:
-    """An SVG of a terminal with the typed command; colours are those of the output."""
+    """Return an SVG of a terminal that shows the command and its coloured output."""
     prompt = Text.assemble(("$ ", "green"), (command, "bold"), "\n")
     text = prompt + Text.from_ansi(printed.rstrip("\n"))
     width = min(WIDTH, max(line.cell_len for line in text.split()))
@@ -37,22 +37,22 @@ def draw(command: str, printed: str) -> str:
 
 
 def shown(picture: str) -> str:
-    """The text of a picture, without spaces and what differs from one run to the next."""
+    """The text of a picture, without spaces and text that differs between runs."""
     elements = ET.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")
     parts = [
         (int(line[1]), float(element.get("x", 0)), element.text or "")
         for element in elements
         if (line := _LINE.search(element.get("clip-path", "")))
     ]
-    return _settled(" ".join(text for _, _, text in sorted(parts)))
+    return _normalized(" ".join(text for _, _, text in sorted(parts)))
 
 
 def typed(command: str, printed: str) -> str:
-    """The text that a picture of this must have."""
-    return _settled(f"$ {command}\n{Text.from_ansi(printed).plain}")
+    """The text that a picture of a command and its output must have."""
+    return _normalized(f"$ {command}\n{Text.from_ansi(printed).plain}")
 
 
-def _settled(text: str) -> str:
+def _normalized(text: str) -> str:
     text = " ".join(text.replace("\xa0", " ").split())
     for pattern, word in _CHANGING:
         text = re.sub(pattern, word, text)

@@ -1,1 +1,1 @@
-"""A real node: namespaces, network, containerd, kubelet."""
+"""A node: namespaces, network, containerd, kubelet and kube-proxy."""

@@ -1,8 +1,8 @@
-"""What a cluster made on this machine, written down before it is made, and how it is taken away.
+"""Removes what a cluster created on this machine, from a record that is written beforehand.
 
-One JSON record per cluster in RECORDS names the driver, the processes, the link,
-the cgroup and the folders. A driver that is stopped works through its record; after a SIGKILL the
-next start, or `tokenplace-cluster clean`, does. Mounts, network namespaces, bridges, veths and nft
+Each cluster has one JSON record in RECORDS: the driver, the processes, the link, the cgroups and
+the folders. A driver that is stopped works through its record. After a SIGKILL of the driver, the
+next start does, or `tokenplace-cluster clean`. Mounts, network namespaces, bridges, veths and nft
 tables need no entry: they belong to the node's namespaces and end with its first process.
 """
 
@@ -30,7 +30,7 @@ _DEADLINE_SECONDS: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A process that cannot be mistaken for a later one with the same pid."""
+    """A process, identified by pid and start time, since the kernel reuses pids."""
 
     pid: int
     start: int
@@ -44,7 +44,7 @@ class Identity:
         return self.start != 0 and _start_ticks(self.pid) == self.start
 
     def kill(self) -> None:
-        """SIGKILL, if it is still this process."""
+        """Send SIGKILL, unless the process has ended."""
         if self.alive():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -52,20 +52,20 @@ class Identity:
 
 @dataclass(slots=True)
 class Record:
-    """What one cluster made; every change is on disk before the thing itself exists."""
+    """What one cluster created; an entry is on disk before the thing itself exists."""
 
     path: Path
     directory: str
     driver: Identity
     processes: list[Identity] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
-    """Held until the record is gone; a link itself goes with the node's network namespace."""
+    """Names in use until the record is gone; the links end with the node's network namespace."""
     cgroups: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
 
     @classmethod
     def create(cls, directory: Path) -> Self:
-        """Begin a record for the cluster in a directory, driven by this process."""
+        """Create the record of a cluster in a directory, with this process as its driver."""
         RECORDS.mkdir(mode=0o755, exist_ok=True)
         path = RECORDS / f"{uuid.uuid4().hex[:12]}.json"
         record = cls(path, str(directory.resolve()), Identity.of(os.getpid()))
@@ -97,14 +97,14 @@ class Record:
         self.save()
 
     def add(self, *, link: str = "", cgroup: str = "", folder: Path | None = None) -> None:
-        """Note a link, a cgroup (its path below the hierarchy's root) or a folder to remove."""
+        """Add a link, a cgroup (its path below the hierarchy's root) or a folder."""
         self.links += [link] if link else []
         self.cgroups += [cgroup] if cgroup else []
         self.folders += [str(folder)] if folder else []
         self.save()
 
     def undo(self) -> None:
-        """Take away all that is noted. It may be called again after it was interrupted."""
+        """Remove everything in the record; safe to repeat after an interruption."""
         for process in reversed(self.processes):
             process.kill()
         for process in self.processes:
@@ -117,26 +117,30 @@ class Record:
 
 
 def clean(directory: Path) -> list[str]:
-    """Take away what clusters in this directory left, and return what was found.
+    """Remove the remains of clusters in a directory; return a line for each.
 
-    A cluster whose driver still runs is left alone.
+    Clusters whose driver still runs are kept.
     """
-    wanted = str(directory.resolve())
-    return [_undo(one) for one in _records() if one.directory == wanted and not one.driver.alive()]
+    path = str(directory.resolve())
+    return [
+        _undo(record)
+        for record in _records()
+        if record.directory == path and not record.driver.alive()
+    ]
 
 
 def clean_abandoned() -> list[str]:
-    """Take away what clusters of dead drivers left anywhere on this machine."""
-    return [_undo(one) for one in _records() if not one.driver.alive()]
+    """Remove the remains of all clusters whose driver has ended; return a line for each."""
+    return [_undo(record) for record in _records() if not record.driver.alive()]
 
 
 def held_links() -> set[str]:
-    """The links whose networks may still be in use by a cluster that is being taken away."""
+    """Links whose networks may still be in use by a cluster that is being removed."""
     return {link for record in _records() for link in record.links}
 
 
 def remove_cgroup(name: str) -> None:
-    """Remove a cgroup and all below it, in every hierarchy (v1, hybrid or v2)."""
+    """Remove a cgroup and its children, in every hierarchy (v1, hybrid or v2)."""
     deadline = time.monotonic() + _DEADLINE_SECONDS
     for root in _cgroup_hierarchies():
         for group in _bottom_up(root / name):
@@ -144,14 +148,14 @@ def remove_cgroup(name: str) -> None:
 
 
 def create_cgroup(name: str) -> None:
-    """Make a cgroup in every hierarchy, for the kubelet to put its pods under."""
+    """Create the parent cgroup of the kubelet's pods, in every hierarchy."""
     for root in _cgroup_hierarchies():
         (root / name).mkdir(exist_ok=True)
 
 
 def _cgroup_hierarchies() -> list[Path]:
     roots = [CGROUPS, *CGROUPS.iterdir()] if CGROUPS.is_dir() else []
-    return [one for one in roots if one.is_mount() and (one / "cgroup.procs").exists()]
+    return [root for root in roots if root.is_mount() and (root / "cgroup.procs").exists()]
 
 
 def _bottom_up(root: Path) -> Iterator[Path]:
@@ -166,7 +170,7 @@ def _remove_one_cgroup(group: Path, deadline: float) -> None:
         except FileNotFoundError:
             return
         except OSError:
-            # The kernel removes a killed process a moment after the kill.
+            # A killed process leaves its cgroup a moment after the kill.
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
@@ -175,12 +179,12 @@ def _remove_one_cgroup(group: Path, deadline: float) -> None:
 
 
 def _records() -> list[Record]:
-    found: list[Record] = []
+    records: list[Record] = []
     for path in sorted(RECORDS.glob("*.json")) if RECORDS.is_dir() else []:
-        # Another cluster may finish, and take its record away, at any moment.
+        # Another cluster may end, and remove its record, at any moment.
         with contextlib.suppress(FileNotFoundError):
-            found.append(Record.load(path))
-    return found
+            records.append(Record.load(path))
+    return records
 
 
 def _undo(record: Record) -> str:
@@ -191,19 +195,19 @@ def _undo(record: Record) -> str:
 def _wait_until_gone(process: Identity) -> None:
     deadline = time.monotonic() + _DEADLINE_SECONDS
     while process.alive() and time.monotonic() < deadline:
-        # A zombie of our own must be collected by us; of anyone else's, by its parent.
+        # Collects the process if it is a zombie child of this one.
         with contextlib.suppress(ChildProcessError):
             os.waitpid(process.pid, os.WNOHANG)
         time.sleep(0.02)
 
 
 def stat_of(pid: int) -> list[str]:
-    """The fields of /proc/<pid>/stat after the name: state, parent and so on; empty: it is gone."""
+    """The fields of /proc/<pid>/stat after the name (state, parent, ...); empty if it ended."""
     try:
         content = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return []
-    # The name in parentheses may itself hold blanks and parentheses.
+    # The name is in parentheses, and may itself hold blanks and parentheses.
     return content.rpartition(")")[2].split()
 
 

@@ -1,4 +1,4 @@
-"""The configuration of the node's own containerd, and the pause image it starts pods with."""
+"""Writes the configuration of the node's containerd, and the pause image of its pods."""
 
 from pathlib import Path
 from typing import Final
@@ -7,7 +7,7 @@ from tokenplace_cluster.programs.oci_archive import single_binary_archive
 
 PAUSE_IMAGE: Final = "cluster.tokenplace.test/pause:1"
 SOCKET: Final = "/run/containerd/containerd.sock"
-"""Inside the node, whose /run is its own."""
+"""The path inside the node, which has its own /run."""
 
 _CONFIGURATION = """\
 version = 2
@@ -26,7 +26,7 @@ disabled_plugins = [
 
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{pause}"
-  # Without CAP_SYS_RESOURCE a score cannot be lowered, and pods would not start.
+  # Pods must start without CAP_SYS_RESOURCE, which lowering a score needs.
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "overlayfs"
@@ -44,9 +44,9 @@ disabled_plugins = [
 
 
 def write_configuration(directory: Path, *, cni: Path, registry: str) -> Path:
-    """Write containerd's files below a directory, and return the path of its configuration.
+    """Write containerd's files below a directory; return the path of its configuration.
 
-    registry is the host:port of a registry with plain HTTP.
+    registry: the host:port of an image registry, for plain HTTP.
     """
     hosts = directory / "hosts"
     _write_hosts(hosts, registry)
@@ -60,7 +60,7 @@ def write_configuration(directory: Path, *, cni: Path, registry: str) -> Path:
 
 
 def write_pause_archive(directory: Path, binary: Path) -> Path:
-    """Write the OCI archive of the pause image, and return its path."""
+    """Write the OCI archive of the pause image; return its path."""
     path = directory / "pause.tar"
     path.write_bytes(single_binary_archive(PAUSE_IMAGE, binary.read_bytes(), entrypoint="/pause"))
     return path

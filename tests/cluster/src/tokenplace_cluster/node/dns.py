@@ -1,4 +1,4 @@
-"""CoreDNS, so that pods resolve Services, ExternalName targets and names that a test gives."""
+"""CoreDNS for pods: Services, ExternalName targets and extra names of a test."""
 
 import socket
 from collections.abc import Mapping
@@ -28,10 +28,9 @@ CLUSTER_ROLE: Final[Mapping[str, object]] = {
         },
     ],
 }
-"""What CoreDNS may read, as its own deployment manifests have it."""
+"""The rights of CoreDNS, as in its own deployment manifests."""
 
-# Names that neither the cluster nor the hosts file knows are refused: the node has no way out, and
-# a test must not depend on the world's DNS.
+# Other names are refused: tests must not depend on public DNS.
 _COREFILE = """\
 .:53 {{
     bind {address}
@@ -53,7 +52,7 @@ _COREFILE = """\
 
 @dataclass(slots=True)
 class Dns:
-    """The running server, on port 53 of an address that pods reach."""
+    """A running CoreDNS, on port 53 of an address that pods reach."""
 
     address: str
     hosts_file: Path
@@ -70,7 +69,7 @@ class Dns:
         record: Record,
         hosts: Mapping[str, str] | None = None,
     ) -> Self:
-        """Start it and wait until it has read the cluster's Services."""
+        """Start CoreDNS and wait until it has read the cluster's Services."""
         directory.mkdir(parents=True)
         hosts_file = directory / "hosts"
         _write_hosts(hosts_file, hosts or {})
@@ -90,7 +89,7 @@ class Dns:
         return cls(address, hosts_file, service)
 
     def set_hosts(self, hosts: Mapping[str, str]) -> None:
-        """Replace the extra records, name -> address; seen within a second."""
+        """Replace the extra records, name -> address; takes effect within a second."""
         _write_hosts(self.hosts_file, hosts)
 
     def stop(self) -> None:
@@ -102,7 +101,7 @@ def _write_hosts(path: Path, hosts: Mapping[str, str]) -> None:
 
 
 def _answers(address: str, port: int) -> bool:
-    """Whether the readiness page returns 200: the kubernetes plugin has synced."""
+    """Whether /ready answers 200, which it does once the kubernetes plugin has synced."""
     try:
         with socket.create_connection((address, port), timeout=1) as connection:
             connection.sendall(b"GET /ready HTTP/1.0\r\n\r\n")

@@ -1,4 +1,4 @@
-"""The node's machine: namespaces of its own on this one, and a link to it. Root only."""
+"""The machine of a node: namespaces on this machine, and a network link to them. Root only."""
 
 import os
 import subprocess
@@ -12,31 +12,31 @@ from tokenplace_cluster.node.cleanup import Record, create_cgroup, held_links
 from tokenplace_cluster.node.network import Network
 from tokenplace_cluster.programs.service import Service
 
-# The node covers these with its own; what lies below them would be out of its sight.
-COVERED: Final = tuple(Path(one) for one in ("/run", "/var/run", "/var/lib", "/var/log"))
+# The node mounts its own folders here, so the cluster's folder must not lie below.
+COVERED: Final = tuple(Path(path) for path in ("/run", "/var/run", "/var/lib", "/var/log"))
 
 
 class MachineError(RuntimeError):
-    """The node's machine cannot be made here; the message has the cause."""
+    """The machine of the node cannot be created; the message gives the reason."""
 
 
 @dataclass(slots=True)
 class Machine:
-    """A first process in namespaces of its own, and the network that reaches them."""
+    """A first process in namespaces of its own, and the network that connects them."""
 
     folder: Path
     name: str
     network: Network
     cgroup: str
     pid: int
-    """Of the first process, as this machine numbers it."""
+    """The first process, as a pid of this machine."""
     record: Record
     _holder: subprocess.Popen[str]
     _services: list[Service] = field(default_factory=list)
 
     @classmethod
     def start(cls, folder: Path, record: Record) -> Self:
-        """Make the namespaces and the link; folder holds all the node writes."""
+        """Create the namespaces and the link; folder holds everything that the node writes."""
         _check(folder)
         folder.mkdir(parents=True, exist_ok=True)
         name = f"tokenplace-node-{record.path.stem}"
@@ -56,7 +56,7 @@ class Machine:
         return ["nsenter", f"--target={self.pid}", *namespaces, "--", *command]
 
     def run(self, *command: str, timeout_seconds: float = 60) -> str:
-        """Run a command on the node and return its output; raise with its error when it fails."""
+        """Run a command on the node and return its output; raises MachineError if it fails."""
         done = subprocess.run(
             self.inside(*command),
             capture_output=True,
@@ -69,17 +69,17 @@ class Machine:
         return done.stdout
 
     def start_service(self, name: str, *command: str, log: Path) -> Service:
-        """Start a long-running program on the node; it ends with the machine."""
+        """Start a long-running program on the node; it stops with the machine."""
         service = Service.start(name, self.inside(*command), log=log, record=self.record)
         self._services.append(service)
         return service
 
     def logs(self) -> str:
-        """The ends of the logs of its programs, for a failure message."""
-        return "\n\n".join(f"== {one.name}\n{one.tail()}" for one in self._services)
+        """The last log lines of its programs, for a failure message."""
+        return "\n\n".join(f"== {service.name}\n{service.tail()}" for service in self._services)
 
     def stop(self) -> None:
-        """End the first process, and with it all that runs, is mounted or linked on the node."""
+        """End the first process, and with it all processes, mounts and links of the node."""
         assert self._holder.stdin is not None
         self._holder.stdin.close()
         self._holder.wait(timeout=30)
@@ -107,7 +107,7 @@ def _unshare(folder: Path, name: str) -> subprocess.Popen[str]:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            # Ctrl-C is for the driver, which then stops the node in order.
+            # Ctrl-C must reach only the driver, which stops the node in order.
             start_new_session=True,
         )  # fmt: skip
 
@@ -119,6 +119,6 @@ def _first_process(holder: subprocess.Popen[str]) -> int:
     if not ready:
         holder.kill()
         holder.wait()
-        raise MachineError("the node's first process failed; its folder's init.log says why")
+        raise MachineError("the node's first process failed; see init.log in the node's folder")
     children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text()
     return int(children.split()[0])

@@ -1,8 +1,7 @@
-"""The addresses of one cluster with a node, and the one link between the machine and the node.
+"""The addresses of one cluster with a node, and the link between this machine and the node.
 
-The node lives in a network namespace of its own, so its bridge, its veths and kube-proxy's nft
-tables never touch the machine's. The machine sees a point-to-point link and two routes, which go
-with it.
+The node has a network namespace of its own, so its bridge, veths and nft tables never touch this
+machine, which sees one point-to-point link and two routes.
 """
 
 import errno
@@ -15,23 +14,23 @@ from pathlib import Path
 from typing import Final
 
 POOL: Final = range(201, 250)
-"""The second octets of 10.0.0.0/8 to choose an instance's /16 from."""
+"""The second octets of the /16 networks in 10.0.0.0/8 that clusters may take."""
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Everything that is numbered in one instance, derived from one octet."""
+    """The names and addresses of one cluster, derived from one octet."""
 
     octet: int
 
     @property
     def link(self) -> str:
-        """The machine's end of the link; the node's end is eth0."""
+        """This machine's end of the link; the node's end is eth0."""
         return f"tokenplace{self.octet}"
 
     @property
     def gateway(self) -> str:
-        """The machine's address as pods and the node see it."""
+        """The address of this machine for pods and the node."""
         return f"10.{self.octet}.0.1"
 
     @property
@@ -47,26 +46,26 @@ class Network:
         return f"10.{self.octet}.2.0/24"
 
     def test_address(self, last: int) -> str:
-        """A further address of the machine, for a stand-in of something outside the cluster."""
+        """Another address of this machine, for a server outside the cluster."""
         return f"10.{self.octet}.3.{last}"
 
 
 class NoFreeNetworkError(RuntimeError):
-    """Every /16 of the pool is in use on this machine."""
+    """All networks of the pool are in use on this machine."""
 
 
 def connect(pid: int, held: Collection[str] = ()) -> Network:
-    """Take a free /16 and link the machine to the network namespace of a process.
+    """Take a free /16 and link this machine to the network namespace of a process.
 
-    The name of the link carries the octet, so that taking it is atomic between instances; held are
-    names whose link is gone but whose addresses are still listened on.
+    The name of the link holds the octet, so two clusters cannot take the same network.
+    held: names of links that are gone, but whose addresses are still in use.
     """
     used = _used_networks()
     for octet in POOL:
         network = Network(octet)
         if network.link in held:
             continue
-        if any(used_one.overlaps(IPv4Network(f"10.{octet}.0.0/16")) for used_one in used):
+        if any(subnet.overlaps(IPv4Network(f"10.{octet}.0.0/16")) for subnet in used):
             continue
         if _add_link(network, pid):
             _configure(network)
@@ -77,14 +76,14 @@ def connect(pid: int, held: Collection[str] = ()) -> Network:
 
 
 def add_test_address(network: Network, last: int) -> str:
-    """Give the machine one more address that pods reach; it goes with the link."""
+    """Add an address of this machine that pods reach; it is removed with the link."""
     address = network.test_address(last)
     _ip("address", "add", f"{address}/32", "dev", network.link)
     return address
 
 
 def cni_configuration(network: Network, state: Path) -> str:
-    """The CNI list: a bridge with host-local addresses, and host ports."""
+    """The CNI configuration: a bridge with host-local addresses, and host ports."""
     bridge = {
         "type": "bridge",
         "bridge": "cni0",
@@ -106,12 +105,12 @@ def cni_configuration(network: Network, state: Path) -> str:
 def _used_networks() -> list[IPv4Network]:
     routes = json.loads(_ip("-json", "route", "show", "table", "all"))
     destinations = (str(route.get("dst", "")) for route in routes)
-    parsed = (ip_network(one) for one in destinations if one[:1].isdigit() and ":" not in one)
-    return [one for one in parsed if isinstance(one, IPv4Network) and one.prefixlen > 8]
+    subnets = (ip_network(text) for text in destinations if text[:1].isdigit() and ":" not in text)
+    return [net for net in subnets if isinstance(net, IPv4Network) and net.prefixlen > 8]
 
 
 def _add_link(network: Network, pid: int) -> bool:
-    """Whether the link could be made; False when another instance holds the name."""
+    """Create the link; return False if another cluster has one of the same name."""
     if Path("/sys/class/net", network.link).exists():
         return False
     try:

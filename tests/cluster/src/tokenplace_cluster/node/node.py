@@ -1,4 +1,4 @@
-"""A node: containerd, kubelet and kube-proxy on a machine of its own. Root only."""
+"""Runs containerd, kubelet and kube-proxy on the machine of a node. Root only."""
 
 import json
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ KUBELET_PORT: Final = 10250
 
 @dataclass(frozen=True, slots=True)
 class NodeFiles:
-    """What a node is given: programs and credentials."""
+    """The programs and credentials of a node."""
 
     kubelet: Path
     kube_proxy: Path
     pause: Path
     client_ca: Path
-    """Of the API server's own client certificate, for logs and exec."""
+    """The CA of the API server's client certificate, for logs and exec."""
     kubelet_kubeconfig: Path
     """Of the user system:node:<node name> in the group system:nodes."""
     kube_proxy_kubeconfig: Path
@@ -30,16 +30,16 @@ class NodeFiles:
 
 @dataclass(slots=True)
 class Node:
-    """The running node, which ends with its machine; name is the name of its Node object."""
+    """A running node, which stops with its machine; name is that of its Node object."""
 
     name: str
     machine: Machine
 
     @classmethod
     def start(cls, machine: Machine, files: NodeFiles, *, registry: str, dns: str) -> Self:
-        """Start its programs; the Node object becomes Ready a moment later.
+        """Start the programs of the node; its Node object becomes Ready a moment later.
 
-        registry is the host:port images come from, dns the address pods ask for names.
+        registry: host:port of the image registry. dns: the address of the pods' DNS server.
         """
         _start_containerd(machine, files, registry)
         _start_kubelet(machine, files, dns)
@@ -106,10 +106,10 @@ def _kubelet_configuration(
         "resolvConf": str(folder / "resolv.conf"),
         "podLogsDir": "/var/log/pods",
         "staticPodPath": "",
-        # A test machine may be nearly full, and an evicted pod is a riddle.
+        # A nearly full test machine must not evict pods, or test failures mislead.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%"},
-        # Fast enough that a readiness change is seen within a second.
+        # A change of readiness must reach the API server within a second.
         "syncFrequency": "5s",
         "nodeStatusUpdateFrequency": "4s",
         "shutdownGracePeriod": "0s",
@@ -125,7 +125,7 @@ def _start_kube_proxy(machine: Machine, files: NodeFiles) -> None:
         f"--kubeconfig={files.kube_proxy_kubeconfig}",
         f"--hostname-override={machine.name}",
         f"--cluster-cidr={machine.network.pods}",
-        # The limits of connection tracking belong to the machine.
+        # Connection tracking is limited for the whole machine, not by this node.
         "--conntrack-max-per-core=0",
         "--conntrack-tcp-timeout-established=0s",
         "--conntrack-tcp-timeout-close-wait=0s",

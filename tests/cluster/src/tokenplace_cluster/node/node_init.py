@@ -1,8 +1,8 @@
-"""The node's first process: it gives the node its own view of the machine, then collects the dead.
+"""The node's first process: it mounts the node's view of the machine, then reaps children.
 
-Run as PID 1 of new mount, PID, network and UTS namespaces, with the node's folder and name as
-arguments. It prints "ready" and lives until its standard input ends, which is when its driver stops
-it or dies. With it end all processes, mounts and network devices of the node.
+It runs as PID 1 of new mount, PID, network and UTS namespaces, with the node's folder and name as
+arguments. It prints "ready" and runs until its standard input ends, which happens when its driver
+stops it or dies. All processes, mounts and network devices of the node end with it.
 """
 
 import contextlib
@@ -23,11 +23,14 @@ KERNEL_TUNABLES: Final[Mapping[str, int]] = {
     "kernel/keys/root_maxkeys": 1000000,
     "kernel/keys/root_maxbytes": 25000000,
 }
-"""The sysctls that the kubelet requires (Kubernetes, pkg/util/sysctl): shown to it, not set."""
+"""The values that the kubelet requires (pkg/util/sysctl of Kubernetes).
+
+The kubelet reads them from mounted files, so the kernel of this machine keeps its own.
+"""
 
 
 def main(folder: Path, name: str) -> None:
-    """Set the node up, print `ready`, and wait for the end of standard input."""
+    """Set up the node, print "ready", and wait for the end of standard input."""
     socket.sethostname(name)
     mount_view(folder)
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
@@ -37,7 +40,7 @@ def main(folder: Path, name: str) -> None:
 
 
 def mount_view(folder: Path) -> None:
-    """Cover the places where the node's programs write by fixed paths."""
+    """Mount the node's own folders where its programs write to fixed paths."""
     _mount("--make-rshared", "/")
     _mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
     _mount("--bind", str(_made(folder / "log")), "/var/log")

@@ -1,1 +1,1 @@
-"""Programs that the test cluster runs: built, installed, started."""
+"""Builds, installs and starts the programs of the test cluster."""

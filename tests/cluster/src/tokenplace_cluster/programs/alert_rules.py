@@ -1,4 +1,4 @@
-"""Alerting rules over given series, evaluated by Prometheus' own rule manager."""
+"""Evaluates alerting rules over given series, with Prometheus' own rule manager."""
 
 import json
 import re
@@ -13,7 +13,8 @@ import yaml
 from tokenplace_cluster.programs.build import program
 
 STEP_SECONDS: Final = 30
-FOREVER: Final = "x400"
+REPEATED: Final = "x400"
+"""Longer than any evaluation."""
 RUNBOOKS: Final = Path(__file__).parents[5] / "docs" / "runbooks"
 
 Moment = dict[str, Any]
@@ -22,9 +23,10 @@ Moment = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What differs from health from the start on; which alert fires, how bad, and when.
+    """A fault that is present from the start, and the one alert that it must raise.
 
-    minutes: the alert must fire after that many, and must not a minute before.
+    minutes: when the alert must fire; a minute earlier it must not.
+    change: series that replace those of a healthy relay; None removes a series.
     """
 
     alert: str
@@ -33,12 +35,12 @@ class Trouble:
     change: dict[str, str | None] = field(default_factory=dict)
 
     def series(self, healthy: Mapping[str, str]) -> dict[str, str]:
-        """Replacements for the series of health; None in `change` removes one."""
-        given = {name: text for name, text in {**healthy, **self.change}.items() if text}
-        return given or {'up{job="another"}': steady(1)}
+        """The series of a relay with this fault; at least one, since the evaluation needs data."""
+        series = {name: text for name, text in {**healthy, **self.change}.items() if text}
+        return series or {'up{job="another"}': steady(1)}
 
     def raised(self, moments: list[Moment]) -> Moment:
-        """The alert, which alone fired, in time and with all that people need to read."""
+        """Check that only this alert fired, at its time and with complete texts; return it."""
         wanted = (self.alert, self.severity)
         assert wanted not in firing(moments, self.minutes - 1)
         assert wanted in firing(moments, self.minutes)
@@ -52,17 +54,17 @@ class Trouble:
 
 
 def steady(value: float) -> str:
-    """A series that stays as it is."""
-    return f"{value}{FOREVER}"
+    """A series with a constant value."""
+    return f"{value}{REPEATED}"
 
 
 def growing(step: float) -> str:
-    """So much more at every scrape, each 30 s."""
-    return f"0+{step}{FOREVER}"
+    """A series that grows by a step at every scrape, each 30 s."""
+    return f"0+{step}{REPEATED}"
 
 
 def check_runbook(alert: str) -> None:
-    """Whether the runbook of an alert has the sections meaning, impact and fix."""
+    """Check that the runbook of an alert has its four sections, each with some text."""
     text = (RUNBOOKS / f"{alert}.md").read_text()
     headings = re.findall(r"^#+ .*$", text, re.MULTILINE)
     assert headings == [f"# {alert}", "## Meaning", "## Impact", "## Diagnosis", "## Fix"]
@@ -73,30 +75,31 @@ def check_runbook(alert: str) -> None:
 def evaluate(
     folder: Path, groups: Iterable[Any], series: Mapping[str, str], minutes: float
 ) -> list[Moment]:
-    """The alerts at every step of the first minutes; series as in Prometheus' own unit tests."""
+    """Return the alerts at every step; series use the notation of `promtool test rules`."""
     file = folder / "rules.yaml"
     file.write_text(yaml.safe_dump({"groups": list(groups)}))
-    question = {"step": f"{STEP_SECONDS}s", "until": f"{minutes * 60:.0f}s", "series": dict(series)}
+    query = {"step": f"{STEP_SECONDS}s", "until": f"{minutes * 60:.0f}s", "series": dict(series)}
     done = subprocess.run(
         [program("rules"), file],
-        input=json.dumps(question),
+        input=json.dumps(query),
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found: list[Moment] = json.loads(done.stdout)
-    return found
+    moments: list[Moment] = json.loads(done.stdout)
+    return moments
 
 
 def firing(moments: list[Moment], minutes: float) -> set[tuple[str, str]]:
     """Name and severity of the alerts that fire at a moment."""
-    moment = next(one for one in moments if one["at"] == minutes * 60)
-    return {(one["labels"]["alertname"], one["labels"]["severity"]) for one in moment["firing"]}
+    moment = next(moment for moment in moments if moment["at"] == minutes * 60)
+    labels = [alert["labels"] for alert in moment["firing"]]
+    return {(label["alertname"], label["severity"]) for label in labels}
 
 
 def first(moments: list[Moment], name: str, severity: str) -> Moment:
-    """The alert as it fired first."""
+    """The alert when it first fired."""
     return next(
         alert
         for moment in moments

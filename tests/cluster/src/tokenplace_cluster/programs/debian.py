@@ -1,4 +1,4 @@
-"""Debian's packages that a node needs, installed when they are missing."""
+"""Installs the Debian packages that a node or an image build needs."""
 
 import os
 import shutil
@@ -28,22 +28,22 @@ PUBLISH_PROGRAMS: Final[Mapping[str, str]] = {"skopeo": "skopeo"}
 IMAGE_PROGRAMS: Final[Mapping[str, str]] = {
     "buildah": "buildah",
     "mmdebstrap": "mmdebstrap",
-    # What is signed by Debian is checked with this; Ubuntu does not have it from the start.
+    # Verifies Debian's signatures; Ubuntu does not install it by default.
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 }
 
-# A root shell without the sbin directories would miss what is there.
+# The PATH of a root shell may lack the sbin directories.
 SEARCH_PATH: Final = os.pathsep.join(
     [os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"]
 )
 
 
 class MissingPackagesError(RuntimeError):
-    """Programs are missing that this machine cannot or may not install."""
+    """Programs are missing, and this process cannot install them."""
 
 
 def missing_packages(programs: Mapping[str, str]) -> list[str]:
-    """The packages whose programs are not on this machine, each once, in a stable order."""
+    """The packages whose programs are not installed, sorted."""
     return sorted({package for program, package in programs.items() if not _is_there(program)})
 
 
@@ -54,7 +54,10 @@ def _is_there(program: str) -> bool:
 
 
 def require_packages(programs: Mapping[str, str]) -> list[str]:
-    """Install what is missing with apt-get, saying so; return the names of what was installed."""
+    """Install missing packages with apt-get; return the names of those that were missing.
+
+    Raises MissingPackagesError without apt-get or without root.
+    """
     packages = missing_packages(programs)
     if not packages:
         return []
@@ -70,7 +73,6 @@ def require_packages(programs: Mapping[str, str]) -> list[str]:
         )
     print(f"Installing Debian packages: {wanted}", flush=True)
     _apt_get("update")
-    # The services that a package would start are not ours to run.
     _apt_get("install", "--yes", "--no-install-recommends", *packages)
     if still := missing_packages(programs):
         raise MissingPackagesError(f"apt-get installed no program for: {' '.join(still)}")
@@ -78,6 +80,7 @@ def require_packages(programs: Mapping[str, str]) -> list[str]:
 
 
 def _apt_get(*arguments: str) -> None:
+    # RUNLEVEL=1 keeps a package from starting its services.
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     result = subprocess.run(
         ["apt-get", "-q", *arguments], env=environment, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Real Helm, with homes of its own and the chart of this repository."""
+"""Runs Helm with directories of its own, for the chart of this repository."""
 
 import json
 import subprocess
@@ -14,19 +14,19 @@ Done = subprocess.CompletedProcess[str]
 
 
 class Helm(Protocol):
-    """Run Helm; the caller reads the outcome. `values` go in by standard input."""
+    """Run Helm and return its outcome, also of a failure; values go to standard input."""
 
     def __call__(self, *arguments: str, values: Object | None = None) -> Done: ...
 
 
 class Render(Protocol):
-    """The objects that the chart makes of values, for namespace `relays`; a refusal fails."""
+    """Render the chart for namespace `relays`; fails the test if Helm refuses the values."""
 
     def __call__(self, values: Object | None = None) -> list[Object]: ...
 
 
 def helm_for(folder: Path, kubeconfig: Path | str) -> Helm:
-    """Helm as the user of a kubeconfig; it keeps what it keeps below a folder."""
+    """Helm as the user of a kubeconfig; its cache and configuration lie below a folder."""
     binary = build.program("helm")
     homes = {f"HELM_{name}_HOME": str(folder / name) for name in ("CACHE", "CONFIG", "DATA")}
 

@@ -1,4 +1,4 @@
-"""What kstatus, the library by which Flux and others wait, makes of objects."""
+"""Evaluates objects with kstatus, the library with which Flux and others wait."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ from tokenplace_cluster.programs.build import program
 
 
 def verdicts(objects: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """Current, InProgress, Failed or Terminating, by the name of the object."""
+    """Return the name of each object -> Current, InProgress, Failed or Terminating."""
     done = subprocess.run(
         [program("kstatus")],
         input=json.dumps(objects),

@@ -1,7 +1,6 @@
-"""An OCI image with one static program in it, written without a container tool.
+"""Writes an OCI image that holds one static program, without a container tool.
 
-The layout is that of the OCI image specification: one layer, one configuration, one manifest, one
-index.
+The layout follows the OCI image specification: layer, configuration, manifest and index.
 """
 
 import hashlib

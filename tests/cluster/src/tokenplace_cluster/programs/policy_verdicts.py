@@ -1,6 +1,6 @@
-"""Which connections NetworkPolicies let through, as Cyclonus judges them.
+"""Evaluates which connections NetworkPolicies allow, with Cyclonus.
 
-Cyclonus is an evaluator of NetworkPolicy of its own; it knows nothing of this operator.
+Cyclonus is an independent evaluator of NetworkPolicies; it shares no code with the operator.
 """
 
 import json
@@ -28,15 +28,15 @@ def pod(namespace: str, ip: str = "10.244.0.9", /, **labels: str) -> Peer:
 
 
 def outside(ip: str) -> Peer:
-    """Something that is no pod."""
+    """A peer outside the cluster."""
     return {"ip": ip}
 
 
 def verdicts(
     policies: Sequence[Any], connections: Mapping[str, Connection], port_names: Mapping[int, str]
 ) -> dict[str, bool]:
-    """Whether both ends allow each connection; port_names: what pods call their ports."""
-    asked = [
+    """Return for each connection whether both ends allow it; port_names: number -> name."""
+    queries = [
         {
             "source": source,
             "destination": target,
@@ -48,15 +48,16 @@ def verdicts(
     ]
     done = subprocess.run(
         [program("policy")],
-        input=json.dumps({"policies": policies, "connections": asked}),
+        input=json.dumps({"policies": policies, "connections": queries}),
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    answers = json.loads(done.stdout)
     return {
-        name: one["ingress"] and one["egress"] for name, one in zip(connections, found, strict=True)
+        name: answer["ingress"] and answer["egress"]
+        for name, answer in zip(connections, answers, strict=True)
     }
 
 
@@ -66,7 +67,7 @@ def wrong(
     denied: Mapping[str, Connection],
     port_names: Mapping[int, str],
 ) -> list[str]:
-    """The connections that are not judged as the two tables say."""
+    """The connections whose verdict differs from the two tables."""
     assert not set(allowed) & set(denied)
-    found = verdicts(policies, {**allowed, **denied}, port_names)
-    return [f"{name}: {found[name]}" for name in found if found[name] != (name in allowed)]
+    results = verdicts(policies, {**allowed, **denied}, port_names)
+    return [f"{name}: {result}" for name, result in results.items() if result != (name in allowed)]

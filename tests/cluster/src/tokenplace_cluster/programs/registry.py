@@ -1,4 +1,4 @@
-"""A local OCI registry, so that images are pushed and pulled by digest."""
+"""A local OCI registry, for images that are pushed and pulled by digest."""
 
 import json
 import urllib.error
@@ -14,14 +14,14 @@ from tokenplace_cluster.programs.service import Service
 
 @dataclass(slots=True)
 class Registry:
-    """The running registry; address is its host:port for plain HTTP."""
+    """A running registry; address is its host:port, for plain HTTP."""
 
     address: str
     _service: Service
 
     @classmethod
     def start(cls, directory: Path, address: str, *, binary: Path, record: Record) -> Self:
-        """Start it with its store below a directory, and wait until it answers."""
+        """Start a registry with its store below a directory, and wait until it is ready."""
         directory.mkdir(parents=True)
         configuration = directory / "config.json"
         configuration.write_text(json.dumps(_configuration(directory / "store", address)))
@@ -30,14 +30,13 @@ class Registry:
             [str(binary), "serve", str(configuration)],
             log=directory / "registry.log",
             record=record,
-            environment={"OTEL_TRACES_EXPORTER": "none"},
         )
         registry = cls(address, service)
         service.wait_until(registry.ready, seconds=20)
         return registry
 
     def ready(self) -> bool:
-        """Whether it answers the base of the registry protocol."""
+        """Whether it answers `/v2/`, the base of the registry API."""
         try:
             with urllib.request.urlopen(f"http://{self.address}/v2/", timeout=2) as response:
                 return bool(response.status == 200)
@@ -45,7 +44,7 @@ class Registry:
             return False
 
     def push_binary(self, repository: str, binary: bytes, *, entrypoint: str) -> str:
-        """Push an image of one static program; return its reference by digest."""
+        """Push an image that holds one static program; return its reference by digest."""
         blobs, manifest = single_binary_image(binary, entrypoint=entrypoint)
         for blob in blobs:
             self._push_blob(repository, blob)

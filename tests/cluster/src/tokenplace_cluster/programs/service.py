@@ -1,4 +1,4 @@
-"""A long-running program of the cluster: started with a log, waited for, stopped."""
+"""A long-running program of the cluster: start, wait until ready, stop."""
 
 import subprocess
 import time
@@ -13,7 +13,7 @@ _POLL_SECONDS: Final = 0.05
 
 
 class ServiceError(RuntimeError):
-    """A program ended or did not become ready; the message holds the end of its log."""
+    """A program exited or did not become ready; the message holds the end of its log."""
 
 
 @dataclass(slots=True)
@@ -34,23 +34,23 @@ class Service:
         record: Record,
         environment: Mapping[str, str] | None = None,
     ) -> Self:
-        """Start a program with its output in a log file, and note it in the record."""
+        """Start a program with its output in a log file, and add it to the record."""
         with log.open("wb") as output:
             process = subprocess.Popen(
-                # The kernel ends it when the driver's thread dies without a word.
+                # The kernel kills it when this thread ends, also after a SIGKILL.
                 ["setpriv", "--pdeathsig=KILL", "--", *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment,
-                # Ctrl-C is for the driver, which then stops the programs in order.
+                # Ctrl-C must reach only the driver, which stops the programs in order.
                 start_new_session=True,
             )
         record.add_process(process.pid)
         return cls(name, log, process)
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
-        """Wait until `ready` is true; fail at once when the program ends before that."""
+        """Wait until ready() is true; raises ServiceError on a timeout or an exit."""
         deadline = time.monotonic() + seconds
         while not ready():
             if (code := self._process.poll()) is not None:
@@ -60,7 +60,7 @@ class Service:
             time.sleep(_POLL_SECONDS)
 
     def stop(self, *, seconds: float = 10, kill: bool = False) -> None:
-        """SIGTERM, and SIGKILL when that does not end it in time, or at once on request."""
+        """Send SIGTERM, then SIGKILL after some seconds; with kill, SIGKILL at once."""
         if kill:
             self._process.kill()
         else:
@@ -72,5 +72,5 @@ class Service:
             self._process.wait()
 
     def tail(self, lines: int = 20) -> str:
-        """The end of the log."""
+        """The last lines of the log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
