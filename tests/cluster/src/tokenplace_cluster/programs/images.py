@@ -44,8 +44,8 @@ class Image:
         return f"localhost/tokenplace-{self.name}:{self.tag}"
 
 
-def build(name: Name, revision: str = "local", *, anew: bool = False) -> Image:
-    """Build an image, unless the cache has it; revision becomes a label, anew ignores the cache.
+def build(name: Name, revision: str = "local", *, fresh: bool = False) -> Image:
+    """Build an image, unless the cache has it; revision becomes a label, fresh ignores the cache.
 
     Raises ImageError.
     """
@@ -53,10 +53,10 @@ def build(name: Name, revision: str = "local", *, anew: bool = False) -> Image:
     image = Image(name, f"{_key(name)}-{revision}")
     # Test processes build the same images: the second one waits, and takes the result.
     with locked(_storage() / "build.lock"):
-        if anew or not _exists(image.reference):
+        if fresh or not _exists(image.reference):
             _ensure_base()
             _say(f"building the {name} image")
-            _build(image, revision, anew=anew)
+            _build(image, revision, fresh=fresh)
     return image
 
 
@@ -88,13 +88,13 @@ def inspect(image: Image) -> dict[str, object]:
     return configuration
 
 
-def _build(image: Image, revision: str, *, anew: bool) -> None:
+def _build(image: Image, revision: str, *, fresh: bool) -> None:
     _buildah(
         "bud",
         "--isolation=chroot",
         # Images of two revisions share their layers, so the second one takes seconds.
         "--layers",
-        *(["--no-cache"] if anew else []),
+        *(["--no-cache"] if fresh else []),
         # The same inputs give the same image contents at any time.
         "--timestamp=0",
         f"--file={ROOT / f'Dockerfile.{image.name}'}",
