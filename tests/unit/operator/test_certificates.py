@@ -12,12 +12,8 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 from tokenplace_operator.api.kinds import Kind, Object
 from tokenplace_operator.api.spec.relay import Relay, parse
 from tokenplace_operator.kube.errors import Forbidden, NotFound, Unavailable
-from tokenplace_operator.observe.certificates import (
-    SETTLED_SECONDS,
-    CertificateInfo,
-    Certificates,
-    CertificateState,
-)
+from tokenplace_operator.observe.certificates import Certificates
+from tokenplace_operator.observe.facts import SETTLED_SECONDS, CertificateInfo, CertificateState
 
 UNTIL = datetime(2027, 2, 1, tzinfo=UTC)
 SINCE = UNTIL - timedelta(days=90)

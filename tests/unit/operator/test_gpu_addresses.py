@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.observe.facts import MAX_ADDRESSES
 from tokenplace_operator.observe.gpu_addresses import (
     GRACE_SECONDS,
-    MAX_ADDRESSES,
     REFRESH_SECONDS,
     RETIRING_SECONDS,
     Resolution,

@@ -1,9 +1,10 @@
 """The rest of a plan after it was executed or refused, which the status reports."""
 
+from collections.abc import Callable
 from typing import Any
 
 from tokenplace_harness.states import make_relay
-from tokenplace_operator.api.kinds import identity
+from tokenplace_operator.api.kinds import Key, Kind, identity
 from tokenplace_operator.cache.store import Store
 from tokenplace_operator.children.plan import plan, remaining
 from tokenplace_operator.desired.build import build
@@ -13,13 +14,13 @@ from tokenplace_operator.observe.facts import Facts
 Object = dict[str, Any]
 
 
-def written(*objs: Object) -> Store:
-    """The store after these were written; the server fills in more."""
+def written(*objs: Object) -> Callable[[Kind, Key], Object | None]:
+    """Reads from a store after these were written; the server fills in more."""
     store = Store(Metrics())
     for version, obj in enumerate(objs):
         metadata = {**obj["metadata"], "resourceVersion": str(version), "uid": "x"}
         store.put({**obj, "metadata": metadata, "status": {}})
-    return store
+    return store.get
 
 
 def test_writes_before_a_refusal_count_as_done() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tokenplace_operator.api.kinds import DEPLOYMENT, RELAY, SERVICE, Kind, Object
-from tokenplace_operator.cache.store import Store, parent_key
+from tokenplace_operator.api.owners import parent_key
+from tokenplace_operator.cache.store import Store
 from tokenplace_operator.metrics import Metrics
 
 KEY = ("team", "demo")

@@ -8,9 +8,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tokenplace_operator.observe import upstream_health
+from tokenplace_operator.observe.facts import UpstreamHealth
 from tokenplace_operator.observe.upstream_health import (
     MAX_BYTES,
-    UpstreamHealth,
     UpstreamProbe,
     ask,
 )

@@ -4,7 +4,8 @@ from typing import Protocol
 
 from tokenplace_operator.api.conditions import is_unobserved
 from tokenplace_operator.api.kinds import RELAY, Key, Kind, Object, key_of
-from tokenplace_operator.cache.store import DELETED, Store, relays_of
+from tokenplace_operator.api.owners import relays_of
+from tokenplace_operator.cache.store import DELETED, Store
 from tokenplace_operator.metrics import Metrics
 
 

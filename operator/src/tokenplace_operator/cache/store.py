@@ -19,6 +19,7 @@ from tokenplace_operator.api.kinds import (
     version_of,
 )
 from tokenplace_operator.api.labels import selector_of
+from tokenplace_operator.api.owners import controller_of, relays_of
 from tokenplace_operator.bounded import BoundedDict
 from tokenplace_operator.metrics import Metrics
 
@@ -183,31 +184,6 @@ class Store:
         siblings.discard((kind, key))
         if not siblings:
             del self._children[uid]
-
-
-def controller_of(obj: Object) -> Object | None:
-    """Return the owner reference of the object's controller, of whatever kind."""
-    for reference in obj["metadata"].get("ownerReferences") or ():
-        if reference.get("controller"):
-            controller: Object = reference
-            return controller
-    return None
-
-
-def parent_key(obj: Object) -> Key | None:
-    """Return the key of the relay that controls the object; None when no relay does."""
-    owner = controller_of(obj)
-    if owner is None or owner["kind"] != RELAY.kind:
-        return None
-    if owner["apiVersion"].partition("/")[0] != RELAY.group:
-        return None
-    return obj["metadata"]["namespace"], owner["name"]
-
-
-def relays_of(kind: Kind, objs: Iterable[Object]) -> set[Key]:
-    """The keys of the relays that the objects are, or that control them."""
-    keys = (key_of(obj) if kind == RELAY else parent_key(obj) for obj in objs)
-    return {key for key in keys if key is not None}
 
 
 def _with_shared_strings(value: Any, words: dict[str, str]) -> Any:  # noqa: ANN401 (JSON)

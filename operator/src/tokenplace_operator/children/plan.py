@@ -3,14 +3,13 @@
 Pure functions over desired and live objects; `children.apply` carries the plan out.
 """
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tokenplace_operator.api.kinds import Identity, Object, identity
-from tokenplace_operator.cache.store import Store, controller_of
+from tokenplace_operator.api.kinds import Identity, Key, Kind, Object, identity
+from tokenplace_operator.api.owners import controller_of
 from tokenplace_operator.children.drift import is_subset
-from tokenplace_operator.children.write_backoff import WriteBackoff
 from tokenplace_operator.desired.child import APPLIED_HASH
 
 
@@ -87,23 +86,24 @@ def plan(
     return Plan(prune=tuple(prune), **{name: tuple(objs) for name, objs in groups.items()})
 
 
-def defer(todo: Plan, backoff: WriteBackoff) -> Plan:
-    """Move the children that are in write backoff from `apply` to `deferred`."""
+def defer(todo: Plan, is_backing_off: Callable[[Identity, str], bool]) -> Plan:
+    """Move the children that are in write backoff from `apply` to `deferred`.
+
+    is_backing_off: of a child and the hash of its content, as in WriteBackoff.
+    """
     early = {
-        identity(obj)
-        for obj in todo.apply
-        if backoff.is_backing_off(identity(obj), applied_hash_of(obj))
+        identity(obj) for obj in todo.apply if is_backing_off(identity(obj), applied_hash_of(obj))
     }
     return replace(_without(todo, early), deferred=_among(todo.apply, early))
 
 
-def remaining(todo: Plan, store: Store, *, rejected: bool) -> Plan:
+def remaining(todo: Plan, live: Callable[[Kind, Key], Object | None], *, rejected: bool) -> Plan:
     """The part of an executed plan that is still to do.
 
-    rejected: whether the API server rejected a write, which ended the execution. The store has
-    the server's answer to each write before that.
+    live: returns the newest version of an object, so also the server's answer to each write.
+    rejected: whether the API server rejected a write, which ended the execution.
     """
-    done = {identity(obj) for obj in todo.apply if is_subset(obj, store.get(*identity(obj)))}
+    done = {identity(obj) for obj in todo.apply if is_subset(obj, live(*identity(obj)))}
     return replace(
         _without(todo, done),
         skip=(*todo.skip, *_among(todo.apply, done)),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tokenplace_operator.api.kinds import Identity, Object
 from tokenplace_operator.bounded import BoundedDict
 from tokenplace_operator.children.drift import first_difference
+from tokenplace_operator.children.revert import Revert
 from tokenplace_operator.kube.errors import FieldConflict
 from tokenplace_operator.metrics import Metrics
 
@@ -21,20 +22,6 @@ LAST_PAUSE_SECONDS = 300.0
 QUIET_SECONDS = 60.0
 """An object that stays as desired for this time, and for twice its pause, leaves the backoff."""
 MAX_NAMED = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Revert:
-    """An object that another writer keeps reverting.
-
-    how: the changed field, and its writer where the server names one.
-    seconds: until the next write, or after it until the backoff ends.
-    """
-
-    kind: str
-    name: str
-    how: str
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

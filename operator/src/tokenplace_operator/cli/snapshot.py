@@ -17,7 +17,7 @@ from tokenplace_operator.api.kinds import (
 )
 from tokenplace_operator.api.labels import MANAGED_BY_SELECTOR
 from tokenplace_operator.api.names import RELAY_APP
-from tokenplace_operator.cache.store import controller_of
+from tokenplace_operator.api.owners import controller_of
 from tokenplace_operator.kube.client import Kube
 from tokenplace_operator.kube.errors import Forbidden, NotFound
 

@@ -7,9 +7,7 @@ granted that right: the shipped roles do not. Only its names and dates are kept.
 import asyncio
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from tokenplace_operator.api.conditions import find
@@ -17,48 +15,12 @@ from tokenplace_operator.api.kinds import CERTIFICATE, Key, Kind, Object
 from tokenplace_operator.api.spec.relay import Relay
 from tokenplace_operator.bounded import BoundedDict
 from tokenplace_operator.kube.errors import Forbidden, KubeError, NotFound
+from tokenplace_operator.observe.facts import CertificateInfo, CertificateState
 
 if TYPE_CHECKING:
     from cryptography import x509
 
 SECRET = Kind("", "v1", "secrets", "Secret")
-PENDING_SECONDS = 60.0
-SETTLED_SECONDS = 600.0
-
-
-class CertificateState(StrEnum):
-    """What the operator could find out about a certificate."""
-
-    VALID = "valid"
-    NOT_READY = "not ready"
-    """cert-manager has not issued it; the text has the reason."""
-    MISSING = "missing"
-    NOT_SERVED = "not served"
-    """The cluster has no cert-manager; when its CRDs appear, every relay is reconciled."""
-    UNREADABLE = "unreadable"
-    """The operator lacks the right, or the API server did not answer."""
-    BROKEN = "broken"
-    """The Secret holds no certificate."""
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateInfo:
-    """State, validity and DNS names of a certificate.
-
-    since, until: its validity, None when unknown. names: its DNS names.
-    """
-
-    state: CertificateState
-    text: str = ""
-    since: datetime | None = None
-    until: datetime | None = None
-    names: tuple[str, ...] = ()
-
-    @property
-    def seconds(self) -> float:
-        """How long it is kept before it is read again."""
-        pending = self.state in {CertificateState.NOT_READY, CertificateState.MISSING}
-        return PENDING_SECONDS if pending else SETTLED_SECONDS
 
 
 class Getter(Protocol):

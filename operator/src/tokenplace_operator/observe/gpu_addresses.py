@@ -15,6 +15,7 @@ from functools import partial
 from tokenplace_operator.api.addresses import is_reachable
 from tokenplace_operator.bounded import BoundedDict
 from tokenplace_operator.metrics import Metrics
+from tokenplace_operator.observe.facts import MAX_ADDRESSES
 
 REFRESH_SECONDS = 60.0
 GRACE_SECONDS = 600.0
@@ -22,7 +23,6 @@ RETIRING_SECONDS = 300.0
 """An address that is missing for this time is reported as retiring. With a shorter time, names
 that rotate through more addresses than fit into one answer would change the status each minute."""
 TIMEOUT_SECONDS = 5.0
-MAX_ADDRESSES = 128
 MAX_LOOKUPS = 32
 """Concurrent lookups. Each needs a thread of the system's resolver, which may keep it beyond our
 timeout while it waits for a dead server."""

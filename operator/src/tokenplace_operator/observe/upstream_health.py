@@ -14,6 +14,7 @@ import aiohttp
 
 from tokenplace_operator.api.kinds import Key
 from tokenplace_operator.bounded import BoundedDict
+from tokenplace_operator.observe.facts import UpstreamHealth
 
 REFRESH_SECONDS = 60.0
 RETRY_SECONDS = 5.0
@@ -21,19 +22,6 @@ RETRY_SECONDS = 5.0
 TIMEOUT_SECONDS = 3.0
 MAX_REQUESTS = 16
 MAX_BYTES = 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamHealth:
-    """The report of a relay.
-
-    up: None when the relay did not report. result: of its probe, or why there is none.
-    settled: False when it may change within seconds.
-    """
-
-    up: bool | None
-    result: str
-    settled: bool = True
 
 
 @dataclass(frozen=True, slots=True)

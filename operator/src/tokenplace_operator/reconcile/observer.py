@@ -8,10 +8,10 @@ from tokenplace_operator.api.spec.relay import Relay
 from tokenplace_operator.bounded import BoundedDict
 from tokenplace_operator.cache.optional_apis import OptionalApis
 from tokenplace_operator.cache.store import Lister, Store
-from tokenplace_operator.observe.certificates import CertificateInfo, Certificates
-from tokenplace_operator.observe.facts import Facts
+from tokenplace_operator.observe.certificates import Certificates
+from tokenplace_operator.observe.facts import CertificateInfo, Facts, UpstreamHealth
 from tokenplace_operator.observe.gpu_addresses import Resolution, Resolver
-from tokenplace_operator.observe.upstream_health import UpstreamHealth, UpstreamProbe
+from tokenplace_operator.observe.upstream_health import UpstreamProbe
 from tokenplace_operator.status.image_pinned import is_image_recorded
 from tokenplace_operator.status.pods import is_running
 from tokenplace_operator.status.rollout import is_settled

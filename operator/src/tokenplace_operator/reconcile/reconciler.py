@@ -142,7 +142,7 @@ class Reconciler:
         pairs = zip(children, present, strict=True)
         live = {identity(child): obj for child, obj in pairs if obj is not None}
         todo = plan(children, live, self.store.children(relay.uid), relay.uid)
-        return todo if relay.paused else defer(todo, self.backoff)
+        return todo if relay.paused else defer(todo, self.backoff.is_backing_off)
 
     async def _live(self, child: Object, *, read_unwatched: bool) -> Object | None:
         """The live object with the name of a child, whoever owns it."""
@@ -175,7 +175,7 @@ class Reconciler:
         pods = await self.observer.pods(relay, previous)
         todo, rejected = applied.plan, bool(applied.rejection)
         return Observed(
-            plan=todo if relay.paused else remaining(todo, self.store, rejected=rejected),
+            plan=todo if relay.paused else remaining(todo, self.store.get, rejected=rejected),
             deployment=self.store.get(DEPLOYMENT, relay.child_key(DEPLOYMENT)),
             now=self.now(),
             pods=pods,

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from tokenplace_operator.api.conditions import Reason, counted, text_time
 from tokenplace_operator.api.spec.relay import Relay
-from tokenplace_operator.observe.certificates import CertificateInfo, CertificateState
+from tokenplace_operator.observe.facts import CertificateInfo, CertificateState
 from tokenplace_operator.status.observed import ConditionState, Observed
 
 EXPIRY_WARNING_DAYS = 14

@@ -8,7 +8,7 @@ from tokenplace_operator.api.kinds import NETWORK_POLICY, Object
 from tokenplace_operator.api.spec.gpu import GpuMode
 from tokenplace_operator.api.spec.relay import Relay
 from tokenplace_operator.desired.network_policy import gpu_blocks
-from tokenplace_operator.observe.gpu_addresses import MAX_ADDRESSES
+from tokenplace_operator.observe.facts import MAX_ADDRESSES
 from tokenplace_operator.status.children import is_not_applied, is_not_pruned
 from tokenplace_operator.status.observed import ConditionState, Observed
 

@@ -9,10 +9,8 @@ from tokenplace_operator.api.conditions import Reason
 from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.api.spec.relay import Relay
 from tokenplace_operator.children.plan import Plan
-from tokenplace_operator.children.write_backoff import Revert
-from tokenplace_operator.observe.certificates import CertificateInfo
-from tokenplace_operator.observe.facts import Facts
-from tokenplace_operator.observe.upstream_health import UpstreamHealth
+from tokenplace_operator.children.revert import Revert
+from tokenplace_operator.observe.facts import CertificateInfo, Facts, UpstreamHealth
 
 
 @dataclass(frozen=True, slots=True)

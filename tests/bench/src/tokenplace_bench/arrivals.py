@@ -10,7 +10,7 @@ import aiohttp
 from tokenplace_bench.watches import events_of, open_watch
 from tokenplace_operator.api.kinds import Key, Kind, Object
 from tokenplace_operator.api.labels import selector_of
-from tokenplace_operator.cache.store import parent_key
+from tokenplace_operator.api.owners import parent_key
 from tokenplace_operator.kube.client import Kube
 
 NAMES_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"

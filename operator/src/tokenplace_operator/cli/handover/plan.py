@@ -11,8 +11,8 @@ from tokenplace_operator.api.kinds import (
     Object,
     of,
 )
+from tokenplace_operator.api.owners import controller_of
 from tokenplace_operator.api.spec.relay import Relay
-from tokenplace_operator.cache.store import controller_of
 from tokenplace_operator.cli.handover.problems import find_problems
 from tokenplace_operator.cli.handover.release import TEMPLATE_HASH_LABEL as HASH
 from tokenplace_operator.cli.handover.release import (

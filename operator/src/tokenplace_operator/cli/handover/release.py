@@ -14,8 +14,8 @@ from tokenplace_operator.api.kinds import (
     identity,
     of,
 )
+from tokenplace_operator.api.owners import controller_of
 from tokenplace_operator.api.spec.relay import Relay
-from tokenplace_operator.cache.store import controller_of
 from tokenplace_operator.desired.build import build
 from tokenplace_operator.desired.child import labels
 from tokenplace_operator.kube.client import Kube

@@ -16,8 +16,8 @@ from tokenplace_operator.api.kinds import (
     of,
 )
 from tokenplace_operator.api.names import OPERATOR
+from tokenplace_operator.api.owners import controller_of
 from tokenplace_operator.api.spec.relay import Relay
-from tokenplace_operator.cache.store import controller_of
 from tokenplace_operator.cli.connection import MANAGER
 from tokenplace_operator.cli.exit_codes import CliError, Exit
 from tokenplace_operator.cli.handover.plan import HandoverPlan, named

@@ -17,8 +17,8 @@ PROGRAM: Final = "from tokenplace_operator.main import cli; cli()"
 RUN: Final = (sys.executable, "-W", "error", "-c", PROGRAM, "run")
 STOP_SECONDS: Final = 30
 IMPATIENT: Final = """
-from tokenplace_operator.observe import certificates
-certificates.PENDING_SECONDS = 3.0
+from tokenplace_operator.observe import facts
+facts.PENDING_SECONDS = 3.0
 """
 """Runs before the program: a certificate that is missing is read again after 3 s, not 60 s."""
 

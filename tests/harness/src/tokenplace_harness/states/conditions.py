@@ -7,9 +7,12 @@ from tokenplace_harness.states.cases import DIGEST, NOW, Case, pod
 from tokenplace_operator.api.conditions import Reason, Type
 from tokenplace_operator.api.kinds import HTTP_ROUTE, OPTIONAL_KINDS, Object
 from tokenplace_operator.children.plan import Blocked, Plan
-from tokenplace_operator.observe.certificates import CertificateInfo, CertificateState
-from tokenplace_operator.observe.facts import Facts
-from tokenplace_operator.observe.upstream_health import UpstreamHealth
+from tokenplace_operator.observe.facts import (
+    CertificateInfo,
+    CertificateState,
+    Facts,
+    UpstreamHealth,
+)
 
 EXTERNAL = {"gpu": {"host": "gpu.example.com"}}
 TLS = {"ingress": {"domain": "example.com"}}

@@ -6,7 +6,7 @@ from tokenplace_harness.states.cases import Case, condition, make_deployment, po
 from tokenplace_operator.api.conditions import Reason, Type
 from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.children.plan import Blocked, Plan
-from tokenplace_operator.children.write_backoff import Revert
+from tokenplace_operator.children.revert import Revert
 from tokenplace_operator.status.observed import ActiveRollback
 
 POLICY = {"kind": "NetworkPolicy", "metadata": {"name": "relay"}}
