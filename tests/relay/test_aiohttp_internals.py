@@ -90,7 +90,7 @@ def test_response_keeps_its_headers_in_headers() -> None:
     assert response._headers is response.headers
 
 
-def test_closing_response_is_told_by_keep_alive() -> None:
+def test_closing_response_has_keep_alive_false() -> None:
     response = OneStepResponse(b"x", 200, {})
     response.force_close()
     assert response._keep_alive is False

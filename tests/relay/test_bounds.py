@@ -232,7 +232,7 @@ async def test_lengths_of_ids_and_keys(over: int) -> None:
 
 
 async def test_polls_that_began_together_do_not_end_together() -> None:
-    """A thousand answers in one turn of the loop would hold everybody else up."""
+    """A thousand answers in one turn of the loop would delay all other callers."""
     async with inside(real_time=True, poll_wait=1.0) as relay:
         await relay.register()
         loop = asyncio.get_running_loop()

@@ -77,7 +77,7 @@ async def counted(relay: RelayProcess, status: int) -> float:
 
 
 async def refused(reader: asyncio.StreamReader, status: int) -> None:
-    """One answer of the one shape, and no word of a next one."""
+    """One error of the usual shape, after which the connection closes."""
     async with asyncio.timeout(5):
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         body = await reader.readuntil(b"\n")
@@ -132,7 +132,7 @@ async def test_bound_of_the_number_of_headers() -> None:
 
 
 async def test_bounds_of_a_line_and_of_a_header_may_be_equal() -> None:
-    """Which of them was passed is told apart all the same."""
+    """The error still shows which of them was exceeded."""
     equal = {"RELAY_MAX_URL_BYTES": "600", "RELAY_MAX_HEADER_BYTES": "600"}
     with relay_process(**equal) as small:
         for raw, status in ((b"GET /" + b"x" * 700 + b" HTTP/1.1\r\n\r\n", 414),

@@ -166,7 +166,7 @@ async def test_work_goes_to_the_other_poll_of_the_node() -> None:
 
 
 async def test_poller_that_closed_is_seen_by_the_reset_that_its_bytes_bring() -> None:
-    """The same, where the hang-up is seen neither by the loop nor by a look at the socket."""
+    """The same, if neither the event loop nor a poll of the socket shows the hang-up."""
     async with polling() as relay, connected(relay) as gone:
         await submit_now(relay, "r1")
         gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -179,7 +179,7 @@ async def test_poller_that_closed_is_seen_by_the_reset_that_its_bytes_bring() ->
 
 @pytest.mark.parametrize("how", LEAVES)
 async def test_node_gone_before_it_learnt_its_credential(how: str) -> None:
-    """It could never prove itself: it is forgotten, so that its next try gets one."""
+    """It could never send its credential: it is dropped, so that its next call gets a new one."""
     async with inside(real_time=True) as relay, connected(relay) as gone:
         await send(gone, http("servers/register", {"server_public_key": NODE}))
         leave(gone, how)
@@ -220,7 +220,7 @@ async def test_client_gone_while_its_request_is_in_progress(how: str, stage: str
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 async def test_client_gone_before_it_read_its_answer(how: str) -> None:
-    """The answer was read by a socket that nobody reads: it can be read again."""
+    """The answer went to a closed socket: it can be read again."""
     async with polling() as relay, connected(relay) as gone:
         await relay.submit()
         await relay.poll()

@@ -81,7 +81,7 @@ async def test_a_drain_keeps_its_order(identities: list[Identity]) -> None:
             busy = await refusal(asyncio.ensure_future(client.select(DEFAULT_MODEL)))
             assert busy.code == "no_available_capacity"
 
-            # Held polls are released, and nothing new is taken.
+            # Held polls are released, and new requests are rejected.
             assert await held is None
             calls = {
                 "register": node.register(),
@@ -139,7 +139,7 @@ async def test_a_second_sigterm_ends_at_once(identities: list[Identity]) -> None
 
 @pytest.mark.timeout(180)
 async def test_nothing_accepted_is_lost_under_load(identities: list[Identity]) -> None:
-    """Clients and nodes at work, SIGTERM at a moment that differs from run to run."""
+    """Clients and nodes run; SIGTERM comes at a random time."""
     moments = random.Random(20261124)
     accepted = 0
     for _ in range(RUNS):

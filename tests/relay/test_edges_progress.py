@@ -1,4 +1,4 @@
-"""Encrypted progress: its checks in their order, and one newest piece of news per request."""
+"""Encrypted progress: its checks in their order; only the newest report of a request is kept."""
 
 import json
 from collections.abc import AsyncIterator

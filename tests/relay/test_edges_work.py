@@ -45,7 +45,7 @@ CAPABILITIES = "invalid_capabilities"
 
 
 def claimed_answer(**changes: object) -> Step:
-    """An answer that also says whose it is, and of which claim."""
+    """An answer that also has the fields of its node and claim."""
 
     async def answer(relay: Inside) -> Answer:
         said = {"server_public_key": NODE, "control_credential": relay.credentials[NODE],

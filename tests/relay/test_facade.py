@@ -121,7 +121,7 @@ async def test_many_at_once_are_not_mixed_up(
         return done.choices[0].message.content
 
     async with serving_node(relay.url, shout), serving_node(relay.url, shout):
-        # One request per node may be at work; the rest waits in the queues.
+        # Each node handles one request at a time; the others wait in the queues.
         answers = [
             await asyncio.gather(*(one(n) for n in range(k, k + 2))) for k in range(0, 10, 2)
         ]

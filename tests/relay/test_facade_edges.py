@@ -23,7 +23,7 @@ HELLO = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}
 
 
 def public_key(bits: int) -> str:
-    """A key of this length, as it goes on the wire; nobody has its other half."""
+    """A public key of this length, without a private key."""
     modulus = secrets.randbits(bits) | 1 << (bits - 1) | 1
     pem = (
         RSAPublicNumbers(65537, modulus)
@@ -81,7 +81,7 @@ async def test_nothing_of_an_answer_is_kept() -> None:
 
 
 async def test_answer_that_comes_when_the_caller_has_left() -> None:
-    """In the same moment: nobody will read it, so nothing waits for that."""
+    """In the same turn of the loop: no caller will read it, so nothing waits for that."""
     async with inside(facade=True) as relay:
         await relay.register()
         mine, state = _Request(digest("c"), "r1", TOKEN), relay.state
@@ -106,7 +106,7 @@ async def test_node_whose_key_cannot_encrypt(bits: int) -> None:
 
 @pytest.mark.parametrize("bits", [384, 1024, 20_000])
 async def test_caller_whose_key_cannot_encrypt(bits: int) -> None:
-    """Told before a node has worked for it."""
+    """The error comes before a node has worked for it."""
     async with inside(facade=True) as relay:
         body = {**HELLO, "encrypted": True, "client_public_key": public_key(bits), "messages": {}}
         answer = await relay.call("POST", CHAT, body)

@@ -31,7 +31,7 @@ def relay() -> Iterator[RelayProcess]:
 
 
 def ask(relay: RelayProcess, family: str, path: str, client: str = "") -> int:
-    """The status of an answer; client: for whom a proxy on this machine asks."""
+    """The status of a response; client: the address in X-Forwarded-For."""
     url = f"http://{LOCAL[family]}:{relay.url.rpartition(':')[2]}{path}"
     headers = {"X-Forwarded-For": client} if client else {}
     request = urllib.request.Request(url, headers=headers)

@@ -38,7 +38,7 @@ async def test_probes_answer_with_thousands_of_held_polls() -> None:
                         await response.read()
                     assert time.monotonic() - started < SLOWEST_SECONDS, path
             assert not any(poll.done() for poll in polls)
-            # A drain lets go of all of them, and each is told to come again.
+            # A drain releases all of them, and each gets a pause before its next call.
             relay.terminate()
             answers = await asyncio.gather(*polls)
     assert {answer["message"] for answer in answers} == {"No requests available"}

@@ -1,4 +1,4 @@
-"""What stands outside of the texts of JSON, counted as a reader would, and quickly."""
+"""Bytes outside of JSON strings are counted correctly, and quickly."""
 
 from dataclasses import asdict
 from typing import Any, cast
@@ -35,7 +35,7 @@ def outside(raw: bytes) -> int:
 @given(st.lists(st.sampled_from([b'"', b"\\", b"[", b"a"]), max_size=40).map(b"".join))
 def test_bytes_outside_of_texts_are_counted(raw: bytes) -> None:
     found = outside(raw)
-    # What is no longer than the bound is not looked into.
+    # A body within the limit is not scanned.
     for most in range(len(raw)):
         assert is_sparse(raw, most) == (found <= most), (raw, most)
 
@@ -52,7 +52,7 @@ def test_bytes_outside_of_texts_are_counted(raw: bytes) -> None:
     ids=["no end", "no end, escaped", "quotes", "texts", "lists"],
 )
 def test_no_bytes_are_read_often(raw: bytes) -> None:
-    # The timeout of a test is the bound: looked at anew from each quote, they would take hours.
+    # The timeout of a test is the limit: rescanned from each quote, they would take hours.
     assert is_sparse(raw) == (outside(raw[:200_000]) < 100)
 
 

@@ -38,7 +38,7 @@ def test_routes_are_those_of_the_relay() -> None:
         assert route.resource is not None
         path = route.resource.canonical
         if path == "/{rest}":
-            # What no other route fits: it says so.
+            # The catch-all route, which answers 404.
             continue
         methods = EVERYWHERE if route.method == "*" else {route.method} - {"HEAD"}
         served |= {(method, path) for method in methods}

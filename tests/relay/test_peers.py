@@ -38,7 +38,7 @@ class Peer:
     """How one kind of HTTP client writes its calls."""
 
     head: str
-    """Its headers in its order; `{type}` stands where it writes those of a body."""
+    """Its headers in its order; `{type}` is replaced by those of a body."""
     dumps: Callable[[object], str]
 
     def write(self, host: str, method: str, path: str, body: Json | None) -> bytes:
@@ -97,7 +97,7 @@ def is_seconds(value: object, low: float = 0.0, high: float = math.inf) -> bool:
 
 
 async def register(relay: Inside, node: Peer) -> str:
-    """A node enters; needs its lease, the hold of polls, a credential, and whether to tell news."""
+    """A node registers; it needs its lease, poll hold, credential and the support of progress."""
     body = {"server_public_key": NODE_KEY, "capabilities": ABLE}
     status, answer = await call(relay, node, "POST", f"{RELAY}/servers/register", body)
     assert status == 200
@@ -158,7 +158,7 @@ async def work(relay: Inside, node: Peer, request: Json) -> None:
 
 
 async def supervise(relay: Inside, node: Peer, request: Json, credential: str) -> None:
-    """A node asks about its work, tells news, and answers; needs these very words."""
+    """A node sends control calls, progress and its answer; it needs exactly these fields."""
     owner = {"server_public_key": NODE_KEY, "request_id": request["request_id"],
              "control_credential": credential}  # fmt: skip
     body: Json = {**owner, "acknowledge": False}
@@ -217,7 +217,7 @@ async def count_of_nodes(relay: Inside) -> object:
 
 @pytest.mark.parametrize("node", [URLLIB, REQUESTS], ids=["urllib", "requests"])
 async def test_node_that_gets_a_stop(node: Peer) -> None:
-    """It acknowledges what it is told, within two seconds."""
+    """It acknowledges a cancellation within two seconds."""
     async with inside() as relay:
         credential = await register(relay, node)
         request = sealed_by(BROWSER, NODE_KEY)
@@ -252,7 +252,7 @@ async def test_node_without_its_credential_gets_a_new_one() -> None:
 
 
 async def test_node_in_a_drain_waits_for_the_successor() -> None:
-    """A positive pause is slept, and taken for the lease: it registers anew after it."""
+    """It sleeps for a positive pause and takes it for the lease: then it registers again."""
     async with inside(poll_wait=10.0, real_time=True) as relay:
         await relay.register()
         relay.context.refusing = True

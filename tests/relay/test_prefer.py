@@ -1,4 +1,4 @@
-"""`Prefer: wait=N` (RFC 7240) on retrieve: held until there is news, and only when asked."""
+"""`Prefer: wait=N` (RFC 7240) on retrieve holds a call until there is progress or an answer."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The probe against a real relay process, and what it says when things are wrong."""
+"""The probe against a real relay process, and its error messages."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def test_nothing_of_the_probe_stays_behind(relay_url: str) -> None:
 
 @pytest.mark.parametrize("given", ["second", "first, second\n", "\n ,second,\nunknown"])
 def test_a_relay_that_asks_for_a_token_takes_the_first_that_is_given(given: str) -> None:
-    """What the relay reads from its Secret is what `helm test` hands in, however many are in it."""
+    """`helm test` passes all tokens of the Secret, as the relay reads them."""
     with serving(TOKEN_PLACE_RELAY_SERVER_TOKENS="first,second\n") as url:
         assert probe(url).returncode == 1
         assert probe(url, token="unknown,second").returncode == 1

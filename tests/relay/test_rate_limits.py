@@ -122,7 +122,7 @@ def test_windows_that_ended_are_evicted() -> None:
 
 
 def test_windows_that_are_over_make_room_before_live_ones() -> None:
-    """Those of an hour stand behind those of a day, and all of them are over."""
+    """Windows of an hour come after those of a day, and all of them have ended."""
     clock = FakeClock()
     limiter, hour, day = Limiter(clock, 4), rate("9/hour"), rate("1/day")
     for name in ("a", "b"):

@@ -1,4 +1,4 @@
-"""Who is counted, against what, and what a caller is told who asks too often."""
+"""Which calls are counted, against which rates, and the error for a caller above them."""
 
 import pytest
 
@@ -11,7 +11,7 @@ FREE = [
 ]  # fmt: skip
 
 
-def told(answer: Answer, limit: str, seconds: int) -> None:
+def assert_rate_limited(answer: Answer, limit: str, seconds: int) -> None:
     assert answer.status == 429
     assert answer.error == {
         "message": f"Rate limit exceeded: {limit}. Try again in {seconds} seconds.",
@@ -38,14 +38,14 @@ async def test_requests_of_one_address() -> None:
             assert (await submit_from(relay, number)).status == 200
         relay.clock.now += 10
         answer = await submit_from(relay, 3)
-        told(answer, "3 per 1 hour", 3590)
+        assert_rate_limited(answer, "3 per 1 hour", 3590)
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After"
         assert relay.context.metrics.rate_limited_requests == 1
         relay.clock.now += 3590
         await relay.register()
         assert [(await submit_from(relay, n)).status for n in (4, 5)] == [200, 200]
-        told(await submit_from(relay, 6), "5 per 1 day", 86400 - 3600)
+        assert_rate_limited(await submit_from(relay, 6), "5 per 1 day", 86400 - 3600)
 
 
 async def test_client_sees_the_remaining_quota_before_it_is_used_up() -> None:
@@ -132,7 +132,7 @@ async def test_wrong_tokens_are_counted_like_missing_ones() -> None:
         for _ in range(2):
             wrong = await relay.post("servers/register", body, **{"X-Relay-Server-Token": "x"})
             assert wrong.status == 401
-        told(await relay.post("servers/register", body), "2 per 1 hour", 3600)
+        assert_rate_limited(await relay.post("servers/register", body), "2 per 1 hour", 3600)
         right = {"X-Relay-Server-Token": "right"}
         for _ in range(3):
             assert (await relay.post("servers/register", body, **right)).status == 200
@@ -149,7 +149,7 @@ async def test_nodes_behind_one_address() -> None:
     async with inside(node_ip_rate="3/hour") as relay:
         for number in range(3):
             assert (await relay.register(f"node-{number}")).status == 200
-        told(await relay.register("node-3"), "3 per 1 hour", 3600)
+        assert_rate_limited(await relay.register("node-3"), "3 per 1 hour", 3600)
         assert (await relay.poll("node-0")).status == 200, "each route has its own"
         assert (await relay.submit(key="node-0")).status == 200, "clients have theirs"
 
@@ -161,7 +161,7 @@ async def test_node_with_a_right_token_has_its_own_rate() -> None:
     ):
         for _ in range(2):
             assert (await _register(relay, "a", right)).status == 200
-        told(await _register(relay, "a", right), "2 per 1 hour", 3600)
+        assert_rate_limited(await _register(relay, "a", right), "2 per 1 hour", 3600)
         seen = [(await _register(relay, name, right)).status for name in ("b", "c", "d", "e")]
         assert seen == [200, 200, 200, 429], "a refused call did not use up the address"
 

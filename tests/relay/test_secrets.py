@@ -1,4 +1,4 @@
-"""What strangers send never comes out again: not in logs, metrics, health, or others' errors."""
+"""Request content never appears in logs, metrics, health, or errors of other callers."""
 
 import asyncio
 import hashlib
@@ -59,7 +59,7 @@ async def http(relay: RelayProcess) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 def headers(where: str) -> dict[str, str]:
-    """A secret in every header that anything might look at."""
+    """A secret in every header that any code might read."""
     return {
         "Authorization": f"Bearer {MARK}-{where}-bearer",
         "X-Relay-Server-Token": f"{MARK}-{where}-node",
@@ -120,7 +120,7 @@ def send_broken(url: str) -> None:
 
 
 def unlogged(relay: RelayProcess) -> set[str]:
-    """Routes that no line tells of."""
+    """Routes without a log line."""
     logged = {line["http_route"] for line in relay.events("http.request")}
     return {path for _, path, _ in CONTRACT.operations()} - logged
 
@@ -138,7 +138,7 @@ async def test_nothing_that_was_sent_comes_out(
         assert ADDRESS not in text, name
         for key in keys:
             assert key not in text, name
-    # The port that the start tells comes without an address.
+    # The start logs the port without an address.
     assert "127.0.0.1" not in seen["stdout"]
     assert seen["stderr"] == ""
 
@@ -164,7 +164,7 @@ async def round_trip(relay: RelayProcess, http: aiohttp.ClientSession) -> list[s
 
 
 async def shown(relay: RelayProcess, http: aiohttp.ClientSession) -> dict[str, str]:
-    """All that this relay tells to operators and to other callers."""
+    """Everything that this relay shows to operators and other callers."""
     token = TOKENS["TOKEN_PLACE_RELAY_SERVER_TOKENS"]
     bearer = {"Authorization": f"Bearer {TOKENS['TOKENPLACE_METRICS_TOKEN']}"}
     node = ComputeNode(RelayConnection(http, relay.url, token), Identity.create(), ("m",))

@@ -21,7 +21,7 @@ HEAD = (
 
 @asynccontextmanager
 async def answered(size: int, **settings: float) -> AsyncIterator[Inside]:
-    """A relay with an answer of so many bytes, and a small one for another client."""
+    """A relay with an answer of this size, and a small one for another client."""
     async with inside(real_time=True, **settings) as relay:
         await relay.register()
         for client, text in (("client-key", "x" * size), (OTHER_CLIENT, "small")):

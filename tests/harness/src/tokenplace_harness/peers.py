@@ -41,7 +41,7 @@ async def serving_node(
 
 @asynccontextmanager
 async def answering(url: str, fixed: Inner) -> AsyncIterator[None]:
-    """A registered compute node that gives everybody the same answer."""
+    """A registered compute node that gives every client the same answer."""
     identity = await asyncio.to_thread(Identity.create)
     async with aiohttp.ClientSession() as session:
         node = FixedNode(RelayConnection(session, url), identity, (DEFAULT_MODEL,))
@@ -69,6 +69,6 @@ async def _serve(node: ComputeNode) -> None:
         try:
             await node.serve_one()
         except RelayError as error:
-            # The request was taken back meanwhile.
+            # The request was cancelled meanwhile.
             if error.status != 410:
                 raise

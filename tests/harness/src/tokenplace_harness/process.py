@@ -1,4 +1,4 @@
-"""A relay as a process of its own, and every line it says."""
+"""A relay as a process of its own, with all of its output."""
 
 import json
 import os

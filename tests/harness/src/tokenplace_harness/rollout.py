@@ -1,4 +1,4 @@
-"""Peers at work while their relay is replaced: what it accepted must be answered and read.
+"""Peers that run while their relay is replaced: all accepted requests must be answered and read.
 
 Nothing that was accepted is tried a second time, since `server.py` hands an answer in once.
 """
@@ -117,7 +117,7 @@ async def _read(client: Client, request_id: str, tally: Tally) -> None:
 
 
 async def _serve(connection: RelayConnection, identity: Identity) -> None:
-    """Register and answer; after any failure register anew, as every compute node does."""
+    """Register and answer; after any failure register again, as every compute node does."""
     while True:
         node = ComputeNode(connection, identity, (DEFAULT_MODEL,))
         try:

@@ -37,7 +37,7 @@ PER_NODE = 50
 CONNECTS_PER_SECOND = 1000
 """On a slow machine."""
 SOAK_SECONDS = 20.0
-"""Of load between two looks at the memory."""
+"""Seconds of load between two readings of the memory."""
 
 
 def main(arguments: list[str]) -> None:
@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> None:
 
 @dataclass(frozen=True)
 class Contender:
-    """A server that is measured; `cpu` tells the seconds of CPU it has used, where known."""
+    """A server that is measured; `cpu` returns its CPU seconds, if known."""
 
     name: str
     url: str
@@ -226,7 +226,7 @@ def show(what: str, figures: Result) -> None:
 
 
 def tables(result: Result) -> Iterator[Table]:
-    """What a person looks at."""
+    """The texts for a person."""
     names = ["server", "clients", "nodes", "trips/s", "exchanges/s", "of bare"]
     names += ["CPU us", "of bare", "load busy"]
     times = ["trip p50", "p99", "dispatch p50", "p99"]

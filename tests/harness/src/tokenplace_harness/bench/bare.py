@@ -34,7 +34,7 @@ async def hold(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """How many polls are held, as the relay says it."""
+    """The number of held polls, in the shape of the relay."""
     return web.Response(text=f"tokenplace_relay_held_polls {len(request.app[HELD])}\n")
 
 

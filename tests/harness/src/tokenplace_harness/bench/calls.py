@@ -26,7 +26,7 @@ def select(model: str) -> str:
 
 
 def request(client: Json, node: str) -> Json:
-    """What a client hands in; client names its key and the request's id."""
+    """The request that a client submits; client: its key and the request's id."""
     sealed = {**PARTS, **HEADER, "ciphertext": TEXT, "cancel_token": "t" * 32}
     return {**client, "server_public_key": node, **sealed}
 

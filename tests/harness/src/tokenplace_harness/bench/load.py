@@ -26,7 +26,7 @@ HELD_POLLS = "tokenplace_relay_held_polls"
 LOOK_SECONDS = 0.25
 NET = secrets.randbelow(255)
 NAP_SECONDS = 0.005
-"""Between two looks at a relay that does not hold a retrieve."""
+"""Seconds between two retrieves, if the relay does not hold them."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Tally:
     exchanges: int = 0
     failures: int = 0
     sent: dict[str, float] = field(default_factory=dict)
-    """Request id -> when it was handed in."""
+    """Request id -> when it was submitted."""
 
     def result(self, seconds: float) -> dict[str, Any]:
         """Rates per second, and milliseconds."""
@@ -251,7 +251,7 @@ async def held(
 
 
 async def _until_held(place: Place, polls: int, seconds: float) -> None:
-    """Wait until the server says that it holds so many; raises TimeoutError."""
+    """Wait until the server reports this number of held polls; raises TimeoutError."""
     wire = await place.wire()
     async with asyncio.timeout(seconds):
         while await _count(wire) < polls:  # noqa: ASYNC110 (another process counts)
@@ -298,7 +298,7 @@ async def _until(place: Place, done: Callable[[], bool]) -> list[float]:
 
 
 def report(word: str) -> None:
-    """Tell the parent how far this is; it looks at the server's memory then."""
+    """Report the progress to the parent, which then reads the server's memory."""
     sys.stdout.write(f"{word}\n")
     sys.stdout.flush()
 

@@ -52,7 +52,7 @@ class Wire(asyncio.Protocol):
             self._answer.set_result((int(head[9:12]), body))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Whoever waits learns of it."""
+        """Pass the result to the waiting caller."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error or ConnectionResetError())
 

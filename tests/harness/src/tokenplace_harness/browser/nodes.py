@@ -53,7 +53,7 @@ class Job:
         await self.post(await asyncio.to_thread(envelope.seal, inner, client, "pkcs1v15"))
 
     async def post(self, sealed: Sealed) -> None:
-        """Hand in whatever was sealed."""
+        """Submit any sealed answer."""
         body = {**self._outside(), "chat_history": sealed.ciphertext}
         body.update(cipherkey=sealed.cipherkey, iv=sealed.iv)
         await self.worker.relay.post("responses", body)
@@ -87,7 +87,7 @@ class Job:
 
 @dataclass(slots=True)
 class Worker:
-    """A compute node that polls, and treats each request as its behaviour says."""
+    """A compute node that polls, and handles each request by its behaviour."""
 
     node: ComputeNode
     relay: RelayConnection
@@ -133,7 +133,7 @@ class Worker:
             self.faults.append(error)
 
     def leave(self) -> None:
-        """Stop, and tell the relay, as a node does that is closed."""
+        """Stop and unregister, as a closed node does."""
         self.die()
         assert self._nodes is not None
         self._nodes.run(self.node.unregister())
@@ -177,7 +177,7 @@ class Nodes:
         return worker
 
     def clear(self) -> None:
-        """Stop all nodes, and unregister those that are still known; their faults are told."""
+        """Stop all nodes, unregister those that are registered, and raise their errors."""
         faults = [fault for worker in self._workers for fault in worker.faults]
         for worker in self._workers:
             with contextlib.suppress(RelayError, aiohttp.ClientError, TimeoutError):

@@ -52,7 +52,7 @@ class Person:
 
     @property
     def told(self) -> Locator:
-        """What a screen reader is told politely."""
+        """The polite announcements for a screen reader."""
         return self.page.locator("[role=status][aria-atomic]")
 
     def ask(self, question: str) -> None:
