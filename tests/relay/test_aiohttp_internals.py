@@ -167,3 +167,11 @@ def test_direct_route_needs_a_fixed_path() -> None:
 
 def test_modules_with_direct_routes_are_those_of_the_table() -> None:
     assert (clients, nodes, progress) == relay_app._DIRECT_MODULES
+
+
+def test_every_exception_of_plain_http_names_a_test() -> None:
+    """A renamed test must be renamed in conftest.py, too."""
+    table = (Path(__file__).parent / "conftest.py").read_text()
+    for name, test in re.findall(r'"(test_\w+\.py)(?:::(\w+))?": ', table):
+        text = (Path(__file__).parent / name).read_text()
+        assert not test or f"def {test}(" in text
