@@ -131,7 +131,7 @@ async def retrieve(request: web.BaseRequest) -> web.Response:
     room = context.unsent.small if context.unsent.is_full else None
     try:
         if not request_id:
-            return json_response({**await context.state.retrieve_any(client, room=room)})
+            return json_response((await context.state.retrieve_any(client, room=room)).copy())
         if token:
             return await _acknowledged(context, client, request_id, reader, token)
         found = await context.state.retrieve(
@@ -142,7 +142,7 @@ async def retrieve(request: web.BaseRequest) -> web.Response:
     if isinstance(found, Pending):
         answer = _pending(found)
     else:
-        answer = json_response({**found.envelope, **_receipt(client, request_id, reader)})
+        answer = json_response({**found.envelope.copy(), **_receipt(client, request_id, reader)})
     if found.was_held:
         answer.headers["Preference-Applied"] = f"wait={wait}"
     return answer
@@ -167,7 +167,7 @@ def _receipt(client: Key, request_id: str, reader: str) -> JsonObject:
 def _pending(found: Pending) -> web.Response:
     body: JsonObject = {"status": "pending", **deadline(found.remaining)}
     if found.progress is not None:
-        body["encrypted_progress"] = {**found.progress}
+        body["encrypted_progress"] = found.progress.copy()
     return json_response(body, 202)
 
 
@@ -184,7 +184,7 @@ def _selected(choice: Choice, node: SelectedNode, model: str, tier: str) -> Json
         "selected_model_support": list(able.models),
         "selection_policy": POLICY,
         "eligible_node_count": sum(choice.eligible.values()),
-        "eligible_tier_counts": {**choice.eligible},
+        "eligible_tier_counts": choice.eligible.copy(),
         "selected_queue_depth": node.queue_depth,
         "selected_in_flight_count": node.in_flight,
         "selected_load_score": node.load,
@@ -207,12 +207,12 @@ def _no_node(choice: Choice, model: str, tier: str) -> ApiError:
         "requested_context_tier": tier,
         "requested_model": model,
         "eligible_node_count": 0,
-        "eligible_tier_counts": {**choice.eligible},
+        "eligible_tier_counts": choice.eligible.copy(),
     }
     if not choice.full:
         text = "No compute node serves this model and context tier."
         return ApiError(503, text, "no_matching_compute_node", retry_after=5, extra=extra)
     extra["capacity_limited_node_count"] = sum(choice.full.values())
-    extra["capacity_limited_tier_counts"] = {**choice.full}
+    extra["capacity_limited_tier_counts"] = choice.full.copy()
     text = "Every compute node that fits is busy."
     return ApiError(503, text, "no_available_capacity", retry_after=2, extra=extra)

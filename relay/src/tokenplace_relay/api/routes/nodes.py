@@ -173,7 +173,7 @@ async def _hand_over(
     """Send the work to its poller, or put it back when the poller has hung up."""
     response = json_response(
         {
-            **work.envelope,
+            **work.envelope.copy(),
             **claim,
             "e2ee_v1": True,
             # token.place nodes sleep this long after their answer; without it, for their lease.
