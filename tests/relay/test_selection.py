@@ -38,7 +38,7 @@ CREDENTIAL = digest("credential")
 
 @dataclass
 class Rule:
-    """The plain rule: look at every node, and keep the best one."""
+    """The plain rule: compare all nodes, and keep the best."""
 
     nodes: dict[str, NodeSnapshot]
     seen: dict[str, float]
@@ -175,7 +175,7 @@ class Selection(RuleBasedStateMachine):
         key, room, full = plain.choose(model, tier)
         choice = self.state.select(model, tier)
         assert (choice.selected.key if choice.selected else None) == key
-        assert (choice.eligible, choice.full) == (room, full)
+        assert (dict(choice.eligible), dict(choice.full)) == (room, full)
         if choice.selected is not None:
             self.turns[choice.selected.key] = self.next()
             self.check_load(choice.selected, nodes[choice.selected.key])
@@ -201,7 +201,7 @@ def test_any_interleaving_chooses_as_the_plain_rule() -> None:
 
 
 def many(count: int) -> StateMachine:
-    """A state with so many nodes that serve the same model."""
+    """A state with `count` nodes that serve the same model."""
     config = Config(max_nodes=count, node_lease=30)
     state = StateMachine(config, FakeClock(), lambda _node: None, lambda _key: None)
     for number in range(count):

@@ -60,7 +60,7 @@ def make_app(config: Config, clock: Callable[[], float] = time.monotonic) -> web
     ]
     app[DIRECT] = direct.table(direct_routes)
     # The router has them too, for the Allow header and for requests with Expect.
-    app.add_routes([web.route(one.method, one.path, one.handler) for one in direct_routes])
+    app.add_routes([web.route(route.method, route.path, route.handler) for route in direct_routes])
     for other in _MODULES:
         app.add_routes(
             [instrument.instrument(route, context, injector) for route in other.routes()]

@@ -1,4 +1,4 @@
-"""Answers that must arrive: sent by the handler, and undone when their peer has hung up."""
+"""Answers that must arrive: sent by the handler, and reverted when their peer has hung up."""
 
 import asyncio
 import contextlib

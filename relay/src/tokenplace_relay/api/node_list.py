@@ -36,7 +36,7 @@ NODE_LIST: Final = web.AppKey("node_list", NodeList)
 
 def _entry(node: NodeEntry, lease: int) -> JsonObject:
     return {
-        # A fingerprint, because with a node's key anybody could poll in its name.
+        # A fingerprint, because any caller with a node's key could poll in its name.
         "server_public_key": f"sha256:{fingerprint(node.key)}",
         "age_seconds": round(node.age, 3),
         "next_ping_in_x_seconds": lease,

@@ -1,4 +1,4 @@
-"""What identifies one request: the facts in its log line and the headers of its answer."""
+"""Log facts of one request, and the headers that identify its answer."""
 
 from typing import Final
 

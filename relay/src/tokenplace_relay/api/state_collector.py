@@ -104,10 +104,8 @@ class StateCollector(Collector):
         yield _gauge(
             "tokenplace_relay_upstream_probe_seconds", "Time of the probe", self.upstream.seconds
         )
-        verdicts = tuple(str(one) for one in ProbeResult if one is not ProbeResult.UNKNOWN)
-        yield _counter(
-            "tokenplace_relay_upstream_probes", "verdict", self.upstream.counts, verdicts
-        )
+        results = tuple(str(result) for result in ProbeResult if result is not ProbeResult.UNKNOWN)
+        yield _counter("tokenplace_relay_upstream_probes", "verdict", self.upstream.counts, results)
 
 
 COLLECTOR: Final = web.AppKey("state_collector", StateCollector)
@@ -123,8 +121,8 @@ def _of_relay(name: str, text: str, value: float) -> Metric:
     return family
 
 
-def _counter(name: str, label: str, counts: Mapping[str, int], known: tuple[str, ...]) -> Metric:
+def _counter(name: str, label: str, counts: Mapping[str, int], values: tuple[str, ...]) -> Metric:
     family = CounterMetricFamily(name, f"By {label}", labels=[label])
-    for one in known:
-        family.add_metric([one], counts.get(one, 0))
+    for value in values:
+        family.add_metric([value], counts.get(value, 0))
     return family

@@ -1,6 +1,6 @@
-"""What OpenAI's clients send and read, checked and shaped; pure functions, no I/O.
+"""Requests and answers of OpenAI's API: checks and shapes, as pure functions.
 
-Bounds are those of compute nodes, so that what passes here is not refused there.
+Bounds are those of compute nodes, so that a node does not refuse a request that passed here.
 """
 
 import sys
@@ -30,42 +30,44 @@ _USAGE: Final = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Completion:
     """A checked request."""
 
     model: str
-    """As it was asked for; answers repeat it."""
+    """The name in the request; the answer repeats it."""
     messages: list[JsonObject] = field(repr=False)
     options: JsonObject
     metadata: JsonObject | None = field(default=None, repr=False)
 
 
-def chat(body: JsonObject) -> Asked:
+def chat(body: JsonObject) -> Completion:
     """Check the body of a chat completion; raises ApiError that names the parameter."""
-    return _asked(body, messages(body.get("messages")))
+    return _request(body, messages(body.get("messages")))
 
 
-def text(body: JsonObject) -> Asked:
+def text(body: JsonObject) -> Completion:
     """Check the body of a text completion: its prompt is one message of the user."""
     prompt = body.get("prompt")
     if isinstance(prompt, list) and len(prompt) == 1:
         prompt = prompt[0]
     if not isinstance(prompt, str) or not prompt:
         raise refusal("prompt must be a string", "prompt")
-    return _asked(body, messages([{"role": "user", "content": prompt}]))
+    return _request(body, messages([{"role": "user", "content": prompt}]))
 
 
 def messages(given: object) -> list[JsonObject]:
     """Messages as compute nodes take them: role, content and name, all of them text."""
     if not isinstance(given, list) or not 1 <= len(given) <= MAX_MESSAGES:
         raise refusal(f"messages must be a list of 1 to {MAX_MESSAGES} messages", "messages")
-    found = [_message(one, f"messages[{number}]") for number, one in enumerate(given)]
-    if sum(len(one["content"].encode()) for one in found) > MAX_CONTENT_BYTES:
+    checked = [_message(item, f"messages[{number}]") for number, item in enumerate(given)]
+    if sum(len(message["content"].encode()) for message in checked) > MAX_CONTENT_BYTES:
         raise refusal(f"messages are larger than {MAX_CONTENT_BYTES} bytes", "messages")
-    return found
+    return checked
 
 
-def chat_answer(asked: Asked, answer: JsonObject, request_id: str, created: int) -> JsonObject:
+def chat_answer(
+    completion: Completion, answer: JsonObject, request_id: str, created: int
+) -> JsonObject:
     """The chat.completion object for a node's answer."""
     choice = {
         "index": 0,
@@ -74,10 +76,12 @@ def chat_answer(asked: Asked, answer: JsonObject, request_id: str, created: int)
         "logprobs": None,
     }
     head = {"id": f"chatcmpl-{request_id}", "object": "chat.completion", "created": created}
-    return _answer(asked, answer, head, choice)
+    return _answer(completion, answer, head, choice)
 
 
-def text_answer(asked: Asked, answer: JsonObject, request_id: str, created: int) -> JsonObject:
+def text_answer(
+    completion: Completion, answer: JsonObject, request_id: str, created: int
+) -> JsonObject:
     """The text_completion object for a node's answer."""
     choice = {
         "index": 0,
@@ -86,11 +90,11 @@ def text_answer(asked: Asked, answer: JsonObject, request_id: str, created: int)
         "logprobs": None,
     }
     head = {"id": f"cmpl-{request_id}", "object": "text_completion", "created": created}
-    return _answer(asked, answer, head, choice)
+    return _answer(completion, answer, head, choice)
 
 
 def refusal(message: str, param: str | None, code: str = "invalid_value") -> ApiError:
-    """A 400 as OpenAI's clients know it."""
+    """An error 400 in OpenAI's shape; param names the wrong parameter."""
     return failure(400, message, code, "invalid_request_error", param)
 
 
@@ -103,12 +107,12 @@ def failure(
     *,
     retry_after: int | None = None,
 ) -> ApiError:
-    """An error as OpenAI's clients know it."""
+    """An error in OpenAI's shape; retry_after is in seconds."""
     extra = {"type": kind, "param": param}
     return ApiError(status, message, code, extra=extra, retry_after=retry_after)
 
 
-def _asked(body: JsonObject, checked: list[JsonObject]) -> Asked:
+def _request(body: JsonObject, checked: list[JsonObject]) -> Completion:
     if body.get("stream"):
         text = "Streaming is not supported by API v1; send stream: false"
         raise refusal(text, "stream", "streaming_not_supported")
@@ -120,7 +124,7 @@ def _asked(body: JsonObject, checked: list[JsonObject]) -> Asked:
     metadata = body.get("metadata")
     if metadata is not None and not isinstance(metadata, dict):
         raise refusal("metadata must be an object", "metadata")
-    return Asked(_model(body), checked, _options(body), metadata)
+    return Completion(_model(body), checked, _options(body), metadata)
 
 
 def _model(body: JsonObject) -> str:
@@ -152,12 +156,12 @@ def _message(given: object, where: str) -> JsonObject:
 
 
 def _text(content: object, where: str) -> str:
-    """A text, or the text of a list of parts; anything else cannot be sent to a node."""
+    """The text of a content, which is a string or a list of text parts; raises ApiError."""
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        parts = [one.get("text") if _is_text_part(one) else None for one in content]
-        texts = [one for one in parts if isinstance(one, str)]
+        parts = [part.get("text") if _is_text_part(part) else None for part in content]
+        texts = [part for part in parts if isinstance(part, str)]
         if len(texts) == len(parts) > 0:
             return "".join(texts)
     raise refusal(f"{where} must be text", where)
@@ -198,7 +202,7 @@ def _whole(value: object, name: str, low: int, high: int) -> int:
 def _stops(value: object) -> list[str]:
     stops = [value] if isinstance(value, str) else value
     if isinstance(stops, list) and len(stops) <= MAX_STOPS:
-        texts = [one for one in stops if isinstance(one, str) and len(one) <= MAX_STOP_LENGTH]
+        texts = [stop for stop in stops if isinstance(stop, str) and len(stop) <= MAX_STOP_LENGTH]
         if len(texts) == len(stops):
             return texts
     text = f"stop must be at most {MAX_STOPS} texts of at most {MAX_STOP_LENGTH} characters"
@@ -219,15 +223,17 @@ def _finish(answer: JsonObject) -> str:
     return reason if isinstance(reason, str) else "stop"
 
 
-def _answer(asked: Asked, answer: JsonObject, head: JsonObject, choice: JsonObject) -> JsonObject:
-    shaped: JsonObject = {**head, "model": asked.model, "choices": [choice]}
+def _answer(
+    completion: Completion, answer: JsonObject, head: JsonObject, choice: JsonObject
+) -> JsonObject:
+    shaped: JsonObject = {**head, "model": completion.model, "choices": [choice]}
     usage = answer.get("usage")
-    if isinstance(usage, dict) and all(_is_count(usage.get(one)) for one in _USAGE):
-        shaped["usage"] = {one: usage[one] for one in _USAGE}
-    if asked.metadata is not None:
-        shaped["metadata"] = asked.metadata
+    if isinstance(usage, dict) and all(_is_count(usage.get(name)) for name in _USAGE):
+        shaped["usage"] = {name: usage[name] for name in _USAGE}
+    if completion.metadata is not None:
+        shaped["metadata"] = completion.metadata
     return shaped
 
 
-def _is_count(value: Any) -> bool:  # noqa: ANN401 (whatever a node sends)
+def _is_count(value: Any) -> bool:  # noqa: ANN401 (any JSON value)
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0

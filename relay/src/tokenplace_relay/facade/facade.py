@@ -1,7 +1,7 @@
 """The facade: a client of this relay inside this relay, for callers of OpenAI's API.
 
 It selects, encrypts, submits and waits like any other client, on the same state with the same
-bounds. What it encrypts and decrypts is plaintext in this process: see docs/security.md.
+bounds. The messages are plaintext in this process: see docs/security.md.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from aiohttp import web
 from tokenplace_relay.api.app_context import Context
 from tokenplace_relay.api.delivery import shielded
 from tokenplace_relay.facade import errors
-from tokenplace_relay.facade.completions import Asked
+from tokenplace_relay.facade.completions import Completion
 from tokenplace_relay.facade.keys import Keys
 from tokenplace_relay.protocol import envelope
 from tokenplace_relay.protocol.constants import PROTOCOL, VERSION
@@ -76,26 +76,26 @@ class Facade:
         most = self.context.config.max_body_bytes
         return await self.keys.run(partial(identity.open_as, sealed, kind, most))
 
-    async def ask(self, asked: Asked) -> JsonObject:
+    async def ask(self, completion: Completion) -> JsonObject:
         """Send a request to a compute node; return its `api_v1_response`, raise ApiError."""
         self.context.refuse_when_draining()
         if self.busy >= self.context.config.facade_max_requests:
             raise errors.relay_full("This relay answers as many requests as it may", "facade_full")
         self.busy += 1
         try:
-            return await self._exchange(asked)
+            return await self._exchange(completion)
         finally:
             self.busy -= 1
 
-    async def _exchange(self, asked: Asked) -> JsonObject:
-        model = resolve_model(asked.model)
+    async def _exchange(self, completion: Completion) -> JsonObject:
+        model = resolve_model(completion.model)
         # Before the key pair, which takes 100 ms of CPU: too much for a call without a node.
         node = await self._select(model)
         identity = await self.keys.take()
         request_id = f"api-v1-{secrets.token_hex(16)}"
         inner = envelope.request(request_id, identity.public, model, [])
         inner["api_v1_request"].update(
-            messages=asked.messages, options=asked.options, routing={"context_tier": TIER}
+            messages=completion.messages, options=completion.options, routing={"context_tier": TIER}
         )
         sealed = await self._sealed(inner, node)
         answer = await self._answered(identity, request_id, node, sealed)
@@ -164,7 +164,7 @@ class Facade:
         state, reader = self.context.state, secret_digest(mine.token)
         try:
             answer = await state.await_answer(mine.client, mine.id, reader)
-            # Its key pair serves this call only, so nobody can ask for the answer again.
+            # Its key pair serves this call only, so the answer cannot be read a second time.
             await state.acknowledge(mine.client, mine.id, reader)
         except StateError as error:
             raise errors.answer(error) from None

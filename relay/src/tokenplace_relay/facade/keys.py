@@ -38,7 +38,7 @@ class Keys:
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def take(self) -> Identity:
-        """A key pair that was never handed out; waits when none is spare."""
+        """A key pair that no other request has; waits when none is spare."""
         if self._task is None:
             self._task = asyncio.create_task(self._fill(), name="facade keys")
         return await self._pairs.get()

@@ -14,7 +14,7 @@ from tokenplace_relay.api.app_context import Handler, of
 from tokenplace_relay.api.body import envelope_body
 from tokenplace_relay.api.middleware.auth import for_operators
 from tokenplace_relay.facade import completions
-from tokenplace_relay.facade.completions import Asked, failure
+from tokenplace_relay.facade.completions import Completion, failure
 from tokenplace_relay.facade.facade import FACADE, Facade
 from tokenplace_relay.protocol import envelope
 from tokenplace_relay.protocol.envelope import EnvelopeError, Sealed
@@ -27,12 +27,12 @@ HEADERS: Final = {
     "X-Tokenplace-API-V1-Execution-Backend-Path": "distributed_relay_e2ee",
     "X-Tokenplace-API-V1-Stream-Mode": "non-streaming",
 }
-"""Which of upstream's ways an answer took; here there is only one."""
+"""Path of an answer in token.place; this relay has only one."""
 _YEAR: Final = 365 * 24 * 3600
 
 
 def routes() -> list[web.RouteDef]:
-    """What this module serves, under both of its names."""
+    """The routes of this module, under both of their prefixes."""
     return [
         route
         for base in ("/api/v1", "/v1")
@@ -48,7 +48,7 @@ def routes() -> list[web.RouteDef]:
 
 
 def when_on(handler: Handler) -> Handler:
-    """Refuse while the facade is turned off."""
+    """Refuse calls while the facade is turned off."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         if not of(request).config.facade:
@@ -73,7 +73,7 @@ async def model(request: web.Request) -> web.Response:
 
 @when_on
 async def public_key(request: web.Request) -> web.StreamResponse:
-    """GET public-key: what `encrypted` requests are sealed to; new at each start."""
+    """GET public-key: the key for `encrypted` requests; new at each start of the relay."""
     identity = await request.app[FACADE].public_identity()
     return json_response({"public_key": identity.public})
 
@@ -81,42 +81,42 @@ async def public_key(request: web.Request) -> web.StreamResponse:
 @for_operators
 @when_on
 async def rotate(request: web.Request) -> web.StreamResponse:
-    """POST public-key/rotate: a new key pair, for the operator."""
+    """POST public-key/rotate: replace the key pair; for operators."""
     identity = await request.app[FACADE].rotate()
     return json_response({"public_key": identity.public})
 
 
 @when_on
 async def chat_completions(request: web.Request) -> web.StreamResponse:
-    """POST chat/completions: plaintext, or sealed to the relay's own key."""
+    """POST chat/completions: plaintext, or encrypted to the relay's own key."""
     body, _ = await envelope_body(request)
     facade = request.app[FACADE]
     if not body.get("encrypted"):
         return await _answered(facade, completions.chat(body), completions.chat_answer)
     client = await _client_key(facade, body, of(request).config.max_key_length)
-    asked = completions.chat({**body, "messages": await _opened(facade, body.get("messages"))})
-    plain = await _complete(facade, asked, completions.chat_answer)
+    completion = completions.chat({**body, "messages": await _opened(facade, body.get("messages"))})
+    plain = await _complete(facade, completion, completions.chat_answer)
     return _with_headers({"encrypted": True, "data": await _sealed(facade, plain, client)})
 
 
 @when_on
 async def text_completions(request: web.Request) -> web.StreamResponse:
-    """POST completions: a prompt instead of messages."""
+    """POST completions: one prompt instead of messages."""
     body, _ = await envelope_body(request)
-    asked = completions.text(body)
-    return await _answered(request.app[FACADE], asked, completions.text_answer)
+    completion = completions.text(body)
+    return await _answered(request.app[FACADE], completion, completions.text_answer)
 
 
-Shape = Callable[[Asked, JsonObject, str, int], JsonObject]
+Shape = Callable[[Completion, JsonObject, str, int], JsonObject]
 
 
-async def _answered(facade: Facade, asked: Asked, shape: Shape) -> web.Response:
-    return _with_headers(await _complete(facade, asked, shape))
+async def _answered(facade: Facade, completion: Completion, shape: Shape) -> web.Response:
+    return _with_headers(await _complete(facade, completion, shape))
 
 
-async def _complete(facade: Facade, asked: Asked, shape: Shape) -> JsonObject:
-    answer = await facade.ask(asked)
-    return shape(asked, answer, secrets.token_hex(12), int(time.time()))
+async def _complete(facade: Facade, completion: Completion, shape: Shape) -> JsonObject:
+    answer = await facade.ask(completion)
+    return shape(completion, answer, secrets.token_hex(12), int(time.time()))
 
 
 def _with_headers(body: JsonObject) -> web.Response:
@@ -126,7 +126,7 @@ def _with_headers(body: JsonObject) -> web.Response:
 
 
 async def _opened(facade: Facade, given: object) -> object:
-    """The messages that a caller sealed to the relay."""
+    """Decrypt the messages that a caller encrypted to the relay; raises ApiError."""
     names = ("ciphertext", "cipherkey", "iv")
     parts = [given.get(name) for name in names] if isinstance(given, dict) else []
     texts = [part for part in parts if isinstance(part, str)]
@@ -140,7 +140,7 @@ async def _opened(facade: Facade, given: object) -> object:
 
 
 async def _client_key(facade: Facade, body: JsonObject, limit: int) -> str:
-    """The key that the answer is sealed to; a useless one is refused before any work is done."""
+    """The key that the answer is encrypted to; checked before a node works for the caller."""
     client = body.get("client_public_key")
     if isinstance(client, str) and len(client) <= limit:
         with contextlib.suppress(EnvelopeError):

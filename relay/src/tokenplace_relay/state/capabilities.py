@@ -1,11 +1,11 @@
-"""What a compute node says it can do, checked field by field (token.place relay.py)."""
+"""Capabilities of a compute node, checked field by field (token.place relay.py)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 TIERS: Final[Mapping[str, int]] = {"8k-fast": 8192, "64k-full": 65536}
-"""Context tier -> tokens of context; in rising order."""
+"""Context tier -> tokens of context, in rising order."""
 
 BACKENDS: Final = frozenset({"cpu", "cuda", "metal", "vulkan", "gpu", "unknown"})
 MAX_MODELS: Final = 64
@@ -21,7 +21,7 @@ class InvalidCapabilities(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """Checked capabilities; the defaults are those of a node that says nothing."""
+    """Checked capabilities; the defaults are for a node that sends none."""
 
     models: tuple[str, ...] = ()
     tier: str = "8k-fast"
@@ -32,7 +32,7 @@ class Capabilities:
     backend: str = "unknown"
 
     def as_json(self) -> dict[str, Any]:
-        """The shape in which nodes send it and diagnostics show it."""
+        """The JSON that nodes send and diagnostics show."""
         return {
             "api_version": "v1",
             "supported_model_ids": list(self.models),
@@ -92,8 +92,8 @@ def _models(given: dict[str, Any]) -> tuple[str, ...]:
     wrong = InvalidCapabilities("capabilities.supported_model_ids must be a non-empty string list")
     if not isinstance(models, list) or not 1 <= len(models) <= MAX_MODELS:
         raise wrong
-    cleaned = [one.strip().lower() if isinstance(one, str) else "" for one in models]
-    if not all(1 <= len(one) <= MAX_MODEL_LENGTH for one in cleaned):
+    cleaned = [model.strip().lower() if isinstance(model, str) else "" for model in models]
+    if not all(1 <= len(model) <= MAX_MODEL_LENGTH for model in cleaned):
         raise wrong
     return tuple(dict.fromkeys(cleaned))
 

@@ -56,9 +56,9 @@ class ClientTransitions(StateTables):
         Raises UnknownNode, Full, and Finished for a repeat of what ended without an answer.
         """
         key = request_key(client, request_id or f"\0{next(self._numbers)}")
-        known = self.current(key)
-        if known is not None:
-            return self._repeated(known)
+        existing = self.current(key)
+        if existing is not None:
+            return self._repeated(existing)
         node = self._able(node_key)
         self._check_room(client, node, size)
         now = self.now()
@@ -145,10 +145,10 @@ class ClientTransitions(StateTables):
         self.mark_read(request)
         return answer
 
-    def _repeated(self, known: Request) -> float:
-        if known.stage.is_live or known.answer is not None:
-            return max(0.0, known.deadline - self.now())
-        raise Finished(known.stage, known.reason)
+    def _repeated(self, existing: Request) -> float:
+        if existing.stage.is_live or existing.answer is not None:
+            return max(0.0, existing.deadline - self.now())
+        raise Finished(existing.stage, existing.reason)
 
     def _able(self, key: str) -> Node:
         """A node that may still do work; raises UnknownNode for one that is silent for too long."""

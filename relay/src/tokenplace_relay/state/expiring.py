@@ -1,4 +1,4 @@
-"""Things that all live equally long: the one put in first ends first, and all is O(1)."""
+"""Entries with one common time to live: the oldest ends first, and every operation is O(1)."""
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
@@ -9,7 +9,7 @@ V = TypeVar("V")
 
 
 class ExpiringMap(Generic[K, V]):
-    """A map whose entries end `seconds` after they were put in; the caller takes out the ended."""
+    """A map whose entries end `seconds` after they were put in; the caller removes ended ones."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -34,11 +34,11 @@ class ExpiringMap(Generic[K, V]):
         return value if ends > now else None
 
     def drop(self, key: K) -> None:
-        """Take an entry out, if it is there."""
+        """Remove an entry, if it is there."""
         self._entries.pop(key, None)
 
     def take_ended(self, now: float, most: int) -> list[V]:
-        """Take out what has ended, the oldest first, at most so many."""
+        """Remove and return ended entries, the oldest first, at most `most`."""
         ended: list[V] = []
         while self._entries and len(ended) < most:
             if next(iter(self._entries.values()))[0] > now:
@@ -47,5 +47,5 @@ class ExpiringMap(Generic[K, V]):
         return ended
 
     def take_oldest(self) -> V:
-        """Take out the entry that would end next."""
+        """Remove and return the entry that ends next."""
         return self._entries.popitem(last=False)[1][1]

@@ -57,12 +57,12 @@ class State(Protocol):
         """
 
     async def unclaim(self, work: Work) -> None:
-        """Put work back that could not be delivered, unless it was handed out or renewed since."""
+        """Put work back that could not be delivered, unless it was claimed again or renewed."""
 
     async def control(
         self, key: str, request_id: str, credential: bytes, *, acknowledge: bool
     ) -> Control:
-        """Renew the lease of claimed work, or tell its end. Raises WrongProof."""
+        """Renew the lease of claimed work, or return its end. Raises WrongProof."""
 
     async def owns(self, key: str, request_id: str, credential: bytes) -> bool:
         """Whether a credential is the node's, or that of the node that once had the request."""
@@ -175,7 +175,7 @@ class State(Protocol):
         """End held calls, a few per turn of the event loop, and hold none from now on."""
 
     async def owed(self) -> Owed:
-        """What this process must still deliver before it may stop."""
+        """The requests and calls that this process must finish before it may stop."""
 
     async def health(self) -> Health:
         """Whether the backend can be reached."""

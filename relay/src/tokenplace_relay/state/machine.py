@@ -54,8 +54,8 @@ class StateMachine(NodeTransitions, ClientTransitions):
     def totals(self) -> Totals:
         """Counts, sizes and ages at this moment."""
         now, live, counters = self.now(), list(self.live()), self.counters
-        queued = [now - one.created for one in live if one.stage is Stage.QUEUED]
-        claimed = [now - one.claimed_at for one in live if one.stage is Stage.CLAIMED]
+        queued = [now - request.created for request in live if request.stage is Stage.QUEUED]
+        claimed = [now - request.claimed_at for request in live if request.stage is Stage.CLAIMED]
         nodes = list(self.nodes.values())
         return Totals(
             queued=len(queued),
@@ -85,19 +85,21 @@ class StateMachine(NodeTransitions, ClientTransitions):
         requests = {
             key: RequestSnapshot(
                 key,
-                one.client,
-                one.request_id,
-                one.node,
-                one.stage,
-                one.progress is not None,
-                one.progress_size,
+                request.client,
+                request.request_id,
+                request.node,
+                request.stage,
+                request.progress is not None,
+                request.progress_size,
                 key in unread,
             )
-            for key, one in self.requests.items()
+            for key, request in self.requests.items()
         }
         return Inspection(
             requests=MappingProxyType(requests),
-            nodes=MappingProxyType({key: _inspected(one, now) for key, one in self.nodes.items()}),
+            nodes=MappingProxyType(
+                {key: _inspected(node, now) for key, node in self.nodes.items()}
+            ),
             pending_by_client=MappingProxyType(
                 {client: inbox.pending for client, inbox in self.inboxes.items()}
             ),
@@ -132,7 +134,7 @@ def _inspected(node: Node, now: float) -> NodeSnapshot:
         node.capabilities,
         node.polls,
         node.in_flight(now),
-        tuple(one.lease_end - now for one in node.claimed.values()),
+        tuple(request.lease_end - now for request in node.claimed.values()),
         tuple(node.queue),
         tuple(node.claimed),
     )

@@ -170,17 +170,17 @@ class MemoryState:
         """See State."""
         machine = self._machine
         ends = machine.now() + hold
-        found = machine.retrieve(client, request_id, reader, room)
+        result = machine.retrieve(client, request_id, reader, room)
         may_hold = hold > 0 and self._may_hold(request_key(client, request_id))
-        while may_hold and isinstance(found, Pending) and found.progress is None:
-            left = min(ends - machine.now(), found.remaining)
+        while may_hold and isinstance(result, Pending) and result.progress is None:
+            left = min(ends - machine.now(), result.remaining)
             if left <= 0 or self._is_released:
                 break
             await self._retrieves.wait(request_key(client, request_id), left)
-            found = machine.retrieve(client, request_id, reader, room)
-        if isinstance(found, Pending):
-            return Pending(found.remaining, found.progress, may_hold) if may_hold else found
-        return Answer(found, may_hold)
+            result = machine.retrieve(client, request_id, reader, room)
+        if isinstance(result, Pending):
+            return Pending(result.remaining, result.progress, may_hold) if may_hold else result
+        return Answer(result, may_hold)
 
     async def retrieve_any(self, client: Key, *, room: int | None) -> Envelope:
         """See State."""
@@ -188,10 +188,10 @@ class MemoryState:
 
     async def await_answer(self, client: Key, request_id: str, reader: bytes) -> Envelope:
         """See State."""
-        while isinstance(found := self._machine.retrieve(client, request_id, reader), Pending):
+        while isinstance(result := self._machine.retrieve(client, request_id, reader), Pending):
             key = request_key(client, request_id)
-            await self._retrieves.wait(key, found.remaining + _LATE_SECONDS)
-        return found
+            await self._retrieves.wait(key, result.remaining + _LATE_SECONDS)
+        return result
 
     async def acknowledge(self, client: Key, request_id: str, reader: bytes) -> None:
         """See State."""

@@ -1,4 +1,4 @@
-"""Records of the state machine: mutable, on the machine's clock, and never handed out."""
+"""Records of the state machine: mutable, on the machine's clock, and private to it."""
 
 import hmac
 from collections import OrderedDict
@@ -37,11 +37,11 @@ class Request:
     answer_size: int = 0
     reason: str = ""
     fencing_token: int = 0
-    """Rises with each hand-out and renewal, so that an undo of an older one changes nothing."""
+    """Rises with each claim and renewal, so that an undo of an older one changes nothing."""
     expired_leases: int = 0
-    """Hand-outs whose lease ended without a control call."""
+    """Claims whose lease ended without a control call."""
     is_confirmed: bool = False
-    """Whether its node sent a control call for it, as nodes do every few seconds at work."""
+    """Whether its node sent a control call for it, as running nodes do every few seconds."""
 
 
 @dataclass(slots=True, eq=False)
@@ -101,7 +101,7 @@ class Node:
 
 @dataclass(slots=True, eq=False)
 class ClientInbox:
-    """What the relay keeps for one client."""
+    """Requests and answers of one client."""
 
     live: int = 0
     """Requests that are queued or claimed."""
@@ -120,12 +120,12 @@ class ClientInbox:
     @property
     def weight(self) -> int:
         """Bytes of live requests and unread answers."""
-        return self.live_bytes + sum(one.answer_size for one in self.unread.values())
+        return self.live_bytes + sum(request.answer_size for request in self.unread.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """Tells a node that asks about work it lost how that work ended."""
+    """The end of a request, for a node that sends a control call after it lost the claim."""
 
     status: Stage
     owner_digest: bytes
@@ -141,7 +141,7 @@ class Counters:
     controls: dict[str, int] = field(default_factory=dict)
     lease_renewals: int = 0
     requeued: int = 0
-    """Hand-outs that were never confirmed, so that the request was queued again."""
+    """Claims that were never confirmed, so that the request was queued again."""
 
     @staticmethod
     def add(table: dict[str, int], name: str) -> None:

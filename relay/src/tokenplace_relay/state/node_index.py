@@ -3,7 +3,7 @@
 Nodes with equal capabilities form a group; a group's nodes with room are sorted by load and then
 by selection turn. A transition only marks its node as changed; the next choice places the changed
 nodes again. Time alone changes a node too, when a lease of its work expires or when its own lease
-does: a heap of such moments says which nodes to place again.
+does: a heap of such moments names the nodes to place again.
 """
 
 from bisect import bisect_left, insort
@@ -24,7 +24,7 @@ _MARGIN: Final = 1e-6
 `now - seen <= lease` and `seen + lease` round differently, so the exact moment is not computable.
 """
 _MAX_STALE_MOMENTS: Final = 4
-"""Heap entries per node beyond which the heap is built anew."""
+"""Heap entries per node beyond which the heap is rebuilt."""
 
 _Place = tuple[float, int, Node]
 """(load per place, selection turn, node); turns are unique, so nodes are never compared."""
@@ -50,7 +50,7 @@ class Group:
 
 @dataclass(slots=True)
 class _Entry:
-    """What the index knows of one node."""
+    """The place of one node in the index."""
 
     group: Group | None = None
     """None for a node that is not fresh."""

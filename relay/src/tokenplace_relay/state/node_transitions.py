@@ -18,7 +18,7 @@ from tokenplace_relay.state.results import NO_PROOF, Control, Envelope, Proof, S
 from tokenplace_relay.state.tables import StateTables
 
 _MAX_EXPIRED_LEASES: Final = 2
-"""Lapses of one request after which the node that asks for it again cannot do it."""
+"""Expired leases of one request after which its node is taken to be unable to do it."""
 
 
 class NodeTransitions(StateTables):
@@ -108,11 +108,11 @@ class NodeTransitions(StateTables):
             self._lease(node, request)
             if request.request_id:
                 self._unconfirmed.put(request.key, request, now)
-            return _handed_out(request, now)
+            return _claimed_work(request, now)
         return None
 
     def unclaim(self, work: Work) -> None:
-        """Put undelivered work back, unless it was handed out or renewed since."""
+        """Put undelivered work back, unless it was claimed again or renewed."""
         request = self.requests.get(work.request)
         if request is None or request.stage is not Stage.CLAIMED:
             return
@@ -125,7 +125,7 @@ class NodeTransitions(StateTables):
     def control(
         self, key: str, request_id: str, credential: bytes, *, acknowledge: bool
     ) -> Control:
-        """Renew the lease of claimed work, or tell its end; raises WrongProof."""
+        """Renew the lease of claimed work, or return its end; raises WrongProof."""
         node = self.nodes.get(key)
         is_node = node is not None and proves(credential, node.credential_digest)
         if node is not None and is_node:
@@ -161,7 +161,7 @@ class NodeTransitions(StateTables):
         progress: Envelope,
         size: int,
     ) -> bool:
-        """Keep the newest progress of claimed work; True when it replaced an older one.
+        """Keep the newest progress of claimed work; True when it replaced an older request.
 
         Raises WrongProof, NotActive for a request that this node has not claimed, Finished past
         its deadline, and Full.
@@ -246,15 +246,17 @@ class NodeTransitions(StateTables):
         client only, so a node may hold several requests of one id.
         """
         handed = chain(node.claimed.values(), node.queue.values())
-        named = [one for one in handed if one.request_id == request_id and one.claimed_at]
+        named = [
+            request for request in handed if request.request_id == request_id and request.claimed_at
+        ]
         for request in named:
             self.current(request.key)
-        renewed = [one for one in named if one.stage.is_live]
+        renewed = [request for request in named if request.stage.is_live]
         for request in renewed:
             self._lease(node, request)
             request.is_confirmed = True
             self.counters.lease_renewals += 1
-        return min(renewed, key=lambda one: one.deadline, default=None)
+        return min(renewed, key=lambda request: request.deadline, default=None)
 
     def _tombstone(self, key: str, request_id: str, credential: bytes) -> Tombstone | None:
         stone = self._tombstones.get((key, request_id), self.now())
@@ -277,7 +279,7 @@ class NodeTransitions(StateTables):
         return outcome
 
 
-def _handed_out(request: Request, now: float) -> Work:
+def _claimed_work(request: Request, now: float) -> Work:
     return Work(
         request.key,
         request.envelope,

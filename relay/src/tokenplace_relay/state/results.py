@@ -13,7 +13,7 @@ from tokenplace_relay.state.capabilities import Capabilities
 from tokenplace_relay.state.digests import Key
 
 Envelope = MappingProxyType[str, Any] | dict[str, Any]
-"""Names and scalar values of an envelope; the state owns it and hands out read-only views."""
+"""Names and scalar values of an envelope; the state owns it, readers get read-only views."""
 
 
 class Stage(StrEnum):
@@ -33,7 +33,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a peer shows to prove that it is a certain compute node.
+    """The secrets with which a peer proves that it is a certain compute node.
 
     Nodes of token.place 0.1 show only their registration token.
     """
@@ -48,18 +48,18 @@ NO_PROOF = Proof()
 
 
 class Work(NamedTuple):
-    """A request that was handed out to a compute node."""
+    """A request that a compute node has claimed."""
 
     request: Key
     envelope: Envelope
     remaining: float
     """Seconds until its deadline."""
     waited: float
-    """Seconds from its arrival to its first hand-out."""
+    """Seconds from its arrival to its first claim."""
     fencing_token: int
-    """Rises with each hand-out and renewal; `unclaim` with an older one changes nothing."""
+    """Rises with each claim and renewal; `unclaim` with an older one changes nothing."""
     expired_leases: int
-    """Earlier hand-outs that were never confirmed by a control call."""
+    """Earlier claims that were never confirmed by a control call."""
 
 
 class Control(NamedTuple):
@@ -163,7 +163,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """What a drain waits for: requests without a read answer, and calls that are held."""
+    """The work that a drain waits for: requests without a read answer, and held calls."""
 
     requests: int
     held: int

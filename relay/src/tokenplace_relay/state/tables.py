@@ -85,7 +85,7 @@ class StateTables:
         return node.polls > 0 or now - node.last_seen <= self._config.node_lease
 
     def is_unresponsive(self, node: Node, now: float) -> bool:
-        """Whether the node is silent for so long that its queue must be cancelled."""
+        """Whether the node is silent past the grace period, so that its queue must be cancelled."""
         silence = now - node.last_seen
         return node.polls == 0 and silence > self._config.node_lease + self._config.silent_grace
 
@@ -97,7 +97,9 @@ class StateTables:
         silence = now - node.last_seen
         if node.polls or silence <= self._config.node_lease + self._config.working_grace:
             return False
-        return any(one.is_confirmed for one in chain(node.claimed.values(), node.queue.values()))
+        return any(
+            request.is_confirmed for request in chain(node.claimed.values(), node.queue.values())
+        )
 
     def is_removable(self, node: Node, now: float) -> bool:
         """Whether the node can be removed: silent, and without work that it may still finish."""
@@ -135,7 +137,9 @@ class StateTables:
             if self.is_removable(node, now):
                 self.remove(node, "stale_lease")
             elif node.queue and self.is_unresponsive(node, now):
-                self.cancel_all(node, [one for one in node.queue.values() if not one.claimed_at])
+                self.cancel_all(
+                    node, [request for request in node.queue.values() if not request.claimed_at]
+                )
 
     def cancel_all(self, node: Node, requests: list[Request]) -> None:
         """Cancel requests of a node, so that their clients choose another one."""

@@ -22,30 +22,30 @@ class Waiters(Generic[K]):
         self.held = 0
 
     def wake_one(self, key: K) -> None:
-        """Let the call that has waited longest look again."""
+        """Wake the call that has waited longest."""
         for future in self._waiting.get(key, ()):
             if not future.done():
                 future.set_result(True)
                 return
 
     def wake_all_of(self, key: K) -> None:
-        """Let all calls that wait for this look again."""
+        """Wake all calls that wait for this key."""
         for future in self._waiting.get(key, ()):
             if not future.done():
                 future.set_result(True)
 
     def release(self) -> None:
-        """Let every call look again, some at a time."""
+        """Wake every call, a few per turn of the event loop."""
         for futures in self._waiting.values():
             for future in futures:
                 self._end_in_turn(future, is_woken=True)
 
     def count(self, key: K) -> int:
-        """Calls that wait for this."""
+        """Number of calls that wait for this key."""
         return len(self._waiting.get(key, ()))
 
     async def wait(self, key: K, seconds: float) -> bool:
-        """Hold until woken; False when the time is over."""
+        """Hold a call until it is woken, at most `seconds`; False when the time is over."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bool] = loop.create_future()
         waiting = self._waiting.setdefault(key, deque())
@@ -55,7 +55,7 @@ class Waiters(Generic[K]):
         try:
             return await future
         except asyncio.CancelledError:
-            # The caller left; what woke it is for the next one.
+            # The caller hung up after it was woken, so its wake-up goes to the next call.
             if future.done() and not future.cancelled() and future.result():
                 self.wake_one(key)
             raise
@@ -67,7 +67,7 @@ class Waiters(Generic[K]):
                 self._waiting.pop(key, None)
 
     def _end_in_turn(self, future: asyncio.Future[bool], is_woken: bool = False) -> None:
-        """End a call soon: thousands that end in one instant would keep all others waiting."""
+        """End a call soon, not now: thousands that end in one turn would block all other calls."""
         self._ending.append((future, is_woken))
         if len(self._ending) == 1:
             asyncio.get_running_loop().call_soon(self._end_some)

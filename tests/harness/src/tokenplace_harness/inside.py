@@ -30,7 +30,7 @@ RELAY = "/api/v1/relay"
 
 @dataclass(frozen=True)
 class Answer:
-    """What the relay said."""
+    """One answer of the relay."""
 
     status: int
     body: Any
@@ -122,7 +122,7 @@ class Inside:
     async def submit(
         self, request_id: str | None = "r1", key: str = NODE, client: str = CLIENT, **more: object
     ) -> Answer:
-        """Hand in a request."""
+        """Submit a request."""
         body = {"client_public_key": client, "server_public_key": key, **SEALED, **more}
         body.setdefault("cancel_token", TOKEN)
         if request_id is not None:
@@ -144,14 +144,14 @@ class Inside:
     async def respond(
         self, request_id: str | None = "r1", client: str = CLIENT, **more: object
     ) -> Answer:
-        """Hand in an answer."""
+        """Send an answer."""
         body: Json = {"client_public_key": client, **SEALED, **more}
         if request_id is not None:
             body["request_id"] = request_id
         return await self.post("responses", body)
 
     async def progress(self, request_id: str = "r1", key: str = NODE, **more: object) -> Answer:
-        """Tell news of a request."""
+        """Send progress of a request."""
         body: Json = {
             "server_public_key": key,
             "client_public_key": CLIENT,

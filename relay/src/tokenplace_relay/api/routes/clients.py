@@ -32,7 +32,7 @@ _REASONS: Final = frozenset(
 
 
 def routes() -> list[DirectRoute]:
-    """What this module serves."""
+    """The routes of this module."""
     relay = "/api/v1/relay"
     return [
         DirectRoute("GET", f"{relay}/servers/next", select),
@@ -134,16 +134,16 @@ async def retrieve(request: web.BaseRequest) -> web.Response:
             return json_response((await context.state.retrieve_any(client, room=room)).copy())
         if token:
             return await _acknowledged(context, client, request_id, reader, token)
-        found = await context.state.retrieve(
+        result = await context.state.retrieve(
             client, request_id, secret_digest(reader), hold=wait, room=room
         )
     except StateError as error:
         raise errors.answer(error, Call.RETRIEVE, request_id) from None
-    if isinstance(found, Pending):
-        answer = _pending(found)
+    if isinstance(result, Pending):
+        answer = _pending(result)
     else:
-        answer = json_response({**found.envelope.copy(), **_receipt(client, request_id, reader)})
-    if found.was_held:
+        answer = json_response({**result.envelope.copy(), **_receipt(client, request_id, reader)})
+    if result.was_held:
         answer.headers["Preference-Applied"] = f"wait={wait}"
     return answer
 
@@ -164,10 +164,10 @@ def _receipt(client: Key, request_id: str, reader: str) -> JsonObject:
     return {"acknowledgement_token": token}
 
 
-def _pending(found: Pending) -> web.Response:
-    body: JsonObject = {"status": "pending", **deadline(found.remaining)}
-    if found.progress is not None:
-        body["encrypted_progress"] = found.progress.copy()
+def _pending(result: Pending) -> web.Response:
+    body: JsonObject = {"status": "pending", **deadline(result.remaining)}
+    if result.progress is not None:
+        body["encrypted_progress"] = result.progress.copy()
     return json_response(body, 202)
 
 

@@ -34,7 +34,7 @@ _DRAIN_PAUSE: Final = 5
 
 
 def routes() -> list[DirectRoute]:
-    """What this module serves."""
+    """The routes of this module."""
     relay = "/api/v1/relay"
     return [
         DirectRoute("POST", f"{relay}/servers/register", register),
@@ -176,7 +176,7 @@ async def _hand_over(
             **work.envelope.copy(),
             **claim,
             "e2ee_v1": True,
-            # token.place nodes sleep this long after their answer; without it, for their lease.
+            # token.place nodes sleep this long after their answer, or their whole lease without it.
             "next_ping_in_x_seconds": 0,
             **deadline(work.remaining),
         }

@@ -11,7 +11,7 @@ from tokenplace_relay.state.errors import StateError
 
 
 def routes() -> list[web.RouteDef]:
-    """What this module serves."""
+    """The routes of this module."""
     return [web.post("/api/v1/relay/unregister", expel)]
 
 

@@ -1,4 +1,4 @@
-"""POST progress: the newest encrypted progress of a claimed request, for its client."""
+"""POST progress: the newest encrypted progress of a claimed request."""
 
 from typing import Final
 
@@ -29,7 +29,7 @@ _SHOWN: Final = ("client_public_key", "request_id", "protocol", "version", *_SEA
 
 
 def routes() -> list[DirectRoute]:
-    """What this module serves."""
+    """The routes of this module."""
     return [DirectRoute("POST", "/api/v1/relay/progress", progress)]
 
 

@@ -15,7 +15,7 @@ RUNS = 7
 
 
 def filled(count: int) -> StateMachine:
-    """A state with so many nodes, of eight kinds, each with one place taken of four."""
+    """A state with `count` nodes of eight kinds, each with four places."""
     config = Config(max_nodes=count, max_requests=count + 1, max_client_requests=count + 1)
     state = StateMachine(config, FakeClock(), lambda _node: None, lambda _key: None)
     for number in range(count):
