@@ -233,21 +233,14 @@ def test_report_contains_no_secret_and_reads_none(
     eventually(lambda: relays.when(Ready="True"), seconds=60)
 
     user = f"helper-{namespace}"
-    for flags in (["--clusterrole=admin"], ["--clusterrole=tokenplace-view"]):
-        name = flags[0].partition("=")[2]
-        bound = kubectl("create", "rolebinding", f"{name}-helper", f"--user={user}", *flags)
-        assert bound.returncode == 0, bound.stderr
-    rule = ("--verb=get,list", "--resource=tokenplacerelays.token.place")
-    assert kubectl("create", "clusterrole", "tokenplace-view", *rule).returncode == 0
+    grant_view(kubectl, user)
     config = control_plane.user_kubeconfig(user)
     path = tmp_path / "bundle.tar.gz"
     flags = [f"--file={path}", f"--operator-namespace={namespace}", f"--kubeconfig={config}"]
     done = plugin("report", ready, "-n", namespace, *flags)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{path} contains\n")
-    with tarfile.open(path) as archive:
-        members = {one.name: archive.extractfile(one) for one in archive.getmembers()}
-        files = {name: file.read().decode() for name, file in members.items() if file is not None}
+    files = unpacked(path)
     assert {"bundle/relay.yaml", "bundle/events.yaml", "bundle/status.json"} <= files.keys()
     assert "bundle/children/deployment-relay.yaml" in files
     everything = "".join(files.values())
@@ -261,6 +254,23 @@ def test_report_contains_no_secret_and_reads_none(
     assert set(listed["contents"]) >= {"relay.yaml", "events.yaml"}
     assert listed["unreadable"] == []
     kubectl("delete", "clusterrole", "tokenplace-view")
+
+
+def grant_view(kubectl: Kubectl, user: str) -> None:
+    """Let a user read relays and administer the rest of the namespace."""
+    rule = ("--verb=get,list", "--resource=tokenplacerelays.token.place")
+    assert kubectl("create", "clusterrole", "tokenplace-view", *rule).returncode == 0
+    for role in ("admin", "tokenplace-view"):
+        flags = (f"--user={user}", f"--clusterrole={role}")
+        bound = kubectl("create", "rolebinding", f"{role}-helper", *flags)
+        assert bound.returncode == 0, bound.stderr
+
+
+def unpacked(path: Path) -> dict[str, str]:
+    """The text of each file in an archive, by name."""
+    with tarfile.open(path) as archive:
+        members = {one.name: archive.extractfile(one) for one in archive.getmembers()}
+        return {name: file.read().decode() for name, file in members.items() if file is not None}
 
 
 def test_probe_needs_a_ready_pod(plugin: Plugin, relays: Relays) -> None:
