@@ -1,4 +1,4 @@
-"""The life of one process: log in, stand by, lead, and stop in a safe order."""
+"""The lifecycle of one process: login, standby, leadership, and shutdown in a safe order."""
 
 import asyncio
 import signal

@@ -1,11 +1,11 @@
 """All metrics of the operator, in a registry of their own.
 
-One object is made by main and passed to whoever counts. Labels are bounded: no names of relays,
-and no words that a server or a user may choose. A counter whose labels are known starts at 0, so
-that its first increase is seen as one. Times are in seconds.
+One object is made at the start and passed to each part that counts. Labels are bounded: no names
+of relays, and no words that a server or a user may choose. A counter whose labels are known starts
+at 0, so that Prometheus sees its first increase. Times are in seconds.
 """
 
-from collections import Counter as Tally
+from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -102,11 +102,13 @@ class Metrics:
             "kind",
             "result",
         )
-        self.drift = self._counter("drift_total", "Children that others had changed", "kind")
+        self.drift = self._counter("drift_total", "Child resources that had drifted", "kind")
         self.backed_off = self._gauge(
-            "children_in_write_backoff", "Children that somebody undoes each time they are written"
+            "children_in_write_backoff", "Child resources that another writer keeps reverting"
         )
-        self.pruned = self._counter("pruned_total", "Children deleted as no longer wanted", "kind")
+        self.pruned = self._counter(
+            "pruned_total", "Child resources deleted because they are no longer desired", "kind"
+        )
         self.status_writes = self._counter(
             "status_writes_total", "Writes of a relay's status: applied, error", "result"
         )
@@ -167,22 +169,25 @@ class _Relays(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Read the conditions of every relay."""
-        ready: Tally[str] = Tally(dict.fromkeys(STATUSES, 0))
-        found: Tally[tuple[str, ...]] = Tally(
+        ready: Counts[str] = Counts(dict.fromkeys(STATUSES, 0))
+        by_condition: Counts[tuple[str, ...]] = Counts(
             {(kind.value, status): 0 for kind in Type for status in STATUSES}
         )
         relays = tuple(self._relays())
-        # Most relays say the same.
-        for conditions, number in Tally(map(_conditions, relays)).items():
+        # Most relays have the same conditions, so each set is read once.
+        for conditions, number in Counts(map(_conditions, relays)).items():
             statuses = _statuses(conditions)
             ready[statuses.get(Type.READY, "Unknown")] += number
-            found.update(dict.fromkeys(statuses.items(), number))
+            by_condition.update(dict.fromkeys(statuses.items(), number))
         unobserved = sum(map(is_unobserved, relays))
         yield self._family(
             "relays", "Relays by readiness", ["ready"], {(k,): ready[k] for k in ready}
         )
         yield self._family(
-            "relay_condition", "Relays by condition and its status", ["condition", "status"], found
+            "relay_condition",
+            "Relays by condition and its status",
+            ["condition", "status"],
+            by_condition,
         )
         yield self._family(
             "relays_unobserved", "Relays with a newer spec than their status", [], {(): unobserved}
@@ -200,9 +205,9 @@ class _Relays(Collector):
 def _conditions(relay: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """Type and status of each condition of a relay."""
     conditions = relay.get("status", {}).get("conditions", ())
-    return tuple([(one["type"], one["status"]) for one in conditions])
+    return tuple([(item["type"], item["status"]) for item in conditions])
 
 
 def _statuses(conditions: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Status by type, of the conditions that are ours: others may write into the list as well."""
+    """Status by type, of our own conditions; other writers may add further ones to the list."""
     return {kind: status for kind, status in conditions if kind in _TYPES and status in STATUSES}

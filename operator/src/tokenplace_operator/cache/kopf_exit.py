@@ -1,4 +1,4 @@
-"""Ends all of kopf's watches when one has failed for good."""
+"""Ends all of kopf's watches when one has failed permanently."""
 
 import asyncio
 from typing import Any

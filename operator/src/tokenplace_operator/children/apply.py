@@ -152,7 +152,7 @@ class Applier:
             await self._kube.hand_over(kept)
 
     async def _delete_for_replacement(self, live: Object) -> None:
-        """Delete a child with an immutable field to change; its DELETED event creates it anew."""
+        """Delete a child with an immutable field to change; its DELETED event creates it again."""
         kind, key = identity(live)
         await self._kube.delete(kind, *key, uid=live["metadata"]["uid"])
 

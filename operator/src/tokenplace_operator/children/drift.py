@@ -1,10 +1,10 @@
-"""Whether a live object still says what was applied, and where it does not."""
+"""Drift: whether a live object still has the applied fields, and where it does not."""
 
 from typing import Any
 
 
 def is_subset(desired: Any, live: Any) -> bool:  # noqa: ANN401 (JSON of any shape)
-    """Whether live says all that desired says; the server and others may have added more.
+    """Whether live has all fields of desired; the server and other writers may have added more.
 
     Lists of objects compare item by item in order, since the server keeps the order that we
     apply; lists that belong to others as well (ownerReferences) may hold more.
@@ -27,8 +27,8 @@ def first_difference(desired: object, live: object, path: str = "") -> str:
         parts = ((f"[{at}]", want, have) for at, (want, have) in pairs)
     else:
         return "" if _is_same(desired, live) else path
-    found = (first_difference(want, have, path + part) for part, want, have in parts)
-    return next(filter(None, found), "")
+    differences = (first_difference(want, have, path + part) for part, want, have in parts)
+    return next(filter(None, differences), "")
 
 
 def _is_sublist(desired: list[Any], live: object) -> bool:
@@ -38,8 +38,10 @@ def _is_sublist(desired: list[Any], live: object) -> bool:
         return False
     if len(live) == len(desired):
         return all(is_subset(want, have) for want, have in zip(desired, live, strict=True))
-    # Somebody added items of their own: ours must still be there.
-    mergeable = all(isinstance(one, dict) and ("name" in one or "uid" in one) for one in desired)
+    # Another writer added items: ours must still be there.
+    mergeable = all(
+        isinstance(item, dict) and ("name" in item or "uid" in item) for item in desired
+    )
     return mergeable and all(any(is_subset(want, have) for have in live) for want in desired)
 
 

@@ -37,7 +37,7 @@ class Plan:
     prune: tuple[Object, ...] = ()
     """Live children that are no longer desired."""
     drifted: tuple[Object, ...] = ()
-    """The subset of `apply` whose live objects were changed by others."""
+    """The subset of `apply` whose live objects drifted."""
     new: tuple[Object, ...] = ()
     """The subset of `apply` for which no live object is known."""
 
@@ -61,7 +61,7 @@ def plan(
 ) -> Plan:
     """Compare desired and live children of the relay with this uid.
 
-    live: the objects that have the names of desired children, whoever owns them.
+    live: the objects that have the names of desired children, whatever their owner.
     children: all objects that the relay controls, desired or not.
     """
     by_identity = {identity(obj): obj for obj in desired}

@@ -1,4 +1,4 @@
-"""What the API server says against a request, as a handful of classes."""
+"""The errors of the API server as a few classes."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from tokenplace_operator.api.kinds import Object
 
 _CONFLICT_WITH = re.compile(r'conflict with "([^"]+)"')
 _CANNOT_CHANGE = ("immutable", "may not change", "Duplicate value")
-"""What the server's own rules say of a new selector, or of a port that others renumbered."""
+"""Words in the messages of the server's own rules on fields that cannot be changed."""
 
 
 class KubeError(Exception):
@@ -52,8 +52,8 @@ class NotFound(KubeError):  # noqa: N818 (named as the API names them)
 class Invalid(KubeError):  # noqa: N818 (named as the API names them)
     """400 or 422: the object breaks a rule; a retry does not help.
 
-    is_immutable: whether it is a rule of the kind itself on what may become of the live object,
-    which only a new object can satisfy.
+    is_immutable: whether a rule of the kind itself forbids this change of the live object, so that
+    only a new object can satisfy it.
     """
 
     def __init__(self, code: int, reason: str, message: str, *, is_immutable: bool = False) -> None:
@@ -102,9 +102,9 @@ def error_of(
 
 
 def _forbids_change(status: Object) -> bool:
-    """Whether a rule of the kind itself does: who writes an admission policy may say anything.
+    """Whether a rule of the kind itself does: admission policies may use the same words.
 
-    A policy's denial has no reason in its causes; a webhook could put one there.
+    The denial of a policy has no reason in its causes; a webhook could set one.
     """
     if "denied the request" in str(status.get("message")):
         return False
@@ -120,13 +120,13 @@ def _causes(status: Object) -> list[Object]:
 
 
 def _field_conflicts(status: Object) -> tuple[FieldConflict, ...]:
-    found = []
+    conflicts = []
     for cause in _causes(status):
         if cause.get("reason") != "FieldManagerConflict":
             continue
         match = _CONFLICT_WITH.search(cause.get("message", ""))
-        found.append(FieldConflict(cause.get("field", ""), match[1] if match else "unknown"))
-    return tuple(found)
+        conflicts.append(FieldConflict(cause.get("field", ""), match[1] if match else "unknown"))
+    return tuple(conflicts)
 
 
 def _retry_after(headers: Mapping[str, str] | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Counts and times of requests to the API server, whoever sends them."""
+"""Counts and durations of all requests to the API server, including those of kopf."""
 
 import time
 from types import SimpleNamespace

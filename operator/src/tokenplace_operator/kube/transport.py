@@ -39,7 +39,7 @@ class Transport:
     def guard_writes(self, may_write: Callable[[], bool]) -> None:
         """Ask `may_write` before each write but those of Leases; False makes it Unavailable.
 
-        So a leader that was suspended past its lease does not write beside its successor.
+        So a leader that was suspended past its lease does not write next to its successor.
         """
         self._may_write = may_write
 

@@ -1,4 +1,4 @@
-"""What the operator observes besides Kubernetes objects, as data: inputs of builders and status."""
+"""Observed facts that are no Kubernetes objects, as data for builders and status."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class UpstreamHealth:
 
 
 class CertificateState(StrEnum):
-    """What the operator could find out about a certificate."""
+    """The state of a certificate."""
 
     VALID = "valid"
     NOT_READY = "not ready"

@@ -145,7 +145,7 @@ class Reconciler:
         return todo if relay.paused else defer(todo, self.backoff.is_backing_off)
 
     async def _live(self, child: Object, *, read_unwatched: bool) -> Object | None:
-        """The live object with the name of a child, whoever owns it."""
+        """The live object with the name of a child, whatever its owner."""
         kind, key = identity(child)
         live = self.store.get(kind, key)
         if live is not None or not read_unwatched:
