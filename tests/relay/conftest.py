@@ -12,14 +12,14 @@ _UNREAD = "aiohttp neither bounds nor counts responses that a peer does not read
 NOT_IN_PLAIN_HTTP = {
     "test_broken_http.py": _MALFORMED,
     "test_edges_http.py::test_method_that_does_not_exist": _MALFORMED,
-    "test_connections.py::test_head_that_never_ends_is_cut_off": _HEADS,
-    "test_connections.py::test_next_head_on_a_kept_connection_is_cut_off_too": _HEADS,
-    "test_connections.py::test_half_a_head_that_comes_with_the_connection_is_cut_off": _HEADS,
-    "test_connections.py::test_half_a_head_behind_a_request_is_cut_off": _HEADS,
+    "test_slow_peers.py::test_head_that_never_ends_is_cut_off": _HEADS,
+    "test_slow_peers.py::test_next_head_on_a_kept_connection_is_cut_off_too": _HEADS,
+    "test_slow_peers.py::test_half_a_head_that_comes_with_the_connection_is_cut_off": _HEADS,
+    "test_slow_peers.py::test_half_a_head_behind_a_request_is_cut_off": _HEADS,
     "test_connections.py::test_connection_beyond_the_bound_gets_a_response": (
         "aiohttp has no limit on connections"
     ),
-    "test_connections.py::test_reader_that_does_not_read_is_cut_off": _UNREAD,
+    "test_slow_peers.py::test_reader_that_does_not_read_is_cut_off": _UNREAD,
     "test_unsent.py": _UNREAD,
 }
 """A file or a test -> why it cannot pass with aiohttp's own connections."""

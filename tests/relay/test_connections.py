@@ -5,75 +5,28 @@ import json
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import pytest
 
-from tokenplace_harness.inside import NODE, RELAY, Inside, Json, inside
+from tokenplace_harness.inside import NODE, RELAY, Inside, inside
+from tokenplace_harness.sockets import (
+    POLL,
+    connected,
+    holds,
+    http,
+    polling,
+    read_all,
+    read_answer,
+    read_head_and_answer,
+    send,
+    submit_now,
+)
 from tokenplace_harness.wait import eventually
 
 LEAVES = ["close", "reset", "half"]
 """How a peer goes: orderly, with a reset, or closing only its own direction."""
-
-
-def http(path: str, body: Json) -> bytes:
-    content = json.dumps(body).encode()
-    head = f"POST {RELAY}/{path} HTTP/1.1\r\nHost: relay\r\nContent-Type: application/json\r\n"
-    return head.encode() + b"Content-Length: %d\r\n\r\n" % len(content) + content
-
-
-POLL = http("servers/poll", {"server_public_key": NODE})
-
-
-@asynccontextmanager
-async def connected(relay: Inside) -> AsyncIterator[socket.socket]:
-    """A plain socket to the relay."""
-    parts = urlsplit(relay.url)
-    plain = socket.socket()
-    plain.setblocking(False)
-    try:
-        await asyncio.get_running_loop().sock_connect(plain, (str(parts.hostname), parts.port))
-        yield plain
-    finally:
-        plain.close()
-
-
-async def send(plain: socket.socket, data: bytes) -> None:
-    await asyncio.get_running_loop().sock_sendall(plain, data)
-
-
-async def read_all(plain: socket.socket) -> bytes:
-    """Everything until the relay closes."""
-    found, loop = b"", asyncio.get_running_loop()
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                part = await loop.sock_recv(plain, 65536)
-            except ConnectionResetError:
-                return found
-            if not part:
-                return found
-            found += part
-
-
-async def read_answer(plain: socket.socket) -> Json:
-    """One answer on a connection that stays open."""
-    return (await read_head_and_answer(plain))[1]
-
-
-async def read_head_and_answer(plain: socket.socket) -> tuple[dict[str, str], Json]:
-    """The head of an answer, by names in lower case, and its JSON."""
-    found, loop = b"", asyncio.get_running_loop()
-    async with asyncio.timeout(30):
-        while True:
-            found += await loop.sock_recv(plain, 65536)
-            head, end, body = found.partition(b"\r\n\r\n")
-            if end and len(body) >= int(head.lower().split(b"content-length:")[1].split()[0]):
-                lines = [line.partition(": ") for line in head.decode().split("\r\n")[1:]]
-                return {name.lower(): value for name, _, value in lines}, json.loads(body)
 
 
 def leave(plain: socket.socket, how: str) -> None:
@@ -83,19 +36,6 @@ def leave(plain: socket.socket, how: str) -> None:
     if how == "reset":
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     plain.close()
-
-
-async def holds(relay: Inside, number: int) -> None:
-    await eventually(lambda: relay.state.held_polls == number)
-
-
-@asynccontextmanager
-async def polling(**settings: float) -> AsyncIterator[Inside]:
-    """A relay that holds polls, with a node that is registered."""
-    values: Json = settings
-    async with inside(real_time=True, poll_wait=20.0, **values) as relay:
-        await relay.register()
-        yield relay
 
 
 @pytest.mark.parametrize("how", LEAVES)
@@ -145,12 +85,6 @@ async def is_live(relay: Inside) -> bool:
     """Whether the only request is queued or claimed."""
     counts = await relay.counts()
     return counts["queued"] + counts["claimed"] == 1
-
-
-async def submit_now(relay: Inside, name: str) -> None:
-    """Hand a request in within this very turn of the loop."""
-    envelope = {"client_public_key": "c", "chat_history": "x", "request_id": name}
-    await relay.state.submit(b"client", name, NODE, envelope, size=9, cancel_token=b"", reader=b"")
 
 
 async def test_work_goes_to_the_other_poll_of_the_node() -> None:
@@ -245,103 +179,6 @@ async def test_node_gone_while_it_answers() -> None:
         await eventually(lambda: relay.context.reading.held == 0)
         assert (await relay.counts())["claimed"] == 1
         assert (await relay.respond()).status == 200
-
-
-async def test_head_that_never_ends_is_cut_off() -> None:
-    async with inside(real_time=True, header_timeout=0.3) as relay:
-        async with connected(relay) as slow:
-            await send(slow, b"GET /livez HTTP/1.1\r\nX-Slow: ")
-            assert await read_all(slow) == b""
-        async with connected(relay) as silent:
-            assert await read_all(silent) == b""
-
-
-async def test_next_head_on_a_kept_connection_is_cut_off_too() -> None:
-    async with inside(real_time=True, header_timeout=0.3) as relay, connected(relay) as slow:
-        await send(slow, b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert await read_answer(slow) == {"status": "alive"}
-        await asyncio.sleep(0.6)
-        await send(slow, b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert await read_answer(slow) == {"status": "alive"}, "idle is allowed"
-        await send(slow, b"GET /li")
-        assert await read_all(slow) == b""
-
-
-async def test_half_a_head_that_comes_with_the_connection_is_cut_off() -> None:
-    """Its bytes are there before the relay waits for them."""
-    async with inside(real_time=True, header_timeout=0.3) as relay:
-        parts = urlsplit(relay.url)
-        with socket.create_connection((str(parts.hostname), parts.port)) as eager:
-            eager.sendall(b"GET /livez HTTP/1.1\r\nX-Slow: ")
-            eager.setblocking(False)
-            assert await read_all(eager) == b""
-
-
-async def test_half_a_head_behind_a_request_is_cut_off() -> None:
-    """Behind a whole one in the same bytes, and behind a poll that is held."""
-    head = b"GET /livez HTTP/1.1\r\nHost: a\r\n"
-    async with polling(header_timeout=0.3) as relay:
-        async with connected(relay) as slow:
-            await send(slow, head + b"\r\n" + head)
-            assert (await read_all(slow)).endswith(b'"alive"}\n')
-        async with connected(relay) as poller:
-            await send(poller, POLL)
-            await holds(relay, 1)
-            await send(poller, head)
-            await submit_now(relay, "r1")
-            assert b'"r1"' in await read_all(poller)
-
-
-async def test_idle_connection_is_closed() -> None:
-    async with inside(real_time=True, keepalive_timeout=0.3) as relay, connected(relay) as idle:
-        await send(idle, b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert await read_answer(idle) == {"status": "alive"}
-        assert await read_all(idle) == b""
-
-
-async def test_hold_is_longer_than_a_head_may_take() -> None:
-    async with polling(header_timeout=0.2) as relay, connected(relay) as poller:
-        await send(poller, POLL)
-        await holds(relay, 1)
-        await asyncio.sleep(0.6)
-        await submit_now(relay, "r1")
-        assert (await read_answer(poller))["request_id"] == "r1"
-
-
-async def test_reader_that_does_not_read_is_cut_off() -> None:
-    """An answer that fills every buffer, and a client that leaves it there."""
-    async with polling(write_timeout=0.5) as relay, connected(relay) as stalled:
-        await relay.submit()
-        await relay.poll()
-        await relay.respond(ciphertext="x" * (3 * 1024 * 1024))
-        body = {"client_public_key": "client-key", "request_id": "r1"}
-        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        for _ in range(3):
-            await send(stalled, http("responses/retrieve", body))
-        server = relay.runner.server
-        assert server is not None
-        others = len(server.connections) - 1
-        await eventually(lambda: len(server.connections) == others)
-        assert (await relay.retrieve()).status == 200
-
-
-async def test_slow_reader_that_goes_on_gets_everything() -> None:
-    async with polling(write_timeout=5.0) as relay, connected(relay) as slow:
-        await relay.submit()
-        await relay.poll()
-        await relay.respond(ciphertext="x" * 1_000_000)
-        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        body = {"client_public_key": "client-key", "request_id": "r1"}
-        await send(slow, http("responses/retrieve", body))
-        await asyncio.sleep(0.3)
-        assert (await read_answer(slow))["chat_history"] == "x" * 1_000_000
-
-
-async def test_writer_of_single_bytes_is_served() -> None:
-    async with inside(real_time=True) as relay, connected(relay) as slow:
-        for byte in b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n":
-            await send(slow, bytes([byte]))
-        assert await read_answer(slow) == {"status": "alive"}
 
 
 async def test_pipelined_calls_are_answered_in_order() -> None:
