@@ -49,14 +49,14 @@ acceptance: sync ## the acceptance tests alone; writes docs/acceptance.md (root)
 e2e: sync ## the tests of a relay in real pods, on your cluster (CONTEXT=name RELAY_IMAGE=... OPERATOR_IMAGE=...)
 	TOKENPLACE_TEST_CONTEXT=$(CONTEXT) $(RUN) pytest tests/e2e/test_relay_pods.py
 
-bench-operator: sync ## the operator beside its rivals, at 1, 100 and 1,000 relays (BENCH_ARGS="--counts 100")
+bench-operator: sync ## the operator next to its baselines, at 1, 100 and 1,000 relays (BENCH_ARGS="--counts 100")
 	@$(RUN) tokenplace-cluster build kubernetes
 	@# As in the image: compiled, and what only development needs would count as memory.
 	@$(BENCH_ENV) UV_PROJECT_ENVIRONMENT=$(CURDIR)/$(TOOLS)/operator $(UV) sync --locked --quiet --no-dev \
 	  --no-editable --compile-bytecode --package tokenplace-operator --reinstall-package tokenplace-operator
 	$(BENCH_ENV) $(RUN) tokenplace-bench operator --python $(CURDIR)/$(TOOLS)/operator/bin/python $(BENCH_ARGS)
 
-bench-relay: sync ## the relay beside bare aiohttp (BENCH_ARGS="--url http://... --output FILE")
+bench-relay: sync ## the relay next to bare aiohttp (BENCH_ARGS="--url http://... --output FILE")
 	@# As in the image: what only development needs would count as memory.
 	@$(BENCH_ENV) UV_PROJECT_ENVIRONMENT=$(CURDIR)/$(TOOLS)/relay $(UV) sync --locked --quiet --no-dev \
 	  --package tokenplace-relay
@@ -78,10 +78,10 @@ format: sync ## put the style right
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
-page: ## build the chat page anew from relay/page (needs Node 20 or newer)
+page: ## build the chat page from relay/page (needs Node 20 or newer)
 	@cd relay/page && npm ci --silent && npm run --silent types && npm run --silent build
 
-docs: sync ## write the generated pages anew
+docs: sync ## write the generated pages
 	$(RUN) python docs/generate_api_reference.py
 	$(RUN) python deploy/charts/generate.py
 	$(RUN) python docs/generate_relay_settings.py
@@ -89,7 +89,7 @@ docs: sync ## write the generated pages anew
 	$(RUN) python docs/generate_reasons.py
 	$(RUN) python docs/generate_schema.py
 
-pictures: sync ## draw the pictures of a terminal anew, from what the program prints
+pictures: sync ## draw the pictures of a terminal from the program's output
 	PICTURES=1 $(RUN) pytest tests/integration/test_pictures.py
 
 sync: $(if $(filter $(TOOLS)/bin/uv,$(UV)),$(TOOLS)/bin/uv)

@@ -71,7 +71,7 @@ OLDER = {
     },
 }
 RELEASES = {
-    # (chart, release): values besides the image
+    # (chart, release): values other than the image
     ("tokenplace", "tokenplace"): NEWER,
     ("tokenplace", "prod"): NEWER,
     # Its pods already have the labels that the pods of the relay will have.

@@ -216,7 +216,7 @@ def in_pod(kubectl: Kubectl, code: str) -> str:
 
 
 def wait_until_draining(url: str) -> None:
-    """Wait until /healthz says so, on a socket that is still open."""
+    """Wait for this response of /healthz, on a socket that is still open."""
     while (answer := health(url)) == (200, "ok"):
         pass
     assert answer == (503, "draining")

@@ -38,7 +38,7 @@ ENDS = {Stage.CANCELLED: "cancelled", Stage.EXPIRED: "expired"}
 
 
 def same(found: object, wanted: object) -> None:
-    """What a refusal says is what it should say."""
+    """A refusal has the expected status and code."""
     assert found == wanted
 
 

@@ -1,4 +1,4 @@
-"""Undoing a hand-out that was not delivered, and nothing else with it."""
+"""Undoing an undelivered claim, and nothing else with it."""
 
 import pytest
 
@@ -45,13 +45,13 @@ def relay() -> Relay:
     return Relay()
 
 
-def test_an_undelivered_claim_is_undone(relay: Relay) -> None:
+def test_an_undelivered_claim_is_taken_back(relay: Relay) -> None:
     relay.state.unclaim(relay.claim())
     assert relay.stage is Stage.QUEUED
     assert relay.control() == "completed/unavailable"
 
 
-def test_an_earlier_hand_out_stays_valid(relay: Relay) -> None:
+def test_an_earlier_claim_stays_valid(relay: Relay) -> None:
     relay.claim()
     relay.expire_lease()
     relay.state.unclaim(relay.claim())

@@ -13,7 +13,7 @@ GOOD_WHEN_FALSE = {Type.RECONCILING, Type.STALLED, Type.PAUSED}
 def summary(relay: Object) -> Object:
     """A relay's row in the table, and the head of its page."""
     metadata, status = relay["metadata"], relay.get("status", {})
-    conditions = {one["type"]: one for one in status.get("conditions", [])}
+    conditions = {condition["type"]: condition for condition in status.get("conditions", [])}
     ready = conditions.get(Type.READY, {})
     # A status of an older generation does not describe the current spec.
     current = status.get("observedGeneration") == metadata.get("generation")
@@ -42,7 +42,9 @@ def details(snapshot: Snapshot) -> Object:
             "desired": pick(relay, "spec", "replicas", default=1),
             "ready": status.get("readyReplicas", 0),
         },
-        "conditions": [{**one, "good": is_good(one)} for one in status.get("conditions", [])],
+        "conditions": [
+            {**condition, "good": is_good(condition)} for condition in status.get("conditions", [])
+        ],
         "children": [_reference(child) for child in snapshot.children],
         "pods": [_pod(pod) for pod in snapshot.pods],
         "events": [_event(event) for event in snapshot.events[-MAX_EVENTS:]],
@@ -67,8 +69,8 @@ def _reference(obj: Object) -> Object:
 
 def _pod(pod: Object) -> Object:
     containers = pick(pod, "status", "containerStatuses", default=[])
-    waiting = [pick(one, "state", "waiting", "reason") for one in containers]
-    ready = bool(containers) and all(one.get("ready") for one in containers)
+    waiting = [pick(container, "state", "waiting", "reason") for container in containers]
+    ready = bool(containers) and all(container.get("ready") for container in containers)
     phase = pick(pod, "status", "phase")
     terminating = "deletionTimestamp" in pod["metadata"]
     state = next((reason for reason in waiting if reason), "ready" if ready else phase)
@@ -76,7 +78,7 @@ def _pod(pod: Object) -> Object:
         "name": pod["metadata"]["name"],
         "state": "Terminating" if terminating else state,
         "ready": ready and not terminating,
-        "restarts": sum(one.get("restartCount", 0) for one in containers),
+        "restarts": sum(container.get("restartCount", 0) for container in containers),
         "node": pick(pod, "spec", "nodeName"),
         "image": containers[0].get("imageID", "") if containers else "",
         "created": pod["metadata"].get("creationTimestamp", ""),

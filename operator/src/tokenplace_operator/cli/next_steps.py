@@ -21,12 +21,12 @@ def _reasons() -> dict[str, dict[str, str]]:
 
 
 def meaning(reason: str) -> str:
-    """What a reason means; empty for an unknown reason, of a newer operator."""
+    """The meaning of a reason; empty for an unknown reason, of a newer operator."""
     return _reasons().get(reason, {}).get("meaning", "")
 
 
 def step(reason: str) -> str:
-    """What to do about a reason; empty for an unknown reason."""
+    """The next step for a reason; empty for an unknown reason."""
     return _reasons().get(reason, {}).get("step", "")
 
 

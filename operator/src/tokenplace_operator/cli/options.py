@@ -104,7 +104,7 @@ def cluster_command(command: Callable[..., Coroutine[Any, Any, Exit]]) -> Callab
 
     # typer reads the options from the signature and the annotations.
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {one.name: one.annotation for one in parameters}
+    wrapper.__annotations__ = {each.name: each.annotation for each in parameters}
     return wrapper
 
 

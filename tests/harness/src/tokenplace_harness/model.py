@@ -27,10 +27,10 @@ class Sent:
     held_since: float = 0.0
     expired_leases: int = 0
     hands: int = 0
-    """Times that it was handed out or renewed."""
-    """Times that it was handed out and nothing was heard of it in time."""
+    """Times that it was claimed or renewed."""
+    """Times that it was claimed and its lease expired."""
     turn: int = 0
-    """Rises with each time that work is handed out."""
+    """Rises with each claim."""
     answer_size: int = 0
     kept_until: float = 0.0
     has_news: bool = False
@@ -43,7 +43,7 @@ class Sent:
 
 @dataclass
 class Model:
-    """All requests, each node's queue as a list, and when each node was last heard of."""
+    """All requests, each node's queue as a list, and the time of each node's last call."""
 
     config: Config
     now: float = 0.0
@@ -63,7 +63,7 @@ class Model:
     turns: int = 0
 
     def find(self, client: str, name: str) -> Sent | None:
-        """The request of that name, as it stands now."""
+        """The request of that name in its current state."""
         for one in self.sent:
             if name and (one.client, one.name) == (client, name):
                 self.settle(one)

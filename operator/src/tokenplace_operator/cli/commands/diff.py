@@ -47,7 +47,7 @@ _SERVER_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What the operator would do with one child resource.
+    """The change that the operator would make to one child resource.
 
     action: none, create, change, delete, blocked, waiting, rejected or forbidden.
     note: the reason, for the last four. diff: a unified diff of YAML.
@@ -88,12 +88,12 @@ async def diff(
         raise typer.BadParameter("give either the name of a relay or -f FILE")
     async with connected(target) as cluster:
         changes = await _changes(cluster, name, filename)
-    different = any(one.action != "none" for one in changes)
+    different = any(change.action != "none" for change in changes)
     if output is Format.JSON:
-        show_json({"different": different, "children": [asdict(one) for one in changes]})
+        show_json({"different": different, "children": [asdict(change) for change in changes]})
     else:
         show(text(changes))
-    if any(one.action == "forbidden" for one in changes):
+    if any(change.action == "forbidden" for change in changes):
         return Exit.FORBIDDEN
     return Exit.NO if different else Exit.OK
 
@@ -128,7 +128,7 @@ async def compare(kube: Kube, relay: Relay, snapshot: Snapshot) -> list[Change]:
         except NotFound:  # It will be created.
             continue
     todo = plan(desired, live, snapshot.children, relay.uid)
-    blocked = {(one.kind, one.name): one.by for one in todo.blocked}
+    blocked = {(conflict.kind, conflict.name): conflict.by for conflict in todo.blocked}
     waiting = {identity(child) for child in todo.waiting}
     changes = []
     for child in desired:
@@ -215,10 +215,12 @@ def _sorted(value: Any) -> Any:  # noqa: ANN401 (JSON of any shape)
 def text(changes: list[Change]) -> list[Line]:
     """The unified diffs, and why a child resource cannot be applied."""
     lines = []
-    for one in changes:
-        if one.note:
-            lines.append(plain(f"{one.kind}/{one.name} is {one.action}: {one.note}", BAD))
-        lines += [_coloured(line) for line in one.diff.splitlines()]
+    for change in changes:
+        if change.note:
+            lines.append(
+                plain(f"{change.kind}/{change.name} is {change.action}: {change.note}", BAD)
+            )
+        lines += [_coloured(line) for line in change.diff.splitlines()]
     if not lines:
         lines.append(plain(f"No difference in {counted(len(changes), 'child resource')}."))
     return lines

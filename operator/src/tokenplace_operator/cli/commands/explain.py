@@ -47,7 +47,11 @@ def explanation(relay: Object) -> Object:
     """
     head = summary(relay)
     conditions = relay.get("status", {}).get("conditions", [])
-    problems = [one for one in conditions if one["type"] not in _SUMMARY_TYPES and not is_good(one)]
+    problems = [
+        condition
+        for condition in conditions
+        if condition["type"] not in _SUMMARY_TYPES and not is_good(condition)
+    ]
     return {
         **{key: head[key] for key in ("namespace", "name", "ready", "reason", "message")},
         "waitingFor": _waiting_for(head, conditions),
@@ -56,11 +60,11 @@ def explanation(relay: Object) -> Object:
         "next": [] if head["ready"] else commands(head["reason"], head["namespace"], head["name"]),
         "also": [
             {
-                **{key: one.get(key, "") for key in ("type", "status", "reason", "message")},
-                "step": step(one.get("reason", "")),
+                **{key: problem.get(key, "") for key in ("type", "status", "reason", "message")},
+                "step": step(problem.get("reason", "")),
             }
-            for one in problems
-            if head["ready"] or one.get("reason") != head["reason"]
+            for problem in problems
+            if head["ready"] or problem.get("reason") != head["reason"]
         ],
     }
 
@@ -81,10 +85,8 @@ def text(explained: Object) -> list[Line]:
         lines += [*heading("Commands to run"), *commands_to_run]
     if explained["also"]:
         lines += heading("Other conditions")
-    for one in explained["also"]:
-        lines.append(
-            plain(f"  {one['type']} is {one['status']}, {one['reason']}: {one['message']}")
-        )
+    for condition in explained["also"]:
+        lines.append(plain("  {type} is {status}, {reason}: {message}".format_map(condition)))
     return lines
 
 

@@ -69,7 +69,7 @@ def running_digest(pods: list[Object], reference: str) -> str:
         for container in pod.get("status", {}).get("containerStatuses", [])
         if container.get("name") == CONTAINER and "running" in container.get("state", {})
     }
-    digests = sorted(one for one in image_ids if one.startswith("sha256:"))
+    digests = sorted(image_id for image_id in image_ids if image_id.startswith("sha256:"))
     if not digests:
         raise CliError(Exit.NO, f"no pod runs {reference} yet, so its digest is unknown")
     if len(digests) > 1:
@@ -92,7 +92,9 @@ async def _patch(kube: Kube, obj: Object, digest: str, *, dry_run: bool) -> None
 
 def _image_of(pod: Object) -> str:
     containers = pod.get("spec", {}).get("containers", [])
-    return next((str(one["image"]) for one in containers if one["name"] == CONTAINER), "")
+    return next(
+        (str(container["image"]) for container in containers if container["name"] == CONTAINER), ""
+    )
 
 
 def _show_result(relay: Relay, digest: str, done: str, output: Format) -> None:

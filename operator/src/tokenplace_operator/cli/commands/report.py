@@ -192,4 +192,4 @@ async def _logs(
 
 def _restarted(pod: Object) -> bool:
     containers = pod.get("status", {}).get("containerStatuses", [])
-    return any(one.get("restartCount", 0) for one in containers)
+    return any(container.get("restartCount", 0) for container in containers)

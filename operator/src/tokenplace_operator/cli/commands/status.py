@@ -85,22 +85,22 @@ async def _show_table(target: Target, output: Format, *, all_namespaces: bool) -
 def table(relays: list[Object], now: datetime, *, all_namespaces: bool) -> list[Line]:
     """One line for each relay."""
     titles = ("NAME", "READY", "REASON", "SINCE", "URL", "IMAGE", "AGE")
-    rows: list[list[Cell]] = [list(titles), *(_row(one, now) for one in relays)]
+    rows: list[list[Cell]] = [list(titles), *(_row(relay, now) for relay in relays)]
     if all_namespaces:
-        names = ["NAMESPACE", *(one["namespace"] for one in relays)]
+        names = ["NAMESPACE", *(relay["namespace"] for relay in relays)]
         rows = [[name, *row] for name, row in zip(names, rows, strict=True)]
     return aligned(rows, indent=0)
 
 
-def _row(one: Object, now: datetime) -> list[Cell]:
+def _row(relay: Object, now: datetime) -> list[Cell]:
     return [
-        one["name"],
-        plain("yes", GOOD) if one["ready"] else plain("no", BAD),
-        one["reason"],
-        age(one["since"], now),
-        one["url"],
-        pick(one, "image", "short"),
-        age(one["created"], now),
+        relay["name"],
+        plain("yes", GOOD) if relay["ready"] else plain("no", BAD),
+        relay["reason"],
+        age(relay["since"], now),
+        relay["url"],
+        pick(relay, "image", "short"),
+        age(relay["created"], now),
     ]
 
 
@@ -108,7 +108,7 @@ def page(relay: Object, now: datetime) -> list[Line]:
     """All that is known about one relay."""
     lines = [_title(relay, now), *aligned(_facts(relay, now))]
     lines += _section("Conditions", _condition_rows(relay["conditions"], now))
-    lines += _section("Children", [[one["kind"], one["name"]] for one in relay["children"]])
+    lines += _section("Children", [[child["kind"], child["name"]] for child in relay["children"]])
     lines += _section("Pods", _pod_rows(relay["pods"], now))
     lines += _section("Last events", _event_rows(relay["events"], now))
     lines += _section("Not readable", [[message] for message in relay["unreadable"]])
@@ -144,17 +144,17 @@ def _section(title: str, rows: list[list[Cell]]) -> list[Line]:
 
 def _condition_rows(conditions: list[Object], now: datetime) -> list[list[Cell]]:
     rows = []
-    for one in conditions:
-        style = GOOD if one["good"] else BAD
-        mark = " " if one["good"] else "!"
-        since = age(one.get("lastTransitionTime", ""), now)
+    for condition in conditions:
+        style = GOOD if condition["good"] else BAD
+        mark = " " if condition["good"] else "!"
+        since = age(condition.get("lastTransitionTime", ""), now)
         rows.append(
             [
-                plain(f"{mark} {one['type']}", "" if one["good"] else BOLD),
-                plain(one["status"], style),
+                plain(f"{mark} {condition['type']}", "" if condition["good"] else BOLD),
+                plain(condition["status"], style),
                 since,
-                one.get("reason", ""),
-                one.get("message", ""),
+                condition.get("reason", ""),
+                condition.get("message", ""),
             ]
         )
     return rows
@@ -163,26 +163,26 @@ def _condition_rows(conditions: list[Object], now: datetime) -> list[list[Cell]]
 def _pod_rows(pods: list[Object], now: datetime) -> list[list[Cell]]:
     return [
         [
-            one["name"],
-            plain(one["state"], GOOD if one["ready"] else BAD),
-            counted(one["restarts"], "restart"),
-            one["node"] or "no node",
-            age(one["created"], now),
+            pod["name"],
+            plain(pod["state"], GOOD if pod["ready"] else BAD),
+            counted(pod["restarts"], "restart"),
+            pod["node"] or "no node",
+            age(pod["created"], now),
         ]
-        for one in pods
+        for pod in pods
     ]
 
 
 def _event_rows(events: list[Object], now: datetime) -> list[list[Cell]]:
     return [
         [
-            age(one["last"], now),
-            plain(one["type"], BAD if one["type"] == "Warning" else DIM),
-            one["reason"],
-            one["about"],
-            one["message"] + (f" (x{one['count']})" if one["count"] > 1 else ""),
+            age(event["last"], now),
+            plain(event["type"], BAD if event["type"] == "Warning" else DIM),
+            event["reason"],
+            event["about"],
+            event["message"] + (f" (x{event['count']})" if event["count"] > 1 else ""),
         ]
-        for one in events
+        for event in events
     ]
 
 

@@ -82,8 +82,10 @@ def plan_handover(relay: Relay, live: Release) -> HandoverPlan:
     deployment = live.conflicting_object(DEPLOYMENT, names.child(DEPLOYMENT, relay.name))
     service = live.conflicting_object(SERVICE, names.child(SERVICE, relay.name))
     template_hash = _shared_template_hash(live)
-    taken_over = [one for one in live.replica_sets if _would_be_taken_over(relay, one)]
-    staying = [one for one in live.replica_sets if one not in taken_over]
+    taken_over = [
+        replica_set for replica_set in live.replica_sets if _would_be_taken_over(relay, replica_set)
+    ]
+    staying = [replica_set for replica_set in live.replica_sets if replica_set not in taken_over]
     bare_pods = [pod for pod in live.pods if controller_of(pod) is None]
     pods_of_taken_over = [pod for pod in live.pods if _is_controlled_by(pod, taken_over)]
     # Pinning is possible only when one hash selects all old pods.
@@ -118,7 +120,9 @@ def _selects_new_pods(relay: Relay, service: Object) -> bool:
 
 def _is_controlled_by(pod: Object, replica_sets: list[Object]) -> bool:
     owner = controller_of(pod)
-    return owner is not None and owner["uid"] in {one["metadata"]["uid"] for one in replica_sets}
+    return owner is not None and owner["uid"] in {
+        replica_set["metadata"]["uid"] for replica_set in replica_sets
+    }
 
 
 def _shared_template_hash(live: Release) -> str:

@@ -143,7 +143,11 @@ class Runner:
     async def _routes_to_new_pods(self, relay: Relay) -> bool:
         selector = f"kubernetes.io/service-name={relay.name}"
         slices, _ = await self.kube.list(ENDPOINT_SLICE, relay.namespace, selector)
-        endpoints = [endpoint for one in slices for endpoint in one.get("endpoints") or []]
+        endpoints = [
+            endpoint
+            for endpoint_slice in slices
+            for endpoint in endpoint_slice.get("endpoints") or []
+        ]
         pods = {pick(endpoint, "targetRef", "name") for endpoint in endpoints}
         ready = any(pick(endpoint, "conditions", "ready") is True for endpoint in endpoints)
         return ready and not pods & self.plan.old_pods
@@ -151,8 +155,8 @@ class Runner:
     async def _is_ready(self, relay: Relay) -> bool:
         live = await self.kube.get(RELAY, relay.namespace, relay.name)
         return any(
-            (one["type"], one["status"]) == ("Ready", "True")
+            (condition["type"], condition["status"]) == ("Ready", "True")
             # A condition of an older generation does not describe the adopted objects.
-            and one.get("observedGeneration") == live["metadata"]["generation"]
-            for one in pick(live, "status", "conditions", default=[])
+            and condition.get("observedGeneration") == live["metadata"]["generation"]
+            for condition in pick(live, "status", "conditions", default=[])
         )

@@ -24,8 +24,8 @@ SECRET_FIELDS = {
 }
 STRINGS = {LOG_LEVEL: "spec.relay.logLevel", PUBLIC_URL: "spec.relay.publicUrl"}
 NUMBERS = {
-    **{one.env: f"spec.relay.timers.{one.field}" for one in TIMERS},
-    **{one.env: f"spec.relay.limits.{one.field}" for one in LIMITS},
+    **{timer.env: f"spec.relay.timers.{timer.field}" for timer in TIMERS},
+    **{limit.env: f"spec.relay.limits.{limit.field}" for limit in LIMITS},
 }
 DERIVED = {
     "RELAY_HOST": "The relay always listens on all addresses",

@@ -15,7 +15,7 @@ MAP_OR_LIST = {"env"}
 
 
 class Outcome(StrEnum):
-    """What became of a value."""
+    """The outcome of one value."""
 
     CARRIED = "carried over"
     CHANGED = "changed"
@@ -118,7 +118,10 @@ class ValueMapping:
 
     def _is_recorded(self, path: Path) -> bool:
         """Whether a value, or one above or below it, has an entry."""
-        return any(path[: len(one)] == one or one[: len(path)] == path for one in self._recorded)
+        return any(
+            path[: len(recorded)] == recorded or recorded[: len(path)] == path
+            for recorded in self._recorded
+        )
 
     def _record(self, outcome: Outcome, path: Path, field: str, note: str) -> None:
         self._recorded.append(path)

@@ -88,7 +88,7 @@ RULES: Final = (
     Rule(r"\bat work\b", "in progress, running"),
     Rule(r"\bbooks\b", "state"),
     Rule(
-        r"[,;] for (?:there|it|they|then|only|nothing|no one|otherwise|else|its|their)\b",
+        r"[,;] for (?:there|it|they|then|only|nothing|no one|otherwise|else)\b",
         "because",
     ),
     # Terms that have been replaced: see docs/glossary.md.
