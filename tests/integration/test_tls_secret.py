@@ -48,6 +48,6 @@ def test_a_named_secret_is_read_once_the_permission_exists(
     files = (f"--cert={pair.certificate}", f"--key={pair.key}")
     control_plane.kubectl("create", "secret", "tls", "mine", *files, here)
     eventually(lambda: relays.when(CertificateReady="CertificateValid"), seconds=60)
-    assert re.search(r"\([0-9]+ days?\)", relays.conditions()["CertificateReady"]["message"])
+    assert re.search(r"[0-9]+ days? left", relays.conditions()["CertificateReady"]["message"])
     (event,) = relays.events("TLSSecretNotFound")
     assert (event["type"], event["count"], event["message"]) == ("Warning", 1, told)
