@@ -18,6 +18,7 @@ from tokenplace_cluster.cluster import Cluster
 from tokenplace_cluster.control_plane.control_plane import KUBECTL
 from tokenplace_cluster.fixtures import Eventually
 from tokenplace_cluster.node import cleanup
+from tokenplace_cluster.programs.cache import cache_directory
 
 Kubectl = Callable[..., str]
 Traces = dict[str, set[str]]
@@ -206,7 +207,7 @@ def traces() -> Traces:
     """Everything that a node would leave on this machine without a cleanup."""
     return {
         "processes": set(_processes()),
-        "mounts": {line.split()[4] for line in _read("/proc/self/mountinfo")},
+        "mounts": set(_mounts()),
         "links": {one["ifname"] for one in json.loads(_output("ip", "-json", "link"))},
         "routes": set(_output("ip", "route").splitlines()),
         "namespaces": set(_output("ip", "netns").splitlines()),
@@ -229,6 +230,15 @@ def assert_nothing_new_since(before: Traces) -> bool:
     left = {kind: found for kind, found in new_since(before).items() if found}
     assert left == {}
     return True
+
+
+def _mounts() -> Iterator[str]:
+    """Mount points, without those of images that another process of this test run builds."""
+    images = str(cache_directory() / "images")
+    for line in _read("/proc/self/mountinfo"):
+        mount_point = line.split()[4]
+        if not mount_point.startswith(images):
+            yield mount_point
 
 
 def _processes() -> Iterator[str]:

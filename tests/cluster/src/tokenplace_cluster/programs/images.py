@@ -56,7 +56,11 @@ def build(name: Name, revision: str = "local", *, fresh: bool = False) -> Image:
         if fresh or not _exists(image.reference):
             _ensure_base()
             _say(f"building the {name} image")
-            _build(image, revision, fresh=fresh)
+            try:
+                _build(image, revision, fresh=fresh)
+            finally:
+                # buildah keeps the container of each first stage, mounted.
+                _buildah("rm", "--all")
     return image
 
 
