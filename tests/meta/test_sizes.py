@@ -23,9 +23,9 @@ MAX_MEDIAN_LINES = 120
 MAX_MODULES = 15
 MAX_FUNCTION_LINES = 40
 MIN_TEST_RATIO = 1.5
-MIN_COMMENT_PERCENT = 0.6
+MIN_COMMENT_PERCENT = 0.85
 """Raise it with the share that is reached; 3 to 5 % is the aim."""
-LONG_FUNCTIONS = 4
+LONG_FUNCTIONS = 2
 LONG_TEST_FUNCTIONS = 9
 LONG_TEST_FILES = 3
 """Numbers above the limits that are left from before; they only go down."""
