@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -46,7 +47,10 @@ def place(plane: ControlPlane) -> Iterator[str]:
 
 
 def forget(plane: ControlPlane) -> None:
-    plane.kubectl("delete", "crd", CRD, "--ignore-not-found", "--timeout=60s")
+    # Relays go first: else the API server deletes them for the CRD, in steps of 5 s to a minute.
+    with suppress(KubectlError):  # Perhaps there is no CRD.
+        plane.kubectl("delete", "tokenplacerelays", "--all", "--all-namespaces", "--timeout=60s")
+    plane.kubectl("delete", "crd", CRD, "--ignore-not-found", "--timeout=110s")
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ RESYNC_SECONDS = 2.0
 BUSY_MACHINE_SECONDS = 5.0
 MOST_EDITS = 100
 RESYNCS = "tokenplace_operator_resync_duration_seconds_count"
+# These operators ask for the Lease that the shared operator keeps while it is paused.
+pytestmark = pytest.mark.usefixtures("no_operator")
 
 
 @pytest.fixture

@@ -28,6 +28,8 @@ FULL: dict[str, Any] = {
     "ingress": {"domain": "example.com"},
 }
 CHILDREN_OF_FULL = 8
+# These operators ask for the Lease that the shared operator keeps while it is paused.
+pytestmark = pytest.mark.usefixtures("no_operator")
 
 StartOperator = Callable[..., OperatorProcess]
 
