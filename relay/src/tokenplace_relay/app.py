@@ -65,6 +65,7 @@ def make_app(config: Config, clock: Callable[[], float] = time.monotonic) -> web
         app.add_routes(
             [instrument.instrument(route, context, injector) for route in other.routes()]
         )
+    # Contexts close in reverse order, so the state closes after everything that uses it.
     app.cleanup_ctx.extend([_connected, _housekeeping, upstream.probing, facade.serving])
     return app
 
@@ -91,10 +92,13 @@ async def _housekeeping(app: web.Application) -> AsyncIterator[None]:
         while True:
             before = loop.time()
             await asyncio.sleep(context.config.housekeeping_interval)
+            # The timer is late by as long as a handler blocked the loop, and every caller waited
+            # with it.
             late = loop.time() - before - context.config.housekeeping_interval
             context.metrics.loop_lag.set(max(0.0, late))
             try:
                 await context.state.sweep()
+                # A caller that never returns would leave its rate windows in memory.
                 context.rates.limiter.evict()
             except Exception as error:  # noqa: BLE001 (the timer must survive)
                 name = type(error).__name__

@@ -21,12 +21,16 @@ async def drain(
     config, state = context.config, context.state
     context.draining = True
     log.info("draining: readiness is red", seconds=config.drain_delay)
+    # Load balancers need time to react to the red readiness; calls until then are still accepted.
     await sleep(config.drain_delay)
+    # This order matters: a released poll must already get the pause of a draining relay, so that
+    # its node waits for the successor.
     context.refusing = True
     await state.release()
     owed = await state.owed()
     log.info("draining: rejecting new requests", live=owed.requests)
     ends = clock() + config.drain_timeout
+    # An undo that still runs may put a request back into its queue, so the process waits for it.
     while (owed.requests or owed.held or context.undoing) and clock() < ends:
         await sleep(_CHECK_SECONDS)
         owed = await state.owed()

@@ -76,6 +76,7 @@ async def _serve(config: Config) -> int:
     app = make_app(config)
     runner = make_runner(app)
     await runner.setup()
+    # Signals are caught before the relay listens, so that a SIGTERM during the start drains too.
     stop = _signals()
     try:
         await make_site(runner, config).start()
@@ -83,6 +84,7 @@ async def _serve(config: Config) -> int:
         sys.stderr.write(f"cannot listen on {config.host}:{config.port}: {error.strerror}\n")
         await runner.cleanup()
         return 1
+    # With port 0 the system chooses the port, so the log has that of the open socket.
     port = runner.addresses[0][1]
     log.info("relay.startup", port=port)
     gc_policy.configure()
@@ -102,6 +104,7 @@ def _signals() -> asyncio.Event:
 
     def received(number: signal.Signals) -> None:
         if stop.is_set():
+            # os._exit runs no exit handlers, so buffered log lines are written first.
             flush()
             os._exit(128 + number)
         stop.set()

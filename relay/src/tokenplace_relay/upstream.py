@@ -54,6 +54,7 @@ class Target:
     @property
     def url(self) -> str:
         """Return the base URL."""
+        # An IPv6 address needs brackets in a URL.
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
@@ -91,6 +92,8 @@ class Upstream:
     def record(self, result: ProbeResult, seconds: float) -> None:
         """Store the result of a probe, and log a change."""
         last = self.result
+        # An upstream that is down may alternate between timeouts and refusals; only a change
+        # between up and down is worth a line.
         if result is not last and (result.is_up != last.is_up or last is ProbeResult.UNKNOWN):
             log.info("upstream changed", up=result.is_up, verdict=str(result))
         self.result, self.seconds = result, seconds
@@ -118,8 +121,12 @@ def make(config: Config) -> Upstream:
 async def probe(session: aiohttp.ClientSession, address: Target) -> ProbeResult:
     """Request GET /health; the session has the timeout."""
     try:
+        # A redirect leaves the configured address, and its status alone shows that a server runs
+        # there.
         async with session.get(f"{address.url}/health", allow_redirects=False) as response:
             return _result_of(response.status)
+    # aiohttp's timeouts are ClientErrors too, and its DNS errors are connector errors, so the order
+    # of these clauses matters.
     except TimeoutError:
         return ProbeResult.TIMEOUT
     except (aiohttp.ClientConnectorDNSError, ValueError):
@@ -166,6 +173,8 @@ async def _repeat(upstream: Upstream, address: Target) -> None:
 
 
 def _result_of(status: int) -> ProbeResult:
+    # A 404 comes from a server without /health, which is enough; a 5xx is its own report of
+    # failure.
     if 200 <= status < 300:
         return ProbeResult.HTTP
     return ProbeResult.STATUS if status >= 500 else ProbeResult.TCP

@@ -12,6 +12,7 @@ from tokenplace_relay.api.app_context import of
 from tokenplace_relay.api.request_log import finish_head
 from tokenplace_relay.state.errors import StateError
 
+# POLLRDHUP exists on Linux only.
 _HUNG_UP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
 
@@ -41,6 +42,8 @@ def shielded(running: set[asyncio.Task[None]], undo: Coroutine[Any, Any, None]) 
     """Run an undo to its end, even when the caller is cancelled; a drain waits for `running`."""
 
     async def run() -> None:
+        # The peer is gone, so an undo that fails has no one to report to: the lease returns the
+        # work.
         with contextlib.suppress(StateError):
             await undo
 

@@ -75,6 +75,7 @@ def _unknown_request(request_id: str, _error: Exception) -> ApiError:
 
 
 def _not_waiting(_request_id: str, error: Exception) -> ApiError:
+    # `gone` is the status of token.place relay.py for an unknown id; for a node each 410 is final.
     status = str(error.status) if isinstance(error, Finished) else "gone"
     text = "Request is no longer waiting for a response"
     return ApiError(410, text, status, extra={"status": status})
@@ -84,10 +85,12 @@ _SHARED: Final[Mapping[type[Exception], Row]] = {
     Full: _full,
     Finished: _finished,
     InvalidCapabilities: _capabilities,
+    # A node that gets this 404 registers again, and a client chooses another node.
     UnknownNode: _fixed(404, "Server with the specified public key not found"),
     UnknownRequest: _unknown_request,
     TooLarge: _fixed(503, "This relay is sending too much at once", "relay_full", _FULL_RETRY),
     WrongProof: _fixed(403, "Missing or invalid relay server control credential"),
+    # With 403 or 404 a node would stop computing, so this must be 503, after which it goes on.
     StateUnreachable: _fixed(
         503, "The relay's state backend is unavailable", "state_backend_unavailable", _BACKEND_RETRY
     ),
@@ -97,6 +100,7 @@ _OF_CALL: Final[Mapping[Call, Mapping[type[Exception], Row]]] = {
     Call.RETRIEVE: {WrongProof: _fixed(403, "Missing or invalid retrieval credential")},
     Call.ANSWER: {UnknownRequest: _not_waiting, Finished: _not_waiting},
     Call.PROGRESS: {
+        # After a 410 a node sends no more progress for this request.
         NotActive: _fixed(410, "Progress request is not active for this owner"),
         Finished: _fixed(410, "Progress request has expired"),
     },

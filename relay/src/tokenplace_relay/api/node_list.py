@@ -24,6 +24,7 @@ class NodeList:
     async def entries(self) -> list[JsonObject]:
         """One entry per node, sorted by the fingerprint of its key; raises StateUnreachable."""
         snapshot = await self.state.node_list()
+        # The state returns the same tuple until it makes a new list, so identity is enough.
         if snapshot is not self._snapshot:
             made = [_entry(node, self.config.node_lease) for node in snapshot]
             self._entries = sorted(made, key=lambda entry: str(entry["server_public_key"]))

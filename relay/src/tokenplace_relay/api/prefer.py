@@ -15,6 +15,7 @@ def preference(values: Sequence[str], most: float) -> int:
 
     The first `wait` counts. Parameters after `;` and all other preferences are ignored.
     """
+    # A list header may be split over several lines (RFC 9110).
     for part in ",".join(values).split(","):
         match = _WAIT.fullmatch(part.partition(";")[0].strip())
         if match is not None:

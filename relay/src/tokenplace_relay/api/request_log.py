@@ -23,5 +23,7 @@ def finish_head(request: web.BaseRequest, response: web.StreamResponse) -> None:
     call, headers = call_of(request), response.headers
     headers[X_REQUEST_ID] = call.name
     headers[hdrs.SERVER] = SERVER
+    # A wrong method on an open path ends in the fallback route, which has no path of its own. A
+    # script must be able to read that error too.
     if call.place.is_open or (not call.place.route and cors.is_open(request.path)):
         headers.update(cors.HEADERS)

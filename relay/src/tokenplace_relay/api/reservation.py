@@ -32,5 +32,6 @@ def acknowledgement(request: Key, credential: str) -> str:
 
 def check(token: str, request: Key, credential: str) -> None:
     """Raise WrongProof for a token that acknowledgement() did not give."""
+    # compare_digest raises TypeError for a text with characters outside of ASCII.
     if not hmac.compare_digest(token.encode(), acknowledgement(request, credential).encode()):
         raise WrongProof

@@ -83,6 +83,7 @@ class StateCollector(Collector):
 
     def _counters(self) -> Iterator[Metric]:
         totals = self.totals
+        # A request that exceeds a rate never reaches the state.
         outcomes = {**totals.outcomes, "rate_limited": self.metrics.rate_limited_requests}
         yield _counter("tokenplace_compute_node_evictions", "reason", totals.evictions, _EVICTIONS)
         yield _counter("tokenplace_relay_request_outcomes", "outcome", outcomes, _OUTCOMES)
@@ -116,6 +117,7 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 
 
 def _of_relay(name: str, text: str, value: float) -> Metric:
+    # token.place has this label, and always with the same value.
     family = GaugeMetricFamily(name, text, labels=["provider_mode"])
     family.add_metric(["relay"], value)
     return family
@@ -123,6 +125,7 @@ def _of_relay(name: str, text: str, value: float) -> Metric:
 
 def _counter(name: str, label: str, counts: Mapping[str, int], values: tuple[str, ...]) -> Metric:
     family = CounterMetricFamily(name, f"By {label}", labels=[label])
+    # Every label value exists from the start, so that a rate includes its first event.
     for value in values:
         family.add_metric([value], counts.get(value, 0))
     return family

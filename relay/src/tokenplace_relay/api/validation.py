@@ -63,6 +63,8 @@ def flat(raw: bytes) -> tuple[JsonObject, int]:
     body: JsonObject
     try:
         body = cast("JsonObject", _flat.decode(raw))
+    # The fast path knows only flat bodies with expected fields. The slow path finds out which rule
+    # another body breaks.
     except msgspec.ValidationError:
         body = _unnested(raw)
     except _DECODE_ERRORS:
@@ -77,6 +79,7 @@ def flat(raw: bytes) -> tuple[JsonObject, int]:
 
 def _unnested(raw: bytes) -> JsonObject:
     """Slow path for nested or unknown fields; nested values are rejected later."""
+    # Plaintext is checked before unknown fields, in the order of token.place relay.py.
     plaintext = _plaintext_fields(raw)
     if any(getattr(plaintext, name) is not _ABSENT for name in plaintext.__struct_fields__):
         raise _forbidden("Plaintext")
@@ -92,12 +95,14 @@ def _unnested(raw: bytes) -> JsonObject:
 
 def _plaintext_fields(raw: bytes) -> _Plaintext:
     try:
+        # msgspec does not check the UTF-8 of fields that it skips.
         raw.decode()
         return _plaintext.decode(raw)
     except msgspec.ValidationError:
         pass
     except _DECODE_ERRORS:
         raise _not_json() from None
+    # The body is no object, or no JSON at all, and the two have different messages.
     try:
         msgspec.json.decode(raw, type=msgspec.Raw)
     except _DECODE_ERRORS:
@@ -188,6 +193,8 @@ def _check_keys(body: JsonObject, allowed: frozenset[str]) -> None:
 
 
 def _envelope(body: JsonObject, config: Config, required: tuple[str, ...]) -> Envelope:
+    # Browsers send only `ciphertext`, and Python clients and nodes only `chat_history`. The relay
+    # emits both names, because Python peers read `chat_history` only.
     text = body.get("ciphertext") or body.get("chat_history")
     sealed = (text, body.get("cipherkey"), body.get("iv"))
     if not all(value and isinstance(value, str) for value in sealed):
@@ -201,6 +208,8 @@ def _envelope(body: JsonObject, config: Config, required: tuple[str, ...]) -> En
         "cipherkey": sealed[1],
         "iv": sealed[2],
     }
+    # The cancel token is left out. token.place relay.py passes it on, and then a node could cancel
+    # in the client's name.
     for name in ("request_id", "protocol", "version"):
         value = body.get(name)
         if value is _NESTED:

@@ -119,6 +119,7 @@ def _request(body: JsonObject, checked: list[JsonObject]) -> Completion:
     if body.get("n") not in (None, 1):
         raise refusal("n must be 1", "n")
     for name in sorted(body.keys() - _READ - _IGNORED):
+        # A parameter that is turned off, such as `logprobs: false`, changes nothing.
         if body[name]:
             raise refusal(f"{name[:64]} is not supported", name[:64], "unsupported_parameter")
     metadata = body.get("metadata")
@@ -187,6 +188,7 @@ def _options(body: JsonObject) -> JsonObject:
 
 
 def _number(value: object, name: str) -> float:
+    # The range also excludes NaN, infinity, and integers that no float can hold.
     most = sys.float_info.max
     if isinstance(value, bool) or not isinstance(value, int | float) or not -most <= value <= most:
         raise refusal(f"{name} must be a number", name)
@@ -227,6 +229,7 @@ def _answer(
     completion: Completion, answer: JsonObject, head: JsonObject, choice: JsonObject
 ) -> JsonObject:
     shaped: JsonObject = {**head, "model": completion.model, "choices": [choice]}
+    # The usage comes from the node. When it is malformed it is left out, not guessed.
     usage = answer.get("usage")
     if isinstance(usage, dict) and all(_is_count(usage.get(name)) for name in _USAGE):
         shaped["usage"] = {name: usage[name] for name in _USAGE}

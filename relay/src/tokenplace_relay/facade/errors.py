@@ -43,6 +43,7 @@ def node_error(error: object) -> ApiError:
         return failure(400, text, str(code), "invalid_request_error")
     if code in _NODE_UNABLE:
         return failure(503, text, str(code), "server_error", retry_after=5)
+    # A node may send any code; callers receive only codes of token.place's list.
     return failure(502, text, "compute_node_bridge_error", "server_error")
 
 
@@ -89,6 +90,7 @@ _TABLE: Final[Mapping[type[StateError], Callable[[StateError], ApiError]]] = {
     Finished: _finished,
     UnknownNode: lambda _error: unreachable(),
     UnknownRequest: lambda _error: unreachable(),
+    # WrongProof has no row, because the facade always shows its own token.
     StateUnreachable: lambda _error: relay_full(
         "The relay's state backend is unavailable", "state_backend_unavailable", 2
     ),

@@ -81,6 +81,7 @@ class Facade:
         self.context.refuse_when_draining()
         if self.busy >= self.context.config.facade_max_requests:
             raise errors.relay_full("This relay answers as many requests as it may", "facade_full")
+        # Counted before the first await, so that calls of one moment cannot all pass the bound.
         self.busy += 1
         try:
             return await self._exchange(completion)
@@ -117,6 +118,7 @@ class Facade:
 
     async def _sealed(self, inner: Inner, node: str) -> Sealed:
         try:
+            # token.place's own facade uses this padding too, and nodes accept it next to OAEP.
             return await self.keys.run(partial(envelope.seal, inner, node, "pkcs1v15"))
         except EnvelopeError:
             raise errors.unreachable() from None
@@ -179,6 +181,7 @@ class Facade:
         state, token = self.context.state, secret_digest(mine.token)
         try:
             await state.cancel(mine.client, mine.id, token, stage, reason)
+        # The node answered in the same moment. Unread, the answer would keep a drain waiting.
         except WrongProof:
             with contextlib.suppress(UnknownRequest):
                 await state.acknowledge(mine.client, mine.id, token)

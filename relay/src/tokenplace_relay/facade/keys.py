@@ -22,6 +22,7 @@ class Keys:
     """
 
     def __init__(self, spare: int) -> None:
+        # The bound of the queue makes the maker pause while enough pairs are spare.
         self._pairs: asyncio.Queue[Identity] = asyncio.Queue(spare)
         # A pool of its own, so that encrypting, which takes 1 ms, never waits for a key pair.
         self._makers = ThreadPoolExecutor(1, "rsa-make")

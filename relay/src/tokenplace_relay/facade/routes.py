@@ -59,6 +59,7 @@ def when_on(handler: Handler) -> Handler:
     return guarded
 
 
+# Not behind `when_on`: the chat page reads this list, also while the facade is turned off.
 async def models(_request: web.Request) -> web.Response:
     """GET models: the one model that API v1 has."""
     return json_response({"object": "list", "data": [_model_card()]})
@@ -151,6 +152,7 @@ async def _client_key(facade: Facade, body: JsonObject, limit: int) -> str:
 
 async def _sealed(facade: Facade, plain: JsonObject, client: str) -> JsonObject:
     try:
+        # JSEncrypt, which callers in browsers use, decrypts PKCS #1 v1.5 only.
         sealed = await facade.keys.run(partial(envelope.seal, plain, client, "pkcs1v15"))
     except EnvelopeError:
         raise _useless_key() from None
@@ -168,6 +170,7 @@ def _not_encrypted(message: str) -> ApiError:
 
 
 def _model_card() -> JsonObject:
+    # token.place computes this time from the name, so that it is the same at each start.
     created = 1_700_000_000 + zlib.crc32(DEFAULT_MODEL.encode()) % _YEAR
     permission = {
         "id": f"modelperm-{DEFAULT_MODEL}",

@@ -23,6 +23,7 @@ class InvalidCapabilities(ValueError):
 class Capabilities:
     """Checked capabilities; the defaults are for a node that sends none."""
 
+    # No models: such a node is listed but never selected, as in token.place relay.py.
     models: tuple[str, ...] = ()
     tier: str = "8k-fast"
     context_tokens: int = 8192
@@ -49,11 +50,14 @@ def parse(given: object) -> Capabilities:
     """Check capabilities as a node sends them; raises InvalidCapabilities."""
     if not isinstance(given, dict):
         raise InvalidCapabilities("capabilities must be an object")
+    # True equals 1 in Python, and is no version.
     if given.get("api_version", "v1") not in ("v1", 1) or given.get("api_version") is True:
         raise InvalidCapabilities("capabilities.api_version must be v1")
     tier = _tier(given)
     context = _context(given, tier)
     reservation = _integer(given, "default_output_token_reservation", 1024, MAX_TOKENS)
+    # A node that sends only a reservation above 1024 must not be refused because of a maximum that
+    # it did not send.
     output = _integer(given, "maximum_output_tokens", max(1024, reservation), MAX_TOKENS)
     if reservation > output:
         raise InvalidCapabilities("default output reservation cannot exceed maximum output tokens")
@@ -69,6 +73,7 @@ def parse(given: object) -> Capabilities:
 
 
 def _tier(given: dict[str, Any]) -> str:
+    # `context_tier` is an alias in token.place relay.py.
     tier = given.get("active_context_tier", given.get("context_tier", "8k-fast"))
     if not isinstance(tier, str):
         raise InvalidCapabilities("capabilities.active_context_tier must be a string")
@@ -88,6 +93,7 @@ def _context(given: dict[str, Any], tier: str) -> int:
 
 
 def _models(given: dict[str, Any]) -> tuple[str, ...]:
+    # `model_ids` is an alias in token.place relay.py.
     models = given.get("supported_model_ids", given.get("model_ids"))
     wrong = InvalidCapabilities("capabilities.supported_model_ids must be a non-empty string list")
     if not isinstance(models, list) or not 1 <= len(models) <= MAX_MODELS:
@@ -103,6 +109,7 @@ def _backend(given: dict[str, Any]) -> str:
     if not isinstance(backend, str):
         raise InvalidCapabilities("capabilities.backend_class must be a string")
     name = backend.strip().lower()
+    # A new backend is no reason to refuse a node: selection does not depend on it.
     return name if name in BACKENDS else "unknown"
 
 
@@ -114,4 +121,5 @@ def _integer(given: dict[str, Any], name: str, default: int, limit: int) -> int:
 
 
 def _is_count(value: object, limit: int) -> bool:
+    # bool is a subclass of int, and JSON's true is no count.
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= limit

@@ -36,6 +36,8 @@ class ClientTransitions(StateTables):
             self.evict()
         chosen = choice(node, eligible, full, now=now, any_node=bool(self.nodes))
         if node is not None:
+            # Nothing is reserved, so the turn spreads clients that select before any of them
+            # submits.
             node.selection_turn = next(self._numbers)
             self._changed.add(node)
         return chosen
@@ -55,8 +57,10 @@ class ClientTransitions(StateTables):
 
         Raises UnknownNode, Full, and Finished for a repeat of what ended without an answer.
         """
+        # Without an id every request is a new one, so a number makes its key unique.
         key = request_key(client, request_id or f"\0{next(self._numbers)}")
         existing = self.current(key)
+        # A repeat is answered before any bound is checked, because its request is accepted already.
         if existing is not None:
             return self._repeated(existing)
         node = self._able(node_key)
@@ -85,10 +89,13 @@ class ClientTransitions(StateTables):
         Raises WrongProof for a wrong token, an unknown request, and one that was answered.
         """
         request = self.current(request_key(client, request_id))
+        # An unknown id gets the same error as a wrong token, so a caller cannot probe for ids of
+        # other clients.
         if request is None or not proves(cancel_token, request.cancel_digest):
             raise WrongProof
         if request.stage is Stage.ANSWERED:
             raise WrongProof
+        # A client that lost the first answer may repeat the call, and gets the same result.
         if not request.stage.is_live:
             return Cancellation(request.stage, 0)
         was_queued = request.stage is Stage.QUEUED
@@ -103,12 +110,17 @@ class ClientTransitions(StateTables):
         room is the bytes that its body may have. Raises UnknownRequest, WrongProof, Finished and
         TooLarge.
         """
+        # token.place relay.py gives this reason when a retrieve finds the deadline passed.
         request = self.current(request_key(client, request_id), "pending_request_ttl_exceeded")
         if request is None:
             raise UnknownRequest
+        # This comes before the stage, so that a caller without the token does not learn whether an
+        # answer is there.
         if request.reader_digest and not proves(reader, request.reader_digest):
             raise WrongProof
         if request.stage.is_live:
+            # As in token.place relay.py, each progress is read once; the next read returns a newer
+            # one.
             progress = request.progress
             self.drop_progress(request)
             return Pending(request.deadline - self.now(), progress)
@@ -121,6 +133,8 @@ class ClientTransitions(StateTables):
         request = self.current(request_key(client, request_id))
         if request is None:
             raise UnknownRequest
+        # A client can compute the acknowledgement token before there is an answer, so a live
+        # request refuses it.
         if not proves(reader, request.reader_digest) or request.stage.is_live:
             raise WrongProof
         if request.stage is not Stage.ANSWERED:
@@ -132,6 +146,8 @@ class ClientTransitions(StateTables):
         """The oldest unread answer of a client that needs no proof."""
         inbox = self.inboxes.get(client)
         for request in inbox.unread.values() if inbox is not None else ():
+            # The client of a protected answer has an id for it and must send its token, so it is
+            # skipped.
             if not request.reader_digest:
                 return self._read(request, room)
         raise UnknownRequest
@@ -146,12 +162,15 @@ class ClientTransitions(StateTables):
         return answer
 
     def _repeated(self, existing: Request) -> float:
+        # An answer may have been evicted. Its request still counts as finished, so that a repeat
+        # does not run it a second time.
         if existing.stage.is_live or existing.answer is not None:
             return max(0.0, existing.deadline - self.now())
         raise Finished(existing.stage, existing.reason)
 
     def _able(self, key: str) -> Node:
         """A node that may still do work; raises UnknownNode for one that is silent for too long."""
+        # Selection and submission are two calls, and the node may have gone silent in between.
         node, now = self.node(key), self.now()
         if self.is_removable(node, now) or self.is_unresponsive(node, now):
             raise UnknownNode
@@ -162,6 +181,7 @@ class ClientTransitions(StateTables):
         inbox = self.inboxes.get(client)
         if inbox is not None and inbox.pending >= config.max_client_requests:
             raise Full(429, "too_many_requests", "Too many unanswered requests of this client")
+        # A client without other requests has no inbox, so a single request may be of any size.
         if inbox is not None and inbox.weight + size > config.max_request_bytes // _SHARE:
             raise Full(429, "too_many_requests", "Too many bytes in requests of this client")
         if len(node.queue) >= config.max_queue_depth:

@@ -10,6 +10,7 @@ Key = bytes
 
 def digest(text: str) -> bytes:
     """SHA-256 of a text, 32 bytes; lone surrogates are allowed."""
+    # JSON may contain lone surrogates, for which plain UTF-8 raises an exception.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -29,4 +30,5 @@ def request_key(client: Key, request_id: str) -> Key:
 
 def proves(shown: bytes, kept: bytes) -> bool:
     """Whether two secret digests are equal, in constant time; b'' proves nothing."""
+    # Two absent secrets are equal, and must not prove anything to each other.
     return bool(shown) and hmac.compare_digest(shown, kept)

@@ -25,6 +25,7 @@ class ExpiringMap(Generic[K, V]):
         """Add or renew an entry; return when it ends."""
         ends = now + self.seconds
         self._entries[key] = ends, value
+        # An OrderedDict leaves a renewed key in its old place, which would break the order by end.
         self._entries.move_to_end(key)
         return ends
 
@@ -41,6 +42,8 @@ class ExpiringMap(Generic[K, V]):
         """Remove and return ended entries, the oldest first, at most `most`."""
         ended: list[V] = []
         while self._entries and len(ended) < most:
+            # With one common time to live the entries are in order, so the first live one ends the
+            # scan.
             if next(iter(self._entries.values()))[0] > now:
                 break
             ended.append(self.take_oldest())

@@ -29,6 +29,8 @@ class StateMachine(NodeTransitions, ClientTransitions):
     def sweep(self) -> None:
         """Expire requests and leases, evict old records and silent nodes."""
         now = self.now()
+        # Deadlines come first, so that a request past its deadline is not queued again because of
+        # its expired lease.
         for request in self._deadlines.take_ended(now, _BATCH):
             self.end(request, Stage.EXPIRED, "provider_timeout")
         for request in self._unconfirmed.take_ended(now, _BATCH):
@@ -44,6 +46,7 @@ class StateMachine(NodeTransitions, ClientTransitions):
         for request in self._outcomes.take_ended(now, _BATCH):
             self._evict_request(request)
         self._tombstones.take_ended(now, _BATCH)
+        # Nodes come last, because work that ended above no longer keeps a silent node registered.
         self.evict()
 
     def node_list(self) -> tuple[NodeEntry, ...]:

@@ -73,19 +73,27 @@ class MemoryState:
     ) -> Work | None:
         """See State."""
         machine, polls, config = self._machine, self._polls, self._config
+        # Checks the proof, and notes the call, before anything is claimed.
         machine.touch(key, capabilities, proof)
         work = machine.claim(key)
         if work is not None:
             return work
+        # Only a poll that would be held counts against the bounds; existing work is given at once.
         if polls.held >= config.max_held_polls or polls.count(key) >= config.max_node_polls:
             raise Full(503, "too_many_polls", "Too many held polls")
         ends = machine.now() + hold
+        # Another poll of the node may have claimed the work first. Then this one waits again for
+        # the rest of its time.
         while work is None and not self._is_released and (left := ends - machine.now()) > 0:
             node = machine.open_poll(key)
             try:
                 await polls.wait(key, left)
             finally:
+                # By record and not by key, because the node may have been removed while the poll
+                # was held.
                 machine.close_poll(node)
+            # Raises UnknownNode for a node that was removed in the meantime: the 404 makes it
+            # register.
             machine.touch(key)
             work = machine.claim(key)
         return work
@@ -171,8 +179,11 @@ class MemoryState:
         machine = self._machine
         ends = machine.now() + hold
         result = machine.retrieve(client, request_id, reader, room)
+        # Beyond the bounds a call is answered at once. Its answer has no Preference-Applied, and so
+        # the client keeps its own pace.
         may_hold = hold > 0 and self._may_hold(request_key(client, request_id))
         while may_hold and isinstance(result, Pending) and result.progress is None:
+            # The deadline ends the wait too, and the next retrieve then expires the request.
             left = min(ends - machine.now(), result.remaining)
             if left <= 0 or self._is_released:
                 break
@@ -202,6 +213,7 @@ class MemoryState:
     async def node_list(self) -> tuple[NodeEntry, ...]:
         """See State."""
         now, nodes = self._machine.now(), self._machine.nodes
+        # Load and age may be a second old, but a new or removed node is shown at once.
         if now - self._listed_at >= _LIST_SECONDS or self._listed_keys != nodes.keys():
             self._list = self._machine.node_list()
             self._listed_keys, self._listed_at = set(nodes), now
@@ -239,6 +251,7 @@ class MemoryState:
 
     async def release(self) -> None:
         """See State."""
+        # Set before calls are woken: each of them checks it and is not held a second time.
         self._is_released = True
         self._polls.release()
         self._retrieves.release()

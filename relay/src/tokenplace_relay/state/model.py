@@ -75,6 +75,7 @@ class Node:
 
     def in_flight(self, now: float) -> int:
         """Claimed requests whose lease has not expired."""
+        # Selection calls this often, so leases are scanned only when one of them can have expired.
         if now < self.first_lease_end:
             return len(self.claimed)
         ends = [request.lease_end for request in self.claimed.values()]
@@ -90,12 +91,16 @@ class Node:
 
     def is_proven_by(self, proof: Proof, call: str) -> bool:
         """Whether a proof is this node's: its credential, or else its registration token."""
+        # Many nodes may share a registration token, so it does not replace a credential that the
+        # node has shown in this call before.
         if proof.credential or call in self.requires_proof:
             return proves(proof.credential, self.credential_digest)
         return self.has_token(proof.token)
 
     def has_token(self, token: bytes) -> bool:
         """Whether it registered with this token digest, in constant time."""
+        # On a relay without tokens both are b'', and every caller passes, as with token.place
+        # relay.py.
         return hmac.compare_digest(token, self.token)
 
 
@@ -151,4 +156,5 @@ class Counters:
 
 def per_place(busy: int, capabilities: Capabilities) -> float:
     """Requests per place of a node, rounded as selection compares it."""
+    # token.place relay.py compares loads at six decimal places.
     return round(busy / capabilities.concurrency, 6)

@@ -72,6 +72,7 @@ class NodeIndex:
         self._entries: dict[Node, _Entry] = {}
         self._groups: dict[Capabilities, Group] = {}
         self._by_model: dict[str, dict[Group, None]] = {}
+        # The number decides between equal moments, because nodes cannot be compared.
         self._moments: list[tuple[float, int, Node]] = []
         self._numbers = count()
         self._stale: dict[Node, None] = {}
@@ -115,6 +116,7 @@ class NodeIndex:
         while moments and moments[0][0] <= now:
             moment, _, node = heappop(moments)
             entry = self._entries.get(node)
+            # A moment that was replaced by an earlier one stays in the heap, and is skipped here.
             if entry is not None and entry.moment == moment:
                 entry.moment = inf
                 changed.add(node)
@@ -122,6 +124,7 @@ class NodeIndex:
             return
         for node in changed:
             entry = self._entries.get(node)
+            # A node may have been removed after it changed.
             if entry is not None:
                 self._place(node, entry, now)
         changed.clear()
@@ -129,6 +132,8 @@ class NodeIndex:
     def _place(self, node: Node, entry: _Entry, now: float) -> None:
         self._unplace(entry)
         if not self._is_fresh(node, now):
+            # No moment is watched: only a call of the node makes it fresh, and that marks it as
+            # changed.
             self._stale[node] = None
             return
         self._stale.pop(node, None)
@@ -151,13 +156,16 @@ class NodeIndex:
         else:
             del group.room[bisect_left(group.room, entry.place)]
         entry.group = entry.place = None
+        # Capabilities are chosen by peers, so groups without a node would pile up.
         if group.is_empty:
             self._drop(group)
 
     def _watch(self, node: Node, entry: _Entry, now: float) -> None:
         """Note when time changes this node, unless an earlier check is noted already."""
+        # A held poll keeps its node fresh, and its end marks the node as changed.
         silent = inf if node.polls else node.last_seen + self._lease - _MARGIN
         moment = min(silent, node.next_lease_end(now))
+        # At an earlier moment the node is placed and watched again, so a later one needs no entry.
         if moment < entry.moment:
             entry.moment = moment
             heappush(self._moments, (moment, next(self._numbers), node))

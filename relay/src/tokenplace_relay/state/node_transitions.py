@@ -43,6 +43,7 @@ class NodeTransitions(StateTables):
         else:
             self._check_owner(node, proof, "register")
         self._note_call(node, capabilities)
+        # A node that shows its credential may move to another registration token, as in a rotation.
         node.token = proof.token
         # A restarted node has lost its credential, and cannot send control calls.
         node.has_sent_control = bool(proof.credential)
@@ -51,6 +52,7 @@ class NodeTransitions(StateTables):
     def _enter(self, key: str, capabilities: Capabilities, proof: Proof, credential: bytes) -> None:
         if len(self.nodes) >= self._config.max_nodes:
             raise Full(503, "too_many_nodes", "This relay has no room for more compute nodes")
+        # A new node gets the newest turn, so it comes after all nodes with an equal load.
         number, now = next(self._numbers), self.now()
         node = Node(key, capabilities, credential, now, proof.token, number)
         self.nodes[key] = node
@@ -83,6 +85,7 @@ class NodeTransitions(StateTables):
         if capabilities is not None and capabilities != node.capabilities:
             node.capabilities = capabilities
             self._changed.add(node)
+        # With this call the node is fresh again, so the index must place it.
         elif self._index.is_stale(node):
             self._changed.add(node)
 
@@ -96,6 +99,7 @@ class NodeTransitions(StateTables):
         now, node = self.now(), self.node(key)
         while node.queue:
             request = next(iter(node.queue.values()))
+            # No sweep may have run since the deadline passed.
             if request.deadline <= now:
                 self.end(request, Stage.EXPIRED, "provider_timeout")
                 continue
@@ -106,6 +110,8 @@ class NodeTransitions(StateTables):
                 self.end(request, Stage.EXPIRED, "provider_timeout")
                 continue
             self._lease(node, request)
+            # No control call can name an anonymous request, so a missing call proves nothing about
+            # it.
             if request.request_id:
                 self._unconfirmed.put(request.key, request, now)
             return _claimed_work(request, now)
@@ -116,8 +122,12 @@ class NodeTransitions(StateTables):
         request = self.requests.get(work.request)
         if request is None or request.stage is not Stage.CLAIMED:
             return
+        # After a later claim or a renewal the node does have the work, and this undo comes too
+        # late.
         if request.fencing_token != work.fencing_token:
             return
+        # A first claim that never arrived counts as none. After an expired lease the node may still
+        # have the work of an earlier claim.
         if not request.expired_leases:
             request.claimed_at, request.is_confirmed = 0.0, False
         self.requeue(request)
@@ -129,11 +139,13 @@ class NodeTransitions(StateTables):
         node = self.nodes.get(key)
         is_node = node is not None and proves(credential, node.credential_digest)
         if node is not None and is_node:
+            # A node that computes may not poll, so its control calls keep it fresh.
             self._note_call(node)
             node.has_sent_control = True
             renewed = self._renew(node, request_id)
             if renewed is not None:
                 return self._counted(Control("active", renewed.deadline - self.now()))
+        # A removed node is unknown, but with its old credential it still learns how its work ended.
         stone = self._tombstone(key, request_id, credential)
         if stone is None and not is_node:
             raise WrongProof
@@ -170,12 +182,15 @@ class NodeTransitions(StateTables):
         if node is None or not proves(credential, node.credential_digest):
             raise WrongProof
         request = self.requests.get(request_key(client, request_id))
+        # Work that was queued again after its lease expired is not accepted here: only a control
+        # call renews the claim.
         if request is None or request.key not in node.claimed:
             raise NotActive
         if request.deadline <= self.now():
             self.end(request, Stage.EXPIRED, "provider_timeout")
             raise Finished(Stage.EXPIRED)
         replaced = request.progress is not None
+        # Only the newest progress is kept, so the bytes of the replaced one do not count.
         held = self.progress_bytes - request.progress_size
         self.check_bytes(held, size, self._config.max_progress_bytes, "progress")
         self.drop_progress(request)
@@ -195,10 +210,13 @@ class NodeTransitions(StateTables):
         request = self._answered(client, request_id)
         if request is None:
             raise UnknownRequest
+        # A node treats every other status than 200 as a lost answer, so a repeat is confirmed.
         if request.stage is Stage.ANSWERED and request.key in self._unread_of(request):
             return False
+        # A queued request may be answered too: its lease expired while its node still computed.
         if not request.stage.is_live:
             raise Finished(request.stage, request.reason)
+        # A live request has a registered node, because the removal of a node ends its requests.
         self._check_owner(self.nodes[request.node], proof, "answer")
         self.check_bytes(self.unread_bytes, size, self._config.max_answer_bytes, "answers")
         request.answer, request.answer_size = envelope, size
@@ -234,6 +252,7 @@ class NodeTransitions(StateTables):
         node.queue.pop(request.key, None)
         node.claimed[request.key] = request
         request.stage, request.fencing_token = Stage.CLAIMED, next(self._numbers)
+        # The first claim counts, so that the waiting time in the log is not changed by a renewal.
         request.claimed_at = request.claimed_at or now
         request.lease_end = min(now + self._config.in_flight_lease, request.deadline)
         node.first_lease_end = min(node.first_lease_end, request.lease_end)
@@ -249,6 +268,7 @@ class NodeTransitions(StateTables):
         named = [
             request for request in handed if request.request_id == request_id and request.claimed_at
         ]
+        # Requests past their deadline are expired first, so that none of them is renewed.
         for request in named:
             self.current(request.key)
         renewed = [request for request in named if request.stage.is_live]
@@ -265,6 +285,8 @@ class NodeTransitions(StateTables):
     def _answered(self, client: Key, request_id: str) -> Request | None:
         if request_id:
             return self.current(request_key(client, request_id))
+        # token.place relay.py accepts any answer without an id. Here it must match a request, so
+        # that an outsider cannot fill the inbox.
         inbox = self.inboxes.get(client)
         if inbox is None or not inbox.anonymous:
             return None
@@ -275,6 +297,7 @@ class NodeTransitions(StateTables):
         return inbox.unread if inbox is not None else {}
 
     def _counted(self, outcome: Control) -> Control:
+        # The status has a slash and the metric label an underscore, both as in token.place.
         self.counters.add(self.counters.controls, outcome.status.replace("/", "_"))
         return outcome
 

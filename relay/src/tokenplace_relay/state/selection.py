@@ -40,9 +40,11 @@ def choose(
     best_order = _LAST
     lowest = _RANK.get(tier, len(_RANK))
     for group in groups:
+        # A larger tier serves requests for a smaller one, never the reverse.
         if group.rank < lowest:
             continue
         name = group.capabilities.tier
+        # Full nodes are counted for the error: busy nodes and missing nodes have different codes.
         if group.full:
             full[name] = full.get(name, 0) + group.full
         if group.room:

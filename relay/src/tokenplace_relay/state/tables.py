@@ -72,6 +72,7 @@ class StateTables:
 
     def now(self) -> float:
         """Seconds on the state's clock, which never goes back."""
+        # A clock that goes back would break the order of the expiring maps.
         if (now := self._clock()) > self._last:
             self._last = now
         return self._last
@@ -107,6 +108,7 @@ class StateTables:
             return False
         if self.has_abandoned_work(node, now):
             return True
+        # A node may not poll while it computes, so claimed work keeps a silent node registered.
         if node.claimed:
             return False
         # Work whose lease expired is queued again, but its node may still answer it.
@@ -126,7 +128,9 @@ class StateTables:
         del self.nodes[node.key]
         self._index.remove(node)
         self.counters.add(self.counters.evictions, reason)
+        # The node is out of the tables by now, so its requests get it as an argument.
         self.cancel_all(node, [*node.queue.values(), *node.claimed.values()])
+        # Each held poll must end with 404 now, which makes the node register again.
         for _ in range(node.polls):
             self._wake_node(node.key)
 
@@ -137,6 +141,7 @@ class StateTables:
             if self.is_removable(node, now):
                 self.remove(node, "stale_lease")
             elif node.queue and self.is_unresponsive(node, now):
+                # Work that was claimed before stays, because its node may still answer it.
                 self.cancel_all(
                     node, [request for request in node.queue.values() if not request.claimed_at]
                 )
@@ -176,8 +181,10 @@ class StateTables:
         self._unconfirmed.drop(request.key)
         request.stage = Stage.QUEUED
         node.queue[request.key] = request
+        # It has waited longest already, and its deadline does not move.
         node.queue.move_to_end(request.key, last=False)
         self._changed.add(node)
+        # Another poll of the node may be held, and can take the request at once.
         self._wake_node(node.key)
 
     def end(
@@ -186,6 +193,7 @@ class StateTables:
         """Move a request into a terminal stage; node is given while that node is being removed."""
         now = self.now()
         node = node or self.nodes[request.node]
+        # Only work that a node has received, and can name, can be asked about in a control call.
         if request.claimed_at and request.request_id and stage is not Stage.ANSWERED:
             self._add_tombstone(request, node, stage, now)
         node.queue.pop(request.key, None)
@@ -195,6 +203,7 @@ class StateTables:
         self._unconfirmed.drop(request.key)
         self.drop_progress(request)
         self.request_bytes -= request.size
+        # The envelope takes most of the memory; the rest of the record stays to answer repeats.
         request.envelope = {}
         request.stage, request.reason = stage, reason
         inbox = self.inboxes[request.client]
@@ -207,6 +216,7 @@ class StateTables:
         else:
             self._close(request)
             self._add_outcome(request, now)
+        # token.place's metric does not count requests without an id.
         if request.request_id:
             self.counters.add(self.counters.outcomes, _outcome(stage, reason))
         self._wake_readers(request.key)
@@ -219,6 +229,7 @@ class StateTables:
         self._take_from_unread(request)
         self._replays.put(request.key, request, self.now())
         self.replay_bytes += request.answer_size
+        # An answer that was read is kept only for a client that lost it, so the oldest may go.
         most, most_bytes = self._config.max_replays, self._config.max_replay_bytes
         while len(self._replays) > most or self.replay_bytes > most_bytes:
             self._end_replay(self._replays.take_oldest())
@@ -242,6 +253,8 @@ class StateTables:
     def _add_tombstone(self, request: Request, node: Node, stage: Stage, now: float) -> None:
         stone = Tombstone(stage, node.credential_digest, request.deadline)
         self._tombstones.put((node.key, request.request_id), stone, now)
+        # Without its tombstone a control call reports completed/unavailable, which stops the node
+        # too.
         if len(self._tombstones) > self._config.max_outcomes:
             self._tombstones.take_oldest()
 
@@ -266,6 +279,7 @@ class StateTables:
         """Count a request as over; drop its client's inbox after the last one."""
         self.pending -= 1
         inbox = self.inboxes[request.client]
+        # Clients make a new key for each session, so empty inboxes would pile up.
         if not inbox.pending:
             del self.inboxes[request.client]
 

@@ -24,6 +24,7 @@ class Waiters(Generic[K]):
     def wake_one(self, key: K) -> None:
         """Wake the call that has waited longest."""
         for future in self._waiting.get(key, ()):
+            # A future that is done belongs to a call that was woken but has not run yet.
             if not future.done():
                 future.set_result(True)
                 return
@@ -63,12 +64,14 @@ class Waiters(Generic[K]):
             over.cancel()
             self.held -= 1
             waiting.remove(future)
+            # Keys come from peers, so an empty queue must not stay.
             if not waiting:
                 self._waiting.pop(key, None)
 
     def _end_in_turn(self, future: asyncio.Future[bool], is_woken: bool = False) -> None:
         """End a call soon, not now: thousands that end in one turn would block all other calls."""
         self._ending.append((future, is_woken))
+        # With a longer queue the next turn is scheduled already.
         if len(self._ending) == 1:
             asyncio.get_running_loop().call_soon(self._end_some)
 

@@ -19,6 +19,7 @@ def registration_token(request: web.BaseRequest) -> bytes | None:
     tokens = of(request).config.server_tokens
     if not tokens:
         return b""
+    # Digests have one length, so a comparison does not reveal how long the token is.
     token = digest(request.headers.get(_NODE, "").strip())
     return token if _is_one_of(token, tokens) else None
 
@@ -39,6 +40,8 @@ def for_operators(handler: Handler) -> Handler:
 
     def guarded(request: web.Request) -> Awaitable[web.StreamResponse]:
         token = of(request).config.operator_token
+        # This is no mistake of the caller, so the status is 503 as in token.place relay.py, not
+        # 401.
         if not token:
             text = "No operator token is configured on this relay"
             raise ApiError(503, text, "operator_auth_not_configured")

@@ -31,7 +31,9 @@ class FaultInjector:
         if path in EXEMPT:
             return
         await asyncio.sleep(self.delay)
+        # A debt and not a random draw, so that exactly this share of the calls fails.
         self._debt += self.error_rate
+        # Ten additions of 0.1 do not give exactly 1.
         if self._debt > 1 - _ROUNDING:
             self._debt -= 1
             raise ApiError(500, "This failure was injected for a drill", "injected_fault")

@@ -30,6 +30,7 @@ AnyHandler = Callable[[R], Awaitable[web.StreamResponse]]
 EVERY_PATH: Final = "/{rest:.*}"
 """The route of all unknown paths, which logs and metrics do not name."""
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# aiohttp's paths may contain a regular expression, which a metric label should not show.
 _PATTERN: Final = re.compile(r":[^{}]*}")
 _QUIET: Final = frozenset({"/livez", "/healthz", "/metrics"})
 _CLIENT_CLOSED_REQUEST: Final = 499
@@ -68,6 +69,8 @@ def _wrap(handler: AnyHandler[R], place: Place, injector: FaultInjector | None) 
         call = attach(request, place, _request_id(request.headers.get(X_REQUEST_ID, "")))
         try:
             response = await (limited(request, handler) if is_limited else handler(request))
+            # Counted before it is written: otherwise all answers of one loop turn would pass the
+            # bound.
             if not response.prepared and (size := body_size(response)) > unsent.small:
                 unsent.reserve(size)
         except (ConnectionError, asyncio.CancelledError):
@@ -76,6 +79,7 @@ def _wrap(handler: AnyHandler[R], place: Place, injector: FaultInjector | None) 
             raise
         except Exception as error:  # noqa: BLE001 (no detail of an error may reach the caller)
             response = _error_response(error)
+        # A handler that sends its answer itself has finished the head already.
         if not response.prepared:
             finish_head(request, response)
         _log(request, call, response.status, time.perf_counter() - started)
@@ -135,9 +139,11 @@ def _log(request: web.BaseRequest, call: Call, status: int, seconds: float) -> N
     place, method = call.place, request.method
     context, route = place.context, place.route or "other"
     context.metrics.observe(method, route, status, seconds)
+    # Probes and scrapes come every few seconds, and would fill the log.
     if route not in _QUIET:
         place.log.info(
             "http.request",
+            # The method is free text of the caller, which the log must not quote.
             http_method=method if method.isalpha() else "other",
             http_route=route,
             http_status=status,

@@ -21,6 +21,7 @@ async def limited(
     """Run a handler, or raise ApiError 429 if its caller exceeds a rate."""
     policy, route = of(request).rates, route_of(request)
     address = policy.client_address(request.remote, request.headers.getall("X-Forwarded-For", ()))
+    # Nodes call far more often than clients, so a valid token leads to limits of their own.
     if policy.is_for_nodes(route) and auth.registration_token(request) is not None:
         request[_CHARGED] = charges = policy.node_address_charges(route, address)
         _charge(policy, charges)
@@ -30,6 +31,7 @@ async def limited(
     try:
         response = await handler(request)
     except (ApiError, web.HTTPException) as error:
+        # A caller's mistakes do not count, but guesses at tokens (401, 403) do.
         if policy.is_refunded(error.status):
             policy.limiter.give_back(charges)
         raise

@@ -53,6 +53,7 @@ async def diagnostics(request: web.Request) -> web.Response:
             "relay_only": upstream.target is None,
             "upstream_health_required": upstream.is_required,
             **lists,
+            # All nodes of this relay use API v1, so both lists of token.place's format are equal.
             "registered_compute_nodes": nodes,
             "total_registered_compute_nodes": len(nodes),
             "api_v1_registered_compute_nodes": nodes,

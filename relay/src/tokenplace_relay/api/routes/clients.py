@@ -46,6 +46,7 @@ async def select(request: web.BaseRequest) -> web.Response:
     """GET servers/next: name a compute node; reserves nothing."""
     context = of(request)
     context.refuse_when_draining()
+    # The answer repeats the name, so its length is bounded.
     model = request.query.get("model", DEFAULT_MODEL)[:MAX_MODEL_LENGTH]
     tier = request.query.get("context_tier", "8k-fast")
     try:
@@ -87,6 +88,7 @@ async def submit(request: web.BaseRequest) -> web.Response:
     note(request, client=short(client), node=fingerprint(node))
     answer: JsonObject = {"message": "Request received", **deadline(remaining)}
     if reader:
+        # In later token.place releases the reservation token is the retrieval credential too.
         answer["retrieval_credential"] = reader
     return json_response(answer)
 
@@ -103,6 +105,7 @@ async def cancel(request: web.BaseRequest) -> web.Response:
     token = validation.required_text(body, "cancel_token", context.config)
     stage = Stage.EXPIRED if body.get("status") == "expired" else Stage.CANCELLED
     given = body.get("reason")
+    # Other texts are dropped, because the reason is stored, logged and shown to callers.
     reason = given if isinstance(given, str) and given in _REASONS else str(stage)
     try:
         outcome = await context.state.cancel(
@@ -128,6 +131,7 @@ async def retrieve(request: web.BaseRequest) -> web.Response:
     reader = validation.optional_text(body, "retrieval_credential", context.config)
     token = validation.optional_text(body, "acknowledgement_token", context.config)
     wait = preference(request.headers.getall(PREFER, ()), context.config.max_prefer_wait)
+    # While too many bytes are unsent only small answers are sent; a large one stays unread.
     room = context.unsent.small if context.unsent.is_full else None
     try:
         if not request_id:
@@ -197,6 +201,7 @@ def _selected(choice: Choice, node: SelectedNode, model: str, tier: str) -> Json
 
 def _no_node(choice: Choice, model: str, tier: str) -> ApiError:
     """Why no compute node could be named."""
+    # An empty relay answers this before it checks the tier, as token.place relay.py does.
     if not choice.any_node:
         text = "No registered compute nodes are available on this relay."
         return ApiError(503, text, "no_registered_compute_nodes", retry_after=5)

@@ -27,6 +27,7 @@ async def _allowed(request: web.Request) -> set[str]:
     """Return the methods of the other routes with this path."""
     allowed: set[str] = set()
     for resource in request.app.router.resources():
+        # The fallback route itself accepts every method, and must not count.
         if resource is not request.match_info.route.resource:
             allowed |= (await resource.resolve(request))[1]
     return allowed

@@ -81,6 +81,8 @@ def _health(request: web.Request, upstream: Upstream, nodes: list[JsonObject]) -
         body["upstreamHealth"] = upstream.as_json()
     if config.public_url:
         body["publicBaseUrl"] = config.public_url
+    # token.place's promotion check refuses a relay that shows `details`, so they are absent as soon
+    # as a node is registered.
     if not nodes:
         body["details"] = {"knownServers": "empty"}
     return body
@@ -119,5 +121,6 @@ def _may_scrape(request: web.Request, token: str | None) -> bool:
     """
     if token is None:
         return not any(name in request.headers for name in FORWARDED)
+    # A header may contain bytes that are not UTF-8, which a plain encode() refuses.
     given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
     return bool(token) and hmac.compare_digest(given, f"Bearer {token}".encode())

@@ -7,6 +7,7 @@ from aiohttp import web
 from tokenplace_relay.api.app_context import Handler
 from tokenplace_relay.server.response import ApiError
 
+# /unregister is not in this list: nodes fall back to it after a 404, so nodes.py serves it.
 _GONE: Final = (
     ("GET", "/next_server"), ("POST", "/sink"), ("POST", "/faucet"), ("POST", "/source"),
     ("POST", "/retrieve"), ("POST", "/stream/source"), ("POST", "/stream/retrieve"),

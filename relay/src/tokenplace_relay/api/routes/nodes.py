@@ -55,6 +55,7 @@ async def register(request: web.BaseRequest) -> web.StreamResponse:
     key = validation.node_key(body, context.config)
     _count_with_token(request, key)
     able = _capabilities(body) or Capabilities()
+    # Made here and not in the state, so that the state only ever gets its digest.
     credential = secrets.token_urlsafe(32)
     try:
         is_issued = await context.state.register(
@@ -67,6 +68,7 @@ async def register(request: web.BaseRequest) -> web.StreamResponse:
         "poll_wait_seconds": float(context.config.poll_wait),
         "relay_capabilities": {"encrypted_progress_v1": True, "node_proof_v1": True},
     }
+    # The relay has only the digest of an earlier credential, so a renewal cannot repeat it.
     if not is_issued:
         return json_response(answer)
     answer["control_credential"] = credential
@@ -109,6 +111,7 @@ async def control(request: web.BaseRequest) -> web.StreamResponse:
     credential = _credential(body, context)
     acknowledge = body.get("acknowledge") is True or body.get("ack") is True
     try:
+        # Only a proven owner is counted by its key: otherwise an outsider could use up its limit.
         if await context.state.owns(key, request_id, credential):
             count_node(request, fingerprint(key))
         outcome = await context.state.control(key, request_id, credential, acknowledge=acknowledge)
@@ -204,6 +207,7 @@ def _idle(context: Context) -> JsonObject:
 
 def _control_hint(context: Context, *, is_active: bool) -> float:
     config = context.config
+    # Half of the lease, so that one lost control call does not end it. Nodes accept 1 to 10 s.
     lease = max(1.0, config.in_flight_lease / 2) if is_active else 10.0
     return max(1.0, min(config.control_hint, config.poll_wait, lease, 10.0))
 

@@ -81,6 +81,7 @@ async def _asset(assets: dict[str, _File], request: web.Request) -> web.Response
 
 def _serve(request: web.Request, file: _File, caching: str) -> web.Response:
     encoding = _best(request.headers.get("Accept-Encoding", ""))
+    # A strong ETag names exact bytes (RFC 9110), so each encoding has its own.
     tag = f"{file.digest}-{encoding or 'plain'}"
     headers = {**_SECURITY, "Cache-Control": caching, "Vary": "Accept-Encoding"}
     if any(etag.value in (tag, "*") for etag in request.if_none_match or ()):
@@ -97,6 +98,7 @@ def _serve(request: web.Request, file: _File, caching: str) -> web.Response:
 def _best(accepted: str) -> str:
     """Return the smallest encoding that a browser accepts; "" for none."""
     offers = [offer.replace(" ", "").lower().partition(";q=") for offer in accepted.split(",")]
+    # All forms of q=0 strip to an empty text: the browser refuses that encoding.
     accepts = {name for name, _, weight in offers if weight.strip("0.") or not weight}
     return next((name for name in _ENCODINGS if name in accepts), "")
 

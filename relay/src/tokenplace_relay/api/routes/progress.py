@@ -62,6 +62,8 @@ async def _read(request: web.BaseRequest) -> object:
         return msgspec.json.decode(raw)
     except ApiError as error:
         if error.status == 413:
+            # The rest of the body is not read, so the connection cannot be used for another
+            # request.
             raise ApiError(413, "Progress envelope too large", close=True) from None
         raise
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
