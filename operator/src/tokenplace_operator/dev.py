@@ -31,6 +31,7 @@ class Development:
     async def start(self, *, settings: kopf.OperatorSettings, **_: Any) -> None:  # noqa: ANN401
         """Log in, fill the store and start the workers."""
         config = Config(namespaces=_namespaces())
+        # kopf's command line makes the settings itself, so they are changed here at its start.
         kopf_settings.configure(settings, config.watch_idle_seconds)
         quieten_kopf()
         metrics = Metrics()

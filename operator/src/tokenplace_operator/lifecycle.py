@@ -53,7 +53,10 @@ async def _elect(
         clock=time.monotonic,
         now=utc_now,
     )
+    # Before any write: a process that was suspended past its lease must not continue to write.
     kube.guard_writes(elector.holds)
+    # A standby is ready too. Otherwise the rollout of a new operator would wait for a pod that
+    # waits for the old one's Lease.
     health.ready = True
     acquiring = asyncio.create_task(elector.acquire(), name="acquire")
     stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -61,6 +64,7 @@ async def _elect(
         await asyncio.wait({acquiring, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if stop.is_set():
             await _cancel(acquiring)
+            # The Lease may have been acquired at the same moment as the signal came.
             await elector.release()
             return 0
         await acquiring
@@ -93,13 +97,16 @@ async def _lead(
         await asyncio.wait({keeping, stopping, working}, return_when=asyncio.FIRST_COMPLETED)
         health.ready = False
         code = _exit_code(keeping, stopping, working)
+        # Before that, `_work` may still wait for the API server and does not read kopf's stop flag.
         if not kopf_ready.is_set():
             await _cancel(working)
         lost = keeping.done()
+        # Without the Lease another leader may write already, so running reconciles get no time.
         await components.controller.drain(0.0 if lost else config.drain_seconds)
         if not lost:
             await _cancel(keeping)
             await elector.release()
+        # After the release: kopf's exit can take 5 s, and the next leader need not wait for it.
         kopf_stop.set()
         await asyncio.wait({working}, timeout=KOPF_STOP_SECONDS)
         log.info("stopped", code=code)

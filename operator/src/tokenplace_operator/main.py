@@ -18,6 +18,7 @@ from tokenplace_operator.settings import Config, ConfigError, settings
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Add a flag and an environment variable for each setting to a command."""
+    # click puts the option that was added last first in --help.
     for setting in reversed(list(settings())):
         option = click.option(
             setting.flag,

@@ -39,6 +39,7 @@ class Metrics:
     """The metric objects, grouped by the part that counts them."""
 
     def __init__(self) -> None:
+        # A second object, as in tests, would clash with the names in the global registry.
         self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
@@ -51,6 +52,7 @@ class Metrics:
 
     def failed(self, code: int, reason: str) -> None:
         """Count a failed reconcile; code 0: the API server did not answer."""
+        # A server or a webhook may send any reason, and labels must stay bounded.
         other = "Other" if code else "NoAnswer"
         self.reconciles.labels("error").inc()
         self.reconcile_errors.labels(reason if reason in REASONS else other).inc()

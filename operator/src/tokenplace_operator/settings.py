@@ -67,6 +67,7 @@ class Setting:
     @property
     def is_chart_value(self) -> bool:
         """Whether `chart` is a value of the chart, and no constant."""
+        # A constant has a digit or a `$`.
         return self.chart.isalpha()
 
     @property
@@ -101,6 +102,8 @@ def setting(default: T, help_text: str, **attributes: Any) -> T:  # noqa: ANN401
 
 def _identity() -> str:
     """Unique per process, and readable in the Lease."""
+    # A restarted container has the same pod name, but must not take its predecessor's Lease for its
+    # own.
     name = os.environ.get("POD_NAME") or socket.gethostname()
     return f"{name}_{secrets.token_hex(4)}"
 

@@ -28,8 +28,10 @@ class EventHandler:
     def handle(self, kind: Kind, event_type: str | None, obj: Object) -> None:
         """Handle one event; event_type None: listed at the start of a watch."""
         self._metrics.watch_events.labels(kind.kind, event_type or "LISTED").inc()
+        # The API server leaves these two fields out of the items of a list.
         obj = {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
         stored = self._store.get(kind, key_of(obj))
+        # The event of our own write: its answer has put this version into the store already.
         if not self._store.observe(event_type, obj):
             return
         # A child may have changed its owner: then both relays are concerned.

@@ -49,6 +49,7 @@ class DiscoveryGuard:
         for kind in kinds:
             path, _, _ = kind.path(None).rpartition("/")
             self._required.setdefault(path, set()).add(kind.plural)
+            # The core group is not in the list at /apis: it has /api/v1 of its own.
             if kind.group:
                 self._required.setdefault("/apis", set()).add(kind.api_version)
 
@@ -58,6 +59,7 @@ class DiscoveryGuard:
         """Pass on a response unless it lacks a kind; kopf handles other statuses itself."""
         response = await handler(request)
         required = self._required_at(request.url.path)
+        # 404 is the answer for a group that is not served (yet), so it lacks the kind as well.
         if not required or response.status not in (200, 404):
             return response
         missing = required - await _names(response)

@@ -56,6 +56,7 @@ class EventInterceptor:
             return response
         watches = request.url.query.get("watch") == "true"
         content = (_Watched if watches else _Page)(response.content, kind, self._on_event)
+        # aiohttp has no hook for the content of a response, so its attribute is replaced.
         response.content = cast("aiohttp.StreamReader", content)
         return response
 
@@ -93,8 +94,10 @@ class _Page(_Content):
             raise aiohttp.ClientPayloadError(f"{self._kind.plural}: no list")
         if not all(_has_metadata(obj, _IDENTITY) for obj in items):
             raise aiohttp.ClientPayloadError(f"{self._kind.plural}: a list of what is no object")
+        # Only a page that is valid as a whole is taken: kopf lists again after the error above.
         for obj in items:
             self._on_event(self._kind, None, obj)
+        # kopf still needs the metadata: the token of the next page, and the version to watch from.
         return msgspec.json.encode({**page, "items": []})
 
 
@@ -107,15 +110,20 @@ class _Watched(_Content):
             version, others = None, b""
             for line in lines.splitlines(keepends=True):
                 event = _event(line)
+                # Events before the invalid line are in the store; the list that kopf repeats has
+                # the rest.
                 if event is None:
                     yield _bookmark(version) + RESTART_EVENT
                     return
+                # Above all ERROR, after which kopf must end the watch.
                 if event.type not in _EVENT_TYPES:
                     others += line
                     continue
                 version = event.object["metadata"]["resourceVersion"]
                 if event.type != BOOKMARK:
                     self._on_event(self._kind, event.type, event.object)
+            # Last, so that an object is in the store before kopf counts its version as received: a
+            # watch that breaks in between gets the object again.
             yield _bookmark(version) + others
 
 

@@ -21,4 +21,5 @@ def end_with_the_first(registry: kopf.OperatorRegistry) -> None:
             if task.get_name().startswith(WATCHER_PREFIX):
                 task.cancel()
 
+    # kopf calls its cleanup handlers before that last sweep.
     kopf.on.cleanup(registry=registry)(handle)

@@ -29,11 +29,13 @@ async def tolerate_faults(
     response = await handler(request)
     watches = request.url.query.get("watch") == "true"
     gone = response.status == _GONE
+    # kopf repeats a request indefinitely only when its connection failed.
     if response.status >= 500 or (gone and not watches):
         response.close()
         raise aiohttp.ClientConnectionError(f"the API server answered {response.status}")
     if watches and (gone or response.status == 200):
         events = _Events(response.content, over=gone)
+        # kopf would raise an error for 410 before it reads the content.
         response.status = 200
         response.content = cast("aiohttp.StreamReader", events)
     return response
@@ -59,6 +61,7 @@ class _Events:
             return
         rest = b""
         async for data in self._content.iter_chunked(size):
+            # An incomplete line at the end of the stream is dropped: the next list has its object.
             whole, newline, rest = (rest + data).rpartition(b"\n")
             events, error = _up_to_error(whole + newline)
             if error:
@@ -69,6 +72,7 @@ class _Events:
 
 
 def _up_to_error(lines: bytes) -> tuple[bytes, str]:
+    # The API server writes `type` first and without spaces, so no line needs to be parsed here.
     at = 0 if lines.startswith(_ERROR) else lines.find(b"\n" + _ERROR) + 1
     if at or lines.startswith(_ERROR):
         return lines[:at], lines[at:].decode(errors="replace")

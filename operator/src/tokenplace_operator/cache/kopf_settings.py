@@ -52,6 +52,7 @@ class NullProgress(kopf.ProgressStorage):
 
 def configure(settings: kopf.OperatorSettings, idle_seconds: float) -> None:
     """Set timeouts, selectors and storages; idle_seconds: see `watch`."""
+    # By default kopf posts its own messages as Events on the users' objects.
     settings.posting.enabled = False
     # The kinds are fixed and must exist at the start, see `kopf_discovery`.
     settings.scanning.disabled = True
@@ -70,5 +71,6 @@ def configure(settings: kopf.OperatorSettings, idle_seconds: float) -> None:
     # kopf removes its finalizer from every object that it watches, even one that another kopf
     # operator has set. So ours is a name that no operator uses.
     settings.persistence.finalizer = "token.place/unused"
+    # The server filters: otherwise every Service and Deployment of the cluster would be sent.
     for kind in CHILD_KINDS:
         settings.watching.label_selectors[kind.group, kind.version, kind.plural] = selector_of(kind)

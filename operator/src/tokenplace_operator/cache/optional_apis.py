@@ -59,6 +59,7 @@ class OptionalApis:
 
         Concurrent callers share the refresh in progress.
         """
+        # A deleted CRD fails the writes of many relays at once: one refresh is enough for all.
         if self._refreshing.locked():
             async with self._refreshing:
                 return
@@ -67,6 +68,7 @@ class OptionalApis:
 
     async def _refresh(self) -> None:
         served = frozenset([kind for kind in OPTIONAL_KINDS if await self._api.serves(kind)])
+        # With its CRD the API server deletes all objects of a kind, and no event reports that.
         for kind in self.present - served:
             self._store.drop(kind)
         usable = frozenset([kind for kind in sorted(served, key=_name) if await self._list(kind)])
@@ -74,6 +76,7 @@ class OptionalApis:
         self.present = usable
         if added or removed:
             log.info("optional APIs changed", added=_names(added), removed=_names(removed))
+            # Any relay may desire a child of that kind, or wait for a certificate of it.
             for relay in self._store.all(RELAY):
                 self._enqueue(key_of(relay))
 
@@ -91,9 +94,11 @@ class OptionalApis:
             changed = await self._store.relist(self._api, kind, self._namespaces)
         except Forbidden as error:
             log.warning("cannot list an optional API", kind=kind.kind, message=error.message)
+            # The API exists all the same: a relay that needs it then reports the missing right.
             return True
         except (NotFound, Unavailable) as error:
             log.info("an optional API is not ready", kind=kind.kind, code=error.code)
+            # An outage of the API server must not count as a removed API.
             return kind in self.present and not isinstance(error, NotFound)
         for key in sorted(changed):
             self._enqueue(key)

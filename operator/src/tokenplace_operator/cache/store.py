@@ -104,6 +104,7 @@ class Store:
     async def relist(self, lister: Lister, kind: Kind, namespaces: Sequence[str] = ()) -> set[Key]:
         """List one kind; return the relays whose objects changed or are gone."""
         changed: set[Key] = set()
+        # Read before the list: events that arrive meanwhile may be newer than its version.
         newest = self._newest_version(kind)
         for namespace in namespaces or (None,):
             items, version = await lister.list(kind, namespace, selector_of(kind))
@@ -136,6 +137,7 @@ class Store:
         for obj in items:
             listed.add(key_of(obj))
             before = self.get(kind, key_of(obj))
+            # Both versions, because a child may have changed its owner.
             if self.observe(None, obj):
                 changed += [obj] if before is None else [before, obj]
         for key, obj in list(self._objects.get(kind, {}).items()):
@@ -143,6 +145,7 @@ class Store:
             # An object that is newer than the list was written while we listed.
             if in_scope and key not in listed and not _newer(version_of(obj), version):
                 self.forget(kind, key)
+                # An older event that is still in transit must not bring the object back.
                 self._tombstones[kind, key] = version
                 self._metrics.resync_missed_deletes.labels(kind.kind).inc()
                 changed.append(obj)
@@ -150,6 +153,7 @@ class Store:
 
     def _observe_delete(self, kind: Kind, key: Key, obj: Object) -> bool:
         stored = self.get(kind, key)
+        # The object was created again, and that event or answer came before this deletion.
         if stored is not None and _newer(version_of(stored), version_of(obj)):
             return False
         self.forget(kind, key)
@@ -165,10 +169,13 @@ class Store:
         return stored is None or _newer(version, version_of(stored))
 
     def _set(self, kind: Kind, key: Key, obj: Object) -> None:
+        # Removed first, because the new version may have another owner in the index.
         self.forget(kind, key)
         self._tombstones.pop((kind, key), None)
+        # managedFields are often larger than the object, and no reconcile reads them from here.
         metadata = {name: v for name, v in obj["metadata"].items() if name != "managedFields"}
         if len(self._words) > MAX_WORDS:
+            # This frees only the table: objects in the store keep their strings.
             self._words.clear()
         obj = _with_shared_strings({**obj, "metadata": metadata}, self._words)
         self._objects.setdefault(kind, {})[key] = obj

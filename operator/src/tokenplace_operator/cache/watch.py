@@ -38,6 +38,7 @@ async def watch(
     idle_seconds: a watch without any event or bookmark for this time is restarted where it was.
     kopf replaces the handlers of SIGTERM and SIGINT at its start; `ready` is set after that.
     """
+    # The default registry is global, and it brings a login of kopf's own.
     registry = kopf.OperatorRegistry()
     settings = kopf.OperatorSettings()
     configure(settings, idle_seconds)
@@ -48,6 +49,7 @@ async def watch(
         settings=settings,
         # By default kopf asks the system for the user's name, and a pod's user has none.
         identity=OPERATOR,  # type: ignore[arg-type]  # its type is not exported
+        # No peering: it writes an object every minute, and the Lease elects the leader already.
         standalone=True,
         clusterwide=not namespaces,
         namespaces=namespaces,

@@ -67,6 +67,7 @@ class Applier:
         new = {identity(obj) for obj in todo.new}
         for obj in todo.apply:
             await self._apply(obj, is_new=identity(obj) in new)
+        # Last: a failed apply ends the plan before anything is deleted.
         for obj in todo.prune:
             await self._prune(obj)
 
@@ -94,10 +95,12 @@ class Applier:
 
     async def _update(self, obj: Object) -> None:
         before = self._store.get(*identity(obj))
+        # Before the apply, because the apply makes the API server remove the field.
         await self._hand_over_replicas(obj)
         try:
             live, conflicts = await self._apply_forced_on_conflict(obj)
         except Invalid as invalid:
+            # Read again: an event may have brought another object during the requests above.
             live_now = self._store.get(*identity(obj))
             if not invalid.is_immutable or live_now is None:
                 raise
@@ -107,6 +110,7 @@ class Applier:
 
     def _record(self, obj: Object, live: Object, how: str) -> None:
         self._metrics.applies.labels(obj["kind"], "applied").inc()
+        # A reconcile that starts before the watch event must see this write, or it writes again.
         self._store.put(live)
         self._backoff.record(identity(obj), applied_hash_of(obj), how)
 
@@ -120,6 +124,7 @@ class Applier:
         try:
             return await self._kube.apply(obj), ()
         except Conflict as conflict:
+            # Without fields it is another conflict, which force cannot resolve.
             if not conflict.causes:
                 raise
             self._metrics.applies.labels(obj["kind"], "conflict").inc()
@@ -139,6 +144,7 @@ class Applier:
         if kind != DEPLOYMENT or live is None or "replicas" in obj["spec"]:
             return
         replicas = live["spec"].get("replicas", 1)
+        # The API server's default is 1 as well, so there is nothing to keep.
         if replicas <= 1:
             return
         kept = {
@@ -158,6 +164,7 @@ class Applier:
 
     async def _prune(self, obj: Object) -> None:
         kind, key = identity(obj)
+        # By uid: another object may have got this name since the event that we saw.
         await self._kube.delete(kind, *key, uid=obj["metadata"]["uid"])
         self._metrics.pruned.labels(kind.kind).inc()
         if kind in OPTIONAL_CHILD_KINDS:

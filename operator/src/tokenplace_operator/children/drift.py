@@ -32,6 +32,8 @@ def first_difference(desired: object, live: object, path: str = "") -> str:
 
 
 def _is_sublist(desired: list[Any], live: object) -> bool:
+    # The server may leave an empty list out. An item that another writer adds to it is a change:
+    # in a NetworkPolicy it would open what no rule allows.
     if not desired:
         return not live
     if not isinstance(live, list):
@@ -39,6 +41,7 @@ def _is_sublist(desired: list[Any], live: object) -> bool:
     if len(live) == len(desired):
         return all(is_subset(want, have) for want, have in zip(desired, live, strict=True))
     # Another writer added items: ours must still be there.
+    # The API server merges only lists with such keys; any other list is one value.
     mergeable = all(
         isinstance(item, dict) and ("name" in item or "uid" in item) for item in desired
     )

@@ -107,6 +107,7 @@ def remaining(todo: Plan, live: Callable[[Kind, Key], Object | None], *, rejecte
     return replace(
         _without(todo, done),
         skip=(*todo.skip, *_among(todo.apply, done)),
+        # A rejected apply ends the execution before the first deletion.
         prune=todo.prune if rejected else (),
     )
 
@@ -131,10 +132,13 @@ def _action(obj: Object, live: Object | None, uid: str) -> str:
     if live is None:
         return "apply"
     owner = controller_of(live)
+    # By uid, because a relay that was deleted and created again keeps its name.
     if owner is None or owner["uid"] != uid:
         return "waiting" if _is_of_predecessor(obj, owner) else "blocked"
     if is_being_deleted(live):
         return "waiting"
+    # A field that is desired no longer shows in the hash only: the live object still has all that
+    # is desired.
     if applied_hash_of(live) != applied_hash_of(obj):
         return "apply"
     return "skip" if is_subset(obj, live) else "drifted"

@@ -36,10 +36,12 @@ class _Written:
         beyond = self.times - FREE_WRITES
         if beyond < 0:
             return 0.0
+        # The exponent is bounded, because a float overflows after a thousand repetitions.
         return min(FIRST_PAUSE_SECONDS * 2.0 ** min(beyond, 16), LAST_PAUSE_SECONDS)
 
     @property
     def quiet_at(self) -> float:
+        # Longer than the pause itself: otherwise each backoff would end just before its next write.
         return self.at + max(QUIET_SECONDS, 2 * self.pause)
 
 
@@ -62,6 +64,7 @@ class WriteBackoff:
         """Note a write; how: the change that it reverted, as `describe_revert` gives it."""
         last = self._last(target)
         now = self._clock()
+        # Other content is a change of the relay or of its facts, not an answer to another writer.
         if last is None or last.content != content:
             self._written[target] = _Written(content, now)
         else:

@@ -45,6 +45,7 @@ class Kube(Subresources):
         """Whether the API server serves a kind now; every logged-in user may ask."""
         path = f"/apis/{kind.api_version}"
         try:
+            # Discovery answers with a list of resources, which has no metadata.name.
             answer = await self.request_json("GET", path)
         except NotFound:
             return False
@@ -74,6 +75,8 @@ class Kube(Subresources):
         token: str | None = None
         while True:
             page = await self.request_json(
+                # Without a resourceVersion the API server reads from etcd. From its cache, the list
+                # could be older than our last write.
                 "GET",
                 kind.path(namespace),
                 label_selector=label_selector or None,
@@ -163,6 +166,7 @@ class Kube(Subresources):
         body = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
+            # The name may belong to a new object by now.
             "preconditions": {"uid": uid},
             "propagationPolicy": "Orphan" if orphan else "Background",
         }
@@ -177,6 +181,7 @@ def _items(page: Object, kind: Kind) -> Objects:
     type_meta = {"apiVersion": kind.api_version, "kind": kind.kind}
     items = [{**item, **type_meta} for item in page["items"]]
     for item in items:
+        # Raises KeyError for an item without a name, which `valid_shape` turns into Unavailable.
         key_of(item)
         item["metadata"].pop("managedFields", None)  # More than the rest of some objects.
     return items

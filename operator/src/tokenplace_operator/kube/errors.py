@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from tokenplace_operator.api.kinds import Object
 
 _CONFLICT_WITH = re.compile(r'conflict with "([^"]+)"')
+# The last one: after another writer changed a port's number, our apply adds a port of the same
+# name, and the server rejects the result.
 _CANNOT_CHANGE = ("immutable", "may not change", "Duplicate value")
 """Words in the messages of the server's own rules on fields that cannot be changed."""
 
@@ -87,9 +89,11 @@ def error_of(
         status = json.loads(body or "{}")
     except ValueError:
         status = {}
+    # A proxy in front of the API server may answer with a body of its own.
     if not isinstance(status, dict):
         status = {}
     reason = str(status.get("reason") or phrase or "")
+    # Bounded, because it is copied into conditions and logs.
     message = str(status.get("message") or "")[:1000]
     if code == 409:
         return Conflict(code, reason, message, _field_conflicts(status))
@@ -124,6 +128,7 @@ def _field_conflicts(status: Object) -> tuple[FieldConflict, ...]:
     for cause in _causes(status):
         if cause.get("reason") != "FieldManagerConflict":
             continue
+        # The manager is only in the text; the Status has no field for it.
         match = _CONFLICT_WITH.search(cause.get("message", ""))
         conflicts.append(FieldConflict(cause.get("field", ""), match[1] if match else "unknown"))
     return tuple(conflicts)

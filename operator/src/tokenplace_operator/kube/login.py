@@ -30,6 +30,7 @@ async def login(
     try:
         yield configuration
     finally:
+        # The renewal is an endless task of the client library, which nothing else ends.
         if renewal is not None:
             renewal.cancel()
             await asyncio.gather(renewal, return_exceptions=True)
@@ -44,6 +45,7 @@ async def _load(
             kubeconfig, context=context, client_configuration=configuration
         )
         return None
+    # A KUBECONFIG in a pod is deliberate, so it goes before the pod's own account.
     in_pod = "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ
     if in_pod and context is None:
         # Reads the projected token again every minute.

@@ -18,6 +18,7 @@ def trace_requests(metrics: Metrics) -> aiohttp.TraceConfig:
     async def end(
         _: aiohttp.ClientSession, ctx: SimpleNamespace, params: aiohttp.TraceRequestEndParams
     ) -> None:
+        # aiohttp calls this at the answer's headers, so the minutes of an open watch do not count.
         count(ctx, params.method, str(params.response.status))
 
     async def fail(

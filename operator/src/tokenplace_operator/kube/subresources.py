@@ -34,6 +34,7 @@ class Subresources(Transport):
             "GET",
             POD.path(namespace, pod, "log"),
             query_params=list(query.items()),
+            # A log is plain text, but the error of a failed request is JSON.
             header_params={"Accept": "text/plain, application/json"},
         )
         return content.decode(errors="replace")

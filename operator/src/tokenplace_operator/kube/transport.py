@@ -50,12 +50,14 @@ class Transport:
         async def authenticate(
             request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
         ) -> aiohttp.ClientResponse:
+            # Asked for at each request: a pod's token is replaced while the session lives.
             bearer = (await configuration.auth_settings()).get("BearerToken")
             if bearer and bearer["value"]:
                 request.headers[bearer["key"]] = bearer["value"]
             return await handler(request)
 
         return aiohttp.ClientSession(
+            # No limit: each watch holds a connection, and there is one for each kind and namespace.
             connector=aiohttp.TCPConnector(ssl=self._api.rest_client.ssl_context, limit=0),
             trace_configs=[trace_requests(self._metrics)],
             middlewares=(*middlewares, authenticate),
@@ -98,10 +100,13 @@ class Transport:
         **params: Any,  # noqa: ANN401 (query options of DynamicClient.request)
     ) -> bytes:
         """Send a request; return the body of the answer as it came."""
+        # Leases are excluded, because a process acquires the Lease before it may write.
         if method != "GET" and f"/{LEASE.plural}" not in path and not self._may_write():
             raise Unavailable(0, "NotLeading", f"{method} {path}: the Lease is not renewed")
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
+                # Without serialize=False the client wraps the response in an object that hides its
+                # body.
                 response = await self._dynamic.request(
                     method, path, body=body, serialize=False, **params
                 )

@@ -50,6 +50,7 @@ class Certificates:
         managed = bool(tls.cluster_issuer or tls.issuer)
         key = relay.namespace, relay.tls_secret_name
         if managed and not served:
+            # Read at once when cert-manager appears: a cached state would delay that.
             self._infos.pop((key, managed), None)
             return CertificateInfo(CertificateState.NOT_SERVED)
         due, info = self._infos.get((key, managed), (float("-inf"), None))
@@ -78,6 +79,7 @@ class Certificates:
             return CertificateInfo(CertificateState.UNREADABLE, text)
         except KubeError as error:
             return CertificateInfo(CertificateState.UNREADABLE, error.reason)
+        # In a thread: the import and the parsing would block the event loop.
         return await asyncio.to_thread(_of_secret, secret)
 
 

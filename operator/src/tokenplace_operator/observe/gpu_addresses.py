@@ -27,6 +27,7 @@ MAX_LOOKUPS = 32
 """Concurrent lookups. Each needs a thread of the system's resolver, which may keep it beyond our
 timeout while it waits for a dead server."""
 
+# A pool of its own: lookups that hang must not use up the threads of asyncio.to_thread.
 _threads = ThreadPoolExecutor(MAX_LOOKUPS, thread_name_prefix="dns")
 
 Lookup = Callable[[str], Awaitable[list[str]]]
@@ -99,12 +100,14 @@ class Resolver:
         return self._resolution(host, recorded)
 
     async def _refresh(self, name: str, host: _Host) -> None:
+        # Set before the lookup, so that a slow server is not asked more often than once a minute.
         host.asked = self._clock()
         try:
             addresses, host.error = await self._ask(name)
         finally:
             host.lookup = None
         self._metrics.gpu_lookups.labels("failed" if host.error else "answered").inc()
+        # A failed lookup changes nothing, so failing DNS closes no address.
         if not host.error:
             self._update(host, addresses)
 
@@ -138,6 +141,7 @@ class Resolver:
         """At most MAX_ADDRESSES, those that DNS returns before those that are missing."""
         now = self._clock()
         missing_since = host.missing_since_with(recorded)
+        # The limit must cut off addresses in their grace time before any that DNS returns now.
         ordered = sorted(missing_since, key=lambda a: (missing_since[a] is not None, a))
         addresses = sorted(ordered[:MAX_ADDRESSES])
         retiring = [
@@ -153,6 +157,7 @@ async def system_lookup(name: str) -> list[str]:
 
     The final dot excludes the search domains: a CNAME, which is what pods get, uses none.
     """
+    # Without a socket type, getaddrinfo returns each address once for every type.
     ask = partial(socket.getaddrinfo, name.rstrip(".") + ".", None, type=socket.SOCK_STREAM)
     answers = await asyncio.get_running_loop().run_in_executor(_threads, ask)
     return [str(address[0]) for *_, address in answers]

@@ -17,6 +17,7 @@ def cluster_nameservers(resolv_conf: Path = RESOLV_CONF) -> tuple[str, ...]:
     The kubelet gives all pods with the usual DNS policy the same servers: the address of the DNS
     Service, or of a cache on the node.
     """
+    # On a developer's machine the file names servers that no pod uses.
     if "KUBERNETES_SERVICE_HOST" not in os.environ:
         return ()
     try:
@@ -26,4 +27,5 @@ def cluster_nameservers(resolv_conf: Path = RESOLV_CONF) -> tuple[str, ...]:
     fields = (line.split() for line in lines)
     names = [words[1] for words in fields if len(words) > 1 and words[0] == "nameserver"]
     servers = {ip_address(name) for name in names[:MAX_SERVERS] if is_nameserver(name)}
+    # Sorted, because equal facts must give an equal NetworkPolicy, whatever the file's order.
     return tuple(str(ip) for ip in sorted(servers, key=lambda ip: (ip.version, ip.packed)))

@@ -90,6 +90,7 @@ async def ask(url: str) -> UpstreamHealth:
     try:
         async with (
             aiohttp.ClientSession(timeout=limit) as session,
+            # A redirect would send the operator to an address that the relay's pod chooses.
             session.get(f"{url}/healthz", allow_redirects=False) as response,
         ):
             return _parse(json.loads(await _body(response.content)))
@@ -97,6 +98,7 @@ async def ask(url: str) -> UpstreamHealth:
         return UpstreamHealth(None, f"no answer within {TIMEOUT_SECONDS:g} s", settled=False)
     except (aiohttp.ClientError, OSError) as error:
         return UpstreamHealth(None, type(error).__name__, settled=False)
+    # Deeply nested JSON exceeds the recursion limit of the parser.
     except (ValueError, RecursionError):
         return UpstreamHealth(None, "its answer is no JSON")
 
@@ -116,6 +118,7 @@ def _parse(body: Any) -> UpstreamHealth:  # noqa: ANN401 (JSON of any shape)
     body = body if isinstance(body, dict) else {}
     health, details = body.get("upstreamHealth"), body.get("details")
     if isinstance(health, dict) and isinstance(health.get("up"), bool):
+        # Cut, because it comes from a user's pod and is shown in the status.
         result = str(health.get("verdict", ""))[:32]
         has_probed = result != "unknown"
         return UpstreamHealth(health["up"] if has_probed else None, result, settled=has_probed)

@@ -73,6 +73,7 @@ class Recorder:
         try:
             await self._kube.create(_event(about, name, reason, message, now, warning=warning))
         except Conflict:  # An earlier process has created it.
+            # Its count is known only from this answer; the next repetition counts up from there.
             event = await self._kube.patch(EVENT, namespace, name, {"lastTimestamp": now})
             return int(event.get("count") or 1)
         return 1
@@ -106,5 +107,6 @@ def _event(
 def _name(about: Object, reason: Reason, message: str) -> str:
     """A name that is the same for the same text about the same object, also after a restart."""
     identity = "\0".join([about["metadata"]["uid"], reason, message])
+    # Short enough for an object's name; 64 bits are plenty for the Events of one relay.
     digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
     return f"{about['metadata']['name']}.{digest}"

@@ -67,6 +67,7 @@ class Observer:
         image_is_fixed = relay.image.digest or relay.uid in self._pods_read
         if settled and image_is_fixed and is_image_recorded(relay, previous):
             return None
+        # Read, not watched: pods change often, and only a rollout needs their details.
         pods, _ = await self.kube.list(POD, relay.namespace, relay.selector_text)
         self._pods_read[relay.uid] = True
         return tuple(pods)
@@ -80,6 +81,7 @@ class Observer:
         if relay.gpu.mode is GpuMode.NONE:
             return None
         key = relay.key
+        # A new pod may have another upstream, so the report of the old one must not be shown.
         if pods is not None and not any(map(is_running, pods)):
             self.upstreams.forget(key)
             return None
@@ -88,6 +90,7 @@ class Observer:
 
     def _service_address(self, relay: Relay) -> str:
         service = self.store.get(SERVICE, relay.child_key(SERVICE)) or {}
+        # A headless Service has the text None as its address.
         address = service.get("spec", {}).get("clusterIP", "None")
         return "" if address in {"", "None"} else f"{_bracketed(address)}:{relay.service.port}"
 

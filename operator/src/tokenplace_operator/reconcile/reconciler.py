@@ -84,6 +84,7 @@ class Reconciler:
             self.rejections.reset(key)
             return Result()  # The garbage collector deletes the children.
         try:
+            # Builders and conditions need the autoscaler's number, which the spec does not have.
             relay = self._with_live_replicas(parse(obj))
         except SpecError as error:
             return await self._report_invalid(obj, error)
@@ -94,6 +95,8 @@ class Reconciler:
         children = build(with_rollback(relay, rollback), facts)
 
         applied = await self._apply(obj, relay, children)
+        # Many new relays at once: a status that has nothing to report yet would only delay the
+        # children of the next relay.
         if applied.is_first_apply and not relay.paused:
             return Result(FIRST_STATUS_SECONDS)
 
@@ -108,6 +111,8 @@ class Reconciler:
 
         status_delay = await self.status_writer.write(obj, compute_status(relay, observed))
 
+        # First the status, then the Deployment: after a crash in between, the next process still
+        # knows that this rollout must be rolled back.
         if new_rollback is not None and self._has_recorded_rollback(key):
             return Result(0.0)
         requeue = Requeue(self.observer.upstreams, self.rejections)
@@ -131,6 +136,7 @@ class Reconciler:
         todo = await self._plan(relay, children, read_unwatched=has_status)
         try:
             return Applied(todo, await self._execute(obj, todo))
+        # Planned again with reads, so that the status names the owner of that object.
         except NameTakenError:
             todo = await self._plan(relay, children, read_unwatched=True)
             return Applied(todo, await self._execute(obj, todo))
@@ -166,6 +172,7 @@ class Reconciler:
         except NotFound:
             # The CRD of an optional child may just have been deleted.
             await self.observer.optional_apis.refresh()
+            # Retried: the next build has no child of the kinds that are gone.
             raise
         return ""
 
@@ -175,6 +182,7 @@ class Reconciler:
         pods = await self.observer.pods(relay, previous)
         todo, rejected = applied.plan, bool(applied.rejection)
         return Observed(
+            # A paused relay has no executed plan, so all of its plan is left.
             plan=todo if relay.paused else remaining(todo, self.store.get, rejected=rejected),
             deployment=self.store.get(DEPLOYMENT, relay.child_key(DEPLOYMENT)),
             now=self.now(),
@@ -193,6 +201,8 @@ class Reconciler:
         live = self.store.get(DEPLOYMENT, relay.child_key(DEPLOYMENT))
         if live is None or not relay.is_autoscaled:
             return relay
+        # At least 1: with 0 the relay would not count as autoscaled, and the builders would apply
+        # 0 pods again after the user has started it.
         return replace(relay, replicas=max(1, live["spec"].get("replicas", 1)))
 
     def _has_recorded_rollback(self, key: Key) -> bool:

@@ -29,6 +29,7 @@ class RejectionBackoff:
     def delay(self, key: Key) -> float:
         """Seconds until the next attempt, after a rejected one; starts a wait if none runs."""
         now, last = self._clock(), self._waits.get(key)
+        # Events during the wait, as of a rollout, do not make it longer.
         if last is not None and now < last.until:
             return last.until - now
         seconds = min(2 * last.seconds, LAST_SECONDS) if last else FIRST_SECONDS

@@ -44,8 +44,10 @@ class Requeue:
         return min((delay for delay in delays if delay is not None), default=None)
 
     def _upstream_answer(self, key: Key, observed: Observed) -> float | None:
+        # The answer comes in the background and is no event, so the relay must come back for it.
         if self.upstreams.is_asking(key):
             return POLL_SECONDS
+        # A settled report is asked for again by the reconcile that `_dns_refresh` causes.
         unsettled = observed.upstream is not None and not observed.upstream.settled
         return self.upstreams.wait(key) if unsettled else None
 

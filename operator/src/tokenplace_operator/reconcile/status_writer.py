@@ -74,6 +74,7 @@ class StatusWriter:
         """
         before = obj.get("status", {})
         status = self._declared(status)
+        # Idle means no write: an equal apply costs the API server as much as a real one.
         if _own(status) == _own(before):
             return None
         target, content = (RELAY, key_of(obj)), _content_hash(status)
@@ -99,6 +100,7 @@ class StatusWriter:
         """Write the status, without the fields that the CRD turns out not to declare."""
         try:
             await self._apply_status(obj, status)
+        # For a field that the CRD does not declare, the API server answers an apply with 500.
         except Unavailable as error:
             undeclared = _undeclared_fields(error)
             if not undeclared:
@@ -107,6 +109,7 @@ class StatusWriter:
             self._retry_undeclared_at = self.clock() + UNDECLARED_SECONDS
             log.warning("the CRD is older than this operator", fields=sorted(undeclared))
             status = self._declared(status)
+            # The undeclared fields may have been the only change.
             if _own(status) != _own(before):
                 await self._apply_status(obj, status)
 
@@ -129,6 +132,7 @@ class StatusWriter:
     def _declared(self, status: Object) -> Object:
         """The status without the fields that the CRD does not declare."""
         if self._undeclared and self.clock() >= self._retry_undeclared_at:
+            # The CRD may have been upgraded since; no event reports that.
             self._undeclared = frozenset()
         for path in self._undeclared:
             status = _without(status, path.split("."))

@@ -60,6 +60,8 @@ class Controller:
 
         Raises KubeError when a right is missing; waits while the API server is unavailable.
         """
+        # Lists of our own, before any worker runs: kopf does not report when its first lists are
+        # complete, and a half-filled store would cause needless writes.
         await self._retry_until_available(self._enqueue_all)
         if self._refresh is not None:
             await self._retry_until_available(self._refresh)
@@ -72,6 +74,7 @@ class Controller:
 
     async def drain(self, seconds: float) -> None:
         """Close the queue, let running reconciles finish, and cancel them after `seconds`."""
+        # First, so that a worker ends after its current key instead of taking the next one.
         self._queue.close()
         for ticker in self._tickers:
             ticker.cancel()
@@ -86,6 +89,7 @@ class Controller:
         while True:
             try:
                 await action()
+            # Only this error passes by itself. A missing right ends the process with its text.
             except Unavailable as error:
                 log.warning("start delayed", reason=error.reason, code=error.code)
                 await self._sleep(max(pause, error.retry_after or 0.0))
@@ -135,6 +139,7 @@ class Controller:
         else:
             self._succeeded(key, result)
         finally:
+            # After the key's next time is set: `done` queues it at once if an event came meanwhile.
             self._queue.done(key)
             self._metrics.reconcile_duration.observe(time.monotonic() - started)
 

@@ -76,8 +76,10 @@ def make_app(health: Health, metrics: Metrics) -> web.Application:
 @asynccontextmanager
 async def serve(health: Health, metrics: Metrics, port: int) -> AsyncIterator[int]:
     """Serve on all addresses; yields the port, a free one for port 0."""
+    # No access log: probes and scrapes would be most of the lines.
     runner = web.AppRunner(make_app(health, metrics), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
+    # The ticks run from the start, also while the process waits for the Lease.
     ticking = asyncio.create_task(health.tick(), name="tick")
     try:
         listener = _listen(port)
@@ -93,4 +95,5 @@ def _listen(port: int) -> socket.socket:
     """One socket for IPv4 and IPv6, so that port 0 gives both the same port."""
     if socket.has_dualstack_ipv6():
         return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    # A node may run without IPv6.
     return socket.create_server(("", port))

@@ -104,6 +104,7 @@ class Elector:
         """Renew until cancelled; raises LeaseLostError by the renew deadline at the latest."""
         try:
             while True:
+                # Not beyond the deadline, so that a lost Lease is noticed in time.
                 await self._sleep(min(self._times.retry, max(self._seconds_left(), 0.0)))
                 await self._renew()
         finally:
@@ -127,6 +128,8 @@ class Elector:
         """Create or take over the Lease if it is free; False when it is not, or on an error."""
         started = self._clock()
         try:
+            # An expired Lease needs no second read: its version guards the write, and if its holder
+            # has renewed it meanwhile, the write ends in a conflict.
             if self._seen is None or not self._expired():
                 self._see(await self._read())
             if not self._expired():
@@ -135,11 +138,13 @@ class Elector:
             write = self._api.replace if self._seen is not None else self._api.create
             self._see(await self._call(write(lease)))
         except Conflict:
+            # Another process was faster. Its Lease is read at the next attempt.
             self._seen = None
             return False
         except (KubeError, TimeoutError) as error:
             log.warning("lease not acquired", error=str(error) or "no answer in time")
             return False
+        # From the start of the request: another process may count from any moment after that.
         self._renewed_at = started
         return True
 
@@ -171,6 +176,7 @@ class Elector:
                 self._api.get(LEASE, self._namespace, self._name), self._seconds_left()
             )
         except NotFound:
+            # Another process may create it at any moment, and lead.
             raise LeaseLostError("the Lease was deleted") from None
         except (KubeError, TimeoutError) as error:
             log.warning("lease not read", error=str(error) or "no answer in time")
@@ -178,6 +184,7 @@ class Elector:
         holder = _spec(lease).get("holderIdentity")
         if holder != self._identity:
             raise LeaseLostError(f"{holder!r} leads now")
+        # Our own late write. The deadline is not extended: it is unknown when the server got it.
         self._see(lease)
 
     async def _call(self, call: Awaitable[Object], seconds_left: float | None = None) -> Object:
@@ -192,6 +199,7 @@ class Elector:
 
     def _see(self, lease: Object | None) -> None:
         """Remember the Lease and when it last changed."""
+        # Only a change restarts the time: a holder that died leaves the Lease as it is.
         if lease is None or self._seen is None or version_of(lease) != version_of(self._seen):
             self._seen_at = self._clock()
         self._seen = lease
@@ -200,6 +208,7 @@ class Elector:
         if self._seen is None:
             return True
         spec = _spec(self._seen)
+        # A leader that stops in order leaves the Lease without a holder: no wait is needed.
         if not spec.get("holderIdentity"):
             return True
         seconds = float(spec.get("leaseDurationSeconds") or self._times.lease)
@@ -208,12 +217,14 @@ class Elector:
     def _lease(self, current: Object | None, *, holder: str, seconds: float) -> Object:
         """The next Lease; the resourceVersion of the current one guards the write."""
         spec = dict(_spec(current)) if current is not None else {}
+        # The API's MicroTime requires six digits after the second.
         now = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         if holder and spec.get("holderIdentity") != holder:
             transitions = int(spec.get("leaseTransitions") or 0)
             spec["leaseTransitions"] = transitions + (1 if current is not None else 0)
             spec["acquireTime"] = now
         spec["holderIdentity"] = holder
+        # The API server rejects 0 and fractions.
         spec["leaseDurationSeconds"] = max(1, round(seconds))
         spec["renewTime"] = now
         metadata = {"namespace": self._namespace, "name": self._name}

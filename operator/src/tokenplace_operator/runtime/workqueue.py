@@ -61,6 +61,8 @@ class WorkQueue:
             self._waiting_since[key] = self._clock()
             self._metrics.queue_adds.inc()
         if key in self._running_since:
+            # The running reconcile may have read the store before this event, so one more is
+            # needed.
             self._dirty[key] = urgent or self._dirty.get(key, False)
         else:
             self._line_up(key, urgent=urgent)
@@ -72,6 +74,7 @@ class WorkQueue:
             return
         self._due[key] = due
         heapq.heappush(self._timers, (due, key))
+        # A waiting worker sleeps until the earliest time, which may be this one now.
         self._changed.set()
 
     def add_rate_limited(self, key: Key, at_least: float = 0.0) -> None:
@@ -93,6 +96,7 @@ class WorkQueue:
             key = self.take()
             if key is not None:
                 return key
+            # No await since `take`, so no key can be added between the two.
             self._changed.clear()
             await self._wait()
 
