@@ -40,6 +40,7 @@ class Client:
         cancel_token = secrets.token_hex(16)
         inner = envelope.request(request_id, self.identity.public, model, messages)
         sealed = await asyncio.to_thread(envelope.seal, inner, node, self.padding)
+        # Stored before the call: if its response is lost, the request can still be cancelled.
         self.cancel_tokens[request_id] = cancel_token
         await self.relay.post(
             "requests",

@@ -38,6 +38,7 @@ class ComputeNode:
             **self._proof,
         }
         _, answer = await self.relay.post("servers/register", body)
+        # The relay sends the credential only when it creates the node, not when it renews it.
         self.credential = answer.get("control_credential", self.credential)
         self.sends_credential = bool(answer.get("relay_capabilities", {}).get("node_proof_v1"))
         return answer
@@ -65,6 +66,7 @@ class ComputeNode:
         """Claim a request; None if there was none within the hold of the poll."""
         body = {"server_public_key": self.identity.public, **self._proof}
         _, work = await self.relay.post("servers/poll", body)
+        # A poll without work also gets 200 and a JSON object (token.place relay.py).
         return work if "client_public_key" in work else None
 
     async def control(self, work: Json) -> str:
@@ -73,6 +75,7 @@ class ComputeNode:
             "server_public_key": self.identity.public,
             "request_id": work["request_id"],
             "control_credential": self.credential,
+            # An acknowledgement would remove the tombstone that a later call may need.
             "acknowledge": False,
         }
         _, answer = await self.relay.post("servers/control", body)
@@ -82,6 +85,7 @@ class ComputeNode:
         """Decrypt a claimed request and submit the encrypted answer."""
         client, request_id = work["client_public_key"], work["request_id"]
         sealed_work = Sealed(work["chat_history"], work["cipherkey"], work["iv"])
+        # RSA takes milliseconds of CPU, in which the event loop would do nothing else.
         inner = await asyncio.to_thread(self.identity.open, sealed_work)
         envelope.check(inner, request_id, client)
         answer = envelope.response(request_id, client, self.reply(inner["api_v1_request"]))
@@ -127,6 +131,7 @@ class ComputeNode:
 
     async def serve_one(self) -> None:
         """Claim and answer one request."""
+        # The relay holds each poll, so this loop does not spin.
         while (work := await self.poll()) is None:
             pass
         await self.control(work)

@@ -55,6 +55,7 @@ async def _answer(route: str, response: aiohttp.ClientResponse) -> tuple[int, Js
         raise RelayError(route, response.status, "", text) from None
     if response.status >= 400:
         error = body.get("error")
+        # Some routes of token.place's relay send `error` as a text.
         error = error if isinstance(error, dict) else {}
         code, message = str(error.get("code", "")), str(error.get("message", ""))
         raise RelayError(route, response.status, code, message)

@@ -60,9 +60,13 @@ class ProbeReport:
         started = time.perf_counter()
         try:
             yield
+        # CancelledError is not an Exception, but the report must show the step that the timeout
+        # ended.
         except BaseException as error:
             text = _explain(error)
             self.steps.append(Step(name, _milliseconds(started), text))
+            # A cancellation goes on unchanged, because asyncio.timeout turns it into a
+            # TimeoutError.
             if isinstance(error, Exception):
                 raise ProbeError(text) from error
             raise
@@ -98,10 +102,12 @@ async def _probe(report: ProbeReport, seconds: float, token: str) -> None:
     try:
         async with asyncio.timeout(seconds), aiohttp.ClientSession() as session:
             await round_trip(report, RelayConnection(session, report.url, token))
+    # The report already has the failed step.
     except ProbeError:
         return
     except TimeoutError:
         text = f"no response within {seconds:g} s; is the relay reachable and not overloaded?"
+        # A step that was cancelled has reported the timeout already.
         if report.passed:
             report.steps.append(Step("whole probe", _milliseconds(started), text))
 
@@ -156,6 +162,7 @@ def _explain(error: BaseException) -> str:
         (TimeoutError, lambda: f"no response within {UNREGISTER_SECONDS:g} s"),
         (KeyError, lambda: f"the response lacks {error}: is this a token.place relay?"),
     )
+    # The order matters: an invalid certificate is a ClientError too.
     for error_type, text in checks:
         if isinstance(error, error_type):
             return text()

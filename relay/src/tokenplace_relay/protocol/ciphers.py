@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import (
 )
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+# The block size, which PKCS#7 pads to; the keys have 256 bits.
 _AES_BITS = 128
 _OAEP = rsa_padding.OAEP(
     mgf=rsa_padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None
@@ -40,6 +41,8 @@ def new_pair() -> tuple[RSAPrivateKey, str]:
 def public_key(text: str) -> RSAPublicKey:
     """Parse a public key, given as base64 of its PEM text; raises ValueError."""
     try:
+        # Strict base64, as token.place's nodes decode it: a node must be able to read each key that
+        # is accepted here.
         key = serialization.load_pem_public_key(base64.b64decode(text, validate=True))
     except (ValueError, binascii.Error, UnsupportedAlgorithm):
         raise ValueError("the public key is not base64 of a PEM text") from None
@@ -53,6 +56,7 @@ def public_key(text: str) -> RSAPublicKey:
 def seal(plain: bytes, recipient: RSAPublicKey, *, oaep: bool) -> tuple[bytes, bytes, bytes]:
     """Encrypt; return the wrapped AES key, the IV and the ciphertext; raises ValueError."""
     key, iv = os.urandom(32), os.urandom(16)
+    # Peers wrap the base64 text of the AES key, not its 32 bytes (token.place encrypt.py).
     wrapped = recipient.encrypt(base64.b64encode(key), _OAEP if oaep else _PKCS1V15)
     padder = padding.PKCS7(_AES_BITS).padder()
     encryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor()
@@ -65,6 +69,8 @@ def candidates(private: RSAPrivateKey, wrapped: bytes, iv: bytes, body: bytes) -
 
     The wrong v1.5 padding may yield random bytes instead of an error, so callers must check.
     """
+    # No field of an envelope names the padding: token.place's Python clients use OAEP, its web page
+    # and its nodes PKCS#1 v1.5.
     for rsa in (_OAEP, _PKCS1V15):
         try:
             key = base64.b64decode(private.decrypt(wrapped, rsa), validate=True)

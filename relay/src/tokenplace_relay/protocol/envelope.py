@@ -61,10 +61,12 @@ class Identity:
 
         wrapped, iv, body = (_decoded(sealed, name) for name in ("cipherkey", "iv", "ciphertext"))
         for plain in ciphers.candidates(self._private, wrapped, iv, body):
+            # The plaintext comes from a peer, and nested JSON takes many times its bytes in memory.
             if not is_sparse(plain, most):
                 continue
             try:
                 return msgspec.json.decode(plain, type=type_)
+            # These may be random bytes from the wrong padding, so the next candidate is tried.
             except (msgspec.DecodeError, ValueError, RecursionError):
                 continue
         text = "the envelope is for another key, was modified, or is nested too deeply"
@@ -79,6 +81,7 @@ def seal(inner: Inner, recipient: str, padding: Padding = "oaep") -> Sealed:
     key = public_key(recipient)
     try:
         wrapped, iv, body = ciphers.seal(plain, key, oaep=padding == "oaep")
+    # OpenSSL loads some keys that it cannot encrypt with.
     except ValueError:
         raise EnvelopeError("the public key cannot be used to encrypt") from None
     texts = (base64.b64encode(part).decode() for part in (body, wrapped, iv))
@@ -111,6 +114,7 @@ def progress(
 
 def check(inner: Inner, request_id: str, client: str) -> None:
     """Raise EnvelopeError if an inner envelope is not for this request of this client."""
+    # The relay can read and change the outer envelope, so the peers compare it with the inner one.
     for name, expected in _header(request_id, client).items():
         if inner.get(name) != expected:
             raise EnvelopeError(f"the inner envelope has a different {name} than the outer one")

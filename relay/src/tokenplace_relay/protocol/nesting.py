@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 MAX_BYTES: Final = 64 * 1024
+# Possessive quantifiers never backtrack, so a hostile body cannot make the search slow.
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 """A JSON string; one without an end matches too, so that no search starts inside of it."""
 
@@ -14,6 +15,7 @@ def is_sparse(raw: bytes, most: int = MAX_BYTES) -> bool:
     if len(raw) <= most:
         return True
     for string in _STRING.finditer(raw):
+        # Each string becomes an object, so a list of empty strings must not count as nothing.
         outside += string.start() - end + 1
         end = string.end()
         if outside > most:

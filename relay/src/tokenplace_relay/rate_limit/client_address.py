@@ -17,6 +17,7 @@ class TrustedProxies:
 
     def __init__(self, networks: Iterable[str]) -> None:
         self._networks = tuple(ip_network(text) for text in networks if text != NO_NETWORK)
+        # One cache per instance: a cache on the method would keep every instance alive.
         self._is_trusted = lru_cache(maxsize=4096)(self._is_in_a_network)
 
     def client_address(self, peer: str | None, forwarded: Sequence[str]) -> str:
@@ -29,6 +30,7 @@ class TrustedProxies:
         current = _parse(peer or "")
         while current is not None and entries and self._is_trusted(current):
             address = _parse(entries.pop())
+            # An entry that is not an address proves nothing: the last proxy's own address is used.
             if address is None:
                 break
             current = address
@@ -44,12 +46,14 @@ def _parse(text: str) -> Address | None:
     text = text.strip().strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]
+    # One colon is before a port; an IPv6 address has at least two.
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
         return None
+    # A socket for both families reports an IPv4 peer as ::ffff:192.0.2.1.
     return getattr(address, "ipv4_mapped", None) or address
 
 

@@ -60,6 +60,7 @@ class Limiter:
         """Remove one event from every bucket."""
         for bucket, rate in charges:
             window = self._find(bucket, rate)
+            # The window of the event may have ended, and a new one may have started at 0.
             if window is not None and window.count > 0:
                 window.count -= 1
 
@@ -89,6 +90,8 @@ class Limiter:
         windows = self._windows.setdefault(rate.seconds, OrderedDict())
         window = windows.get(bucket)
         if window is None or window.ends <= now:
+            # A key that is set again keeps its old position, but evict() needs the windows in the
+            # order in which they end.
             windows.pop(bucket, None)
             if len(self) >= self._max:
                 self._make_room()

@@ -64,6 +64,7 @@ class RatePolicy:
 
     def client_charges(self, route: str, address: str) -> list[Charge]:
         """Return the charges of a client call, or of a node call without a valid token."""
+        # /v1/... and /api/v1/... are names of the same route, so they share a bucket.
         bucket = f"client {route.removeprefix('/api')} {address}"
         return [(bucket, rate) for rate in self._public]
 
@@ -88,6 +89,8 @@ def _rate(config: Config, name: str) -> Rate | None:
 
 def _node_rate(config: Config, name: str) -> Rate | None:
     """Return a node route's rate: its own setting, or else the one for all node routes."""
+    # A setting with its default value counts as unset: the configuration does not record which
+    # settings were given.
     own = getattr(config, name) or _default(name)
     return parse(config.node_rate if config.node_rate and own == _default(name) else own)
 

@@ -79,6 +79,8 @@ class OneStepResponse(web.Response):
     @property
     def keep_alive(self) -> bool | None:
         """Whether the connection stays open after this response."""
+        # aiohttp reads this after each response and closes the connection if it is false. Its own
+        # value is set by steps of prepare() that are skipped here.
         return self._is_written or super().keep_alive
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -86,6 +88,8 @@ class OneStepResponse(web.Response):
         if self._is_written:
             return None
         body = self._body
+        # force_close() sets _keep_alive to False, and such a response needs the Connection header
+        # that aiohttp adds.
         if not (isinstance(body, bytes) and self._keep_alive is None and _is_usual(request)):
             return await super().prepare(request)
         transport, writer, headers = request.transport, request.writer, self._headers
@@ -95,6 +99,7 @@ class OneStepResponse(web.Response):
         headers["Date"] = _date(int(time.time()))
         head = _serialize_headers(f"HTTP/1.1 {self._status} {self._reason}", headers)
         self._is_written = True
+        # This bypasses aiohttp's writer, whose output_size shows whether a response has started.
         transport.writelines((head, body))
         writer.output_size += len(head) + len(body)
         if request.protocol.writing_paused:
@@ -108,6 +113,7 @@ class OneStepResponse(web.Response):
 
 
 def _is_usual(request: web.BaseRequest) -> bool:
+    # HTTP/1.0 needs another status line, and a response to HEAD has no body.
     return request.version == HttpVersion11 and request.keep_alive and request.method != "HEAD"
 
 
@@ -128,6 +134,7 @@ class ConnectionInternals(web.RequestHandler):
 
     def newest_requests(self, count: int) -> list[tuple[Any, Any]]:
         """Return the last `count` parsed requests, each as its head and its body stream."""
+        # A slice from -0 would return the whole queue.
         return list(self._messages)[-count:] if count else []
 
     @property
@@ -154,6 +161,8 @@ class ConnectionInternals(web.RequestHandler):
         if request is None or not self._messages or request.content.is_eof():
             return
         if isinstance(self._messages[-1][0], _ErrInfo):
+            # After the response aiohttp would wait 10 s for the rest of the body, which never
+            # comes.
             self._lingering_time = 0
             request.content.set_exception(web.RequestPayloadError("broken"))
 

@@ -22,6 +22,7 @@ class ReceiveBudget:
     def add(self, size: int, total: int) -> None:
         """Count `size` more bytes of a body that now has `total` bytes; raises ApiError 503."""
         self.held += size
+        # Large bodies that arrive slowly must not keep out the small calls, such as polls.
         if self.held > (self._limit if total > self._small else 2 * self._limit):
             text = "This relay is receiving too much at once"
             raise ApiError(503, text, "relay_full", retry_after=5, close=True)
@@ -32,6 +33,8 @@ class ReceiveBudget:
         try:
             async with asyncio.timeout(seconds):
                 async for part in content.iter_any():
+                    # Counted before the checks, so that `finally` releases this part even if a
+                    # check raises.
                     size += len(part)
                     self.add(len(part), size)
                     if size > limit:
@@ -46,6 +49,7 @@ def decode_object(raw: bytes) -> JsonObject:
     """Return the JSON object in a body; raises ApiError 400."""
     try:
         body = _decoder.decode(raw)
+    # msgspec raises RecursionError for JSON that is nested too deeply.
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ApiError(400, "Request body is not valid JSON") from None
     if not isinstance(body, dict):
@@ -65,9 +69,11 @@ async def read_body(
     # request.content_type runs a header parser, which the usual exact value does not need.
     if headers.get(hdrs.CONTENT_TYPE) != JSON_TYPE and request.content_type != JSON_TYPE:
         raise ApiError(415, "Content-Type must be application/json")
+    # Bodies are not decompressed, because a small one could unpack to a very large one.
     if headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
         raise ApiError(415, "Content-Encoding must be identity")
     size = request.content_length
+    # A chunked body declares no length; it is bounded while it is received.
     if (size or 0) > limit:
         raise _too_large(limit)
     try:
@@ -82,4 +88,5 @@ async def read_body(
 
 
 def _too_large(limit: int) -> ApiError:
+    # To keep the connection, the relay would have to read the rest of the body first.
     return ApiError(413, f"Request body is larger than {limit} bytes", close=True)

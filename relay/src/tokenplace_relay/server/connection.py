@@ -52,8 +52,11 @@ def runner(
     return WrappingRunner(
         app,
         lambda original: ConnectionFactory(original, config, metrics, unsent, direct),
+        # aiohttp's access log contains addresses, which the relay never logs.
         access_log=None,
+        # On SIGTERM the relay drains first; aiohttp's handler would stop it at once.
         handle_signals=False,
+        # A poll must end when its node hangs up, or it would claim work that nothing answers.
         handler_cancellation=True,
         shutdown_timeout=1,
     )
@@ -81,6 +84,7 @@ class ConnectionFactory(WrappingServer):
 
     def __call__(self) -> "web.RequestHandler | RefusedConnection":  # type: ignore[override]
         """Return the protocol of the next connection."""
+        # asyncio has accepted the connection already, so it can only be refused by a response.
         if self.open >= self.config.max_connections:
             self.count(503)
             return RefusedConnection()
@@ -95,6 +99,7 @@ def _direct_first(direct: DirectTable, others: DirectHandler) -> DirectHandler:
     """Return a handler that uses the direct table, and aiohttp's router for all other requests."""
 
     def handle(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+        # The path is compared as it was sent: an escaped path goes to the router, which decodes it.
         handler = direct.get((request.method, request.rel_url.raw_path))
         # aiohttp's application answers the Expect header, so such requests go there.
         if handler is None or hdrs.EXPECT in request.headers:
@@ -110,6 +115,7 @@ class RefusedConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Write the response and close."""
         stream = cast("asyncio.Transport", transport)
+        # The request is not read: at the limit, the relay spends no time on parsing.
         stream.write(_BUSY_HEAD % (secrets.token_hex(8).encode(), len(_BUSY)) + _BUSY)
         stream.close()
 
@@ -141,6 +147,8 @@ class Connection(ConnectionInternals):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection and start the timer of its first head."""
         self._factory.open += 1
+        # The timer also bounds a peer that connects and sends nothing: aiohttp alone would wait for
+        # the whole keep-alive timeout.
         self._start_head_timer()
         stream = cast("asyncio.Transport", transport)
         # With 0, pause_writing is called as soon as the kernel leaves a byte, and resume_writing
@@ -169,6 +177,7 @@ class Connection(ConnectionInternals):
         if parsed:
             _cancel(self._head_timer)
             self._head_timer = None
+        # A running timer is not restarted, or a peer could send single bytes indefinitely.
         # Unparsed bytes count as the beginning of a head.
         if (is_in_head or self.is_parser_paused) and self._head_timer is None:
             self._start_head_timer()
@@ -187,6 +196,8 @@ class Connection(ConnectionInternals):
     def pause_writing(self) -> None:
         """Start the read timer: the kernel takes no more bytes."""
         super().pause_writing()
+        # The limit is a share per period, not a time for the whole response: a slow but steady
+        # reader of a large answer must not be cut off.
         self._share = max(1, self._batched.recount() // _SHARES)
         self._start_read_timer()
 
@@ -206,6 +217,7 @@ class Connection(ConnectionInternals):
         """Stop the read timer: the kernel took all bytes."""
         _cancel(self._read_timer)
         self._read_timer = None
+        # Without a recount the total would stay too high until this connection writes again.
         self._batched.recount()
         super().resume_writing()
 
@@ -217,6 +229,7 @@ class Connection(ConnectionInternals):
         _message: str | None = None,
     ) -> web.StreamResponse:
         """Return the response to a malformed request; aiohttp's message may quote the request."""
+        # A second status line would be read as part of the body that has started.
         if request.writer.output_size > 0:
             raise ConnectionError("the response has started")
         error = _http_error(status, exc, self._factory.config)
@@ -228,6 +241,8 @@ class Connection(ConnectionInternals):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         """Write a response; errors of aiohttp itself get our JSON shape."""
+        # The exact type is compared first because isinstance is slow for aiohttp's abstract
+        # classes.
         if type(resp) is not OneStepResponse and isinstance(resp, web.HTTPException):
             self._factory.count(resp.status)
             resp = _with_headers(ApiError(resp.status, resp.reason, close=True).response())
@@ -265,6 +280,7 @@ def _http_error(status: int, exc: BaseException | None, config: Config) -> ApiEr
         if exc.args[1] == config.max_url_bytes:
             return ApiError(414, "Request line is too long", close=True)
         return ApiError(431, "Header is too long", close=True)
+    # aiohttp has no error class for too many headers, only this text.
     if isinstance(exc, BadHttpMessage) and exc.message.startswith("Too many"):
         return ApiError(431, "Too many headers", close=True)
     if status < 500:
@@ -273,5 +289,6 @@ def _http_error(status: int, exc: BaseException | None, config: Config) -> ApiEr
 
 
 def _with_headers(response: web.Response) -> web.Response:
+    # These responses do not pass the middleware, which sets these headers elsewhere.
     response.headers.update({"X-Request-Id": secrets.token_hex(8), "Server": SERVER})
     return response

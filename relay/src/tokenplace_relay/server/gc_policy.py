@@ -21,6 +21,7 @@ _NEVER: Final = 1_000_000_000
 
 def configure() -> None:
     """Exempt all objects made at the start, and turn automatic full collections off."""
+    # Collect first: freeze() would keep existing garbage permanently.
     gc.collect()
     gc.freeze()
     young, middle, _ = gc.get_threshold()

@@ -43,11 +43,13 @@ class HeadTracker:
         for message, body in parsed:
             self._is_chunked = getattr(message, "chunked", False)
             end = None if self._is_chunked else _end_of_request(data, end, body)
+        # The rest of a body is not a head: the body timeout bounds it.
         if parsed and not parsed[-1][1].is_eof():
             self._body, self._tail = parsed[-1][1], b""
             self._received = self._body.total_bytes
             return False
         is_in_head = end != len(data) and _has_begun(data, end)
+        # The end of a head has 4 bytes, so 3 of them are the most that can have arrived.
         self._tail = data[-3:] if is_in_head else b""
         return is_in_head
 
@@ -69,5 +71,8 @@ def _end_of_request(data: bytes, begin: int | None, body: Body) -> int | None:
 def _has_begun(data: bytes, end: int | None) -> bool:
     """Whether more than empty lines follow the last request, which ended at `end`."""
     if end is None:
+        # The end of a chunked body is unknown here. Bytes that end with an empty line, or are part
+        # of one, leave no head open.
         return not (data.endswith(_END) or _END.endswith(data))
+    # HTTP/1.1 lets a client send empty lines before a request (RFC 9112, section 2.2).
     return bool(data[end:].strip(b"\r\n"))

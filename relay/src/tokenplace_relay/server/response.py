@@ -63,6 +63,7 @@ def plain_response(body: bytes, status: int) -> web.Response:
 class _Factory:
     """Makes the responses of this process; `server.runner` sets it when a relay starts."""
 
+    # Without staticmethod, Python would pass the factory as the first argument.
     make: Callable[[bytes, int], web.Response] = staticmethod(plain_response)
 
 

@@ -39,5 +39,6 @@ def _plain_runner(app: web.Application, config: Config) -> web.AppRunner:
         max_line_size=config.max_url_bytes,
         max_field_size=config.max_header_bytes,
         max_headers=config.max_headers,
+        # A compressed body is refused, so a small one cannot unpack to a large one.
         auto_decompress=False,
     )

@@ -22,11 +22,14 @@ class UnsentBytes:
     @property
     def is_full(self) -> bool:
         """Whether large responses are refused now."""
+        # Responses reach the kernel at the end of the turn. Without `fresh`, any number of large
+        # responses made in one turn would pass.
         return self.held + self.fresh >= self.limit
 
     def reserve(self, size: int) -> None:
         """Count a large response of `size` bytes that is made now; raises ApiError 503."""
         self.check(size)
+        # Only WriteBatcher resets `fresh`, and aiohttp's own connections do not use it.
         if self.is_tracked:
             self.fresh += size
 

@@ -25,6 +25,7 @@ class WriteBatcher:
 
     def add(self, transport: "BatchedTransport") -> None:
         """Flush this connection at the end of the turn."""
+        # call_soon runs the flush after all callbacks that are ready now, so one flush serves them.
         if not self._pending:
             self._loop.call_soon(self._flush)
         self._pending.append(transport)
@@ -33,6 +34,7 @@ class WriteBatcher:
         pending, self._pending = self._pending, []
         for transport in pending:
             transport.flush()
+        # The bytes that the kernel did not accept are in `held` now.
         self.unsent.fresh = 0
 
 
@@ -72,6 +74,8 @@ class BatchedTransport(asyncio.Transport):
 
     def recount(self) -> int:
         """Return the bytes that the kernel did not take, and update the total with them."""
+        # The event loop sends in the background and reports only an empty buffer, so ask for the
+        # size.
         unsent = self._inner.get_write_buffer_size()
         if unsent != self._unsent:
             self._batcher.unsent.held += unsent - self._unsent

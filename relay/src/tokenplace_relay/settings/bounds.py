@@ -50,6 +50,7 @@ class Sizes:
         "503, and beyond twice this limit a peer that does not read is disconnected",
         low=64 * 1024,
     )
+    # 8190 is aiohttp's own default for a request line and for a header.
     max_url_bytes: int = setting(
         8190, "RELAY_MAX_URL_BYTES", "longest request line", low=512, high=65536
     )
@@ -165,6 +166,8 @@ class Connections:
         "within this time a peer must read a tenth of what waits for it",
         low=0.1,
     )
+    # If the relay closed first, a proxy could send a request on a connection that is closing, and
+    # its client would get 502.
     keepalive_timeout: float = setting(
         620.0,
         "RELAY_KEEPALIVE_SECONDS",

@@ -67,6 +67,7 @@ class Config(Bounds):
         "", "TOKENPLACE_IMAGE_TAG", "image tag, shown if no revision is set", check=is_tag
     )
 
+    # Kubernetes takes a moment to remove a pod from its endpoints, and new calls arrive until then.
     drain_delay: float = setting(
         5.0,
         "RELAY_DRAIN_DELAY_SECONDS",
@@ -121,6 +122,7 @@ class Config(Bounds):
         "RELAY_FACADE",
         "serve /chat/completions, /completions and /public-key: the relay then sees plaintext",
     )
+    # Longer than request_deadline, so that a facade call ends with the outcome of its request.
     facade_timeout: float = setting(
         485.0,
         "TOKENPLACE_API_V1_DISTRIBUTED_TIMEOUT_SECONDS",
@@ -138,6 +140,8 @@ class Config(Bounds):
     poll_wait: float = setting(
         10.0, "TOKEN_PLACE_API_V1_RELAY_POLL_WAIT_SECONDS", "longest hold of a poll", high=300
     )
+    # A whole number, because register returns it as next_ping_in_x_seconds, which is an integer in
+    # token.place's protocol.
     node_lease: int = setting(
         30,
         "TOKEN_PLACE_API_V1_RELAY_SERVER_LEASE_SECONDS",
@@ -194,6 +198,7 @@ class Config(Bounds):
         low=1,
         high=86400,
     )
+    # token.place's nodes clamp the hint to 1 to 10 s, so other values would have no effect.
     control_hint: float = setting(
         2.0,
         "RELAY_CONTROL_HINT_SECONDS",
@@ -284,6 +289,7 @@ def _given(
     """Yield the names and texts that set a setting, in the order of precedence."""
     override = overrides.get(spec.name)
     if override is not None:
+        # Values from files and Secrets often end with a line break.
         yield flag(spec), override.strip()
     for name in (spec.metadata["env"], *spec.metadata["also"]):
         if name in environ:

@@ -57,6 +57,7 @@ def setting(
         "choices": choices,
         "secret": secret,
     }
+    # A secret is left out of repr(), so that a traceback or log line cannot contain it.
     result: T = field(default=default, repr=not secret, metadata=about)
     return result
 
@@ -66,6 +67,7 @@ def is_url(text: str) -> str | None:
     rule = "must be an http or https URL of a host, without user, query or fragment"
     try:
         parts = urlsplit(text)
+        # urlsplit checks the port only when it is read, and raises ValueError here.
         port = parts.port
     except ValueError:
         return rule
@@ -170,6 +172,7 @@ def _numbers(spec: "Field[object]") -> str:
 def parse(spec: "Field[object]", name: str, text: str) -> object:
     """Parse the text of the variable or flag `name`; raises ConfigError with one line."""
     default = spec.default
+    # bool is a subclass of int, so it must be tested first.
     if isinstance(default, bool):
         return _boolean(name, text)
     if isinstance(default, int | float):
@@ -215,6 +218,8 @@ def _number(spec: "Field[object]", name: str, text: str) -> float:
         value = kind(text)
     except ValueError:
         raise ConfigError(f"{name} must be {_numbers(spec)}, got {text!r}") from None
+    # float() accepts "inf", which passes where there is no upper bound; "nan" fails the
+    # comparisons.
     if not (spec.metadata["low"] <= value <= spec.metadata["high"]) or value == math.inf:
         raise ConfigError(f"{name} must be {_numbers(spec)}, got {text!r}")
     return value

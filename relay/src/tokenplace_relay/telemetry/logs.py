@@ -61,18 +61,21 @@ class LineWriter:
             self.dropped += 1
             return
         self._buffer += line + b"\n"
+        # A loop that was closed before its flush would leave the lines in the buffer.
         if self._flushing_loop is None or self._flushing_loop.is_closed():
             self._flush_soon(_BATCH_SECONDS)
 
     def flush(self, patience: float = 0.0) -> None:
         """Write what the reader accepts; wait for it at most `patience` seconds per write."""
         self._flushing_loop = None
+        # Threads without an event loop flush at once, perhaps while the loop is flushing.
         with self._lock:
             while self._buffer and self._poller.poll(patience * 1000):
                 self._write_some()
         if self._buffer and not patience:
             self._flush_soon(_RETRY_SECONDS)
         elif self.dropped:
+            # Reset first: the warning itself may be dropped and counted.
             dropped, self.dropped = self.dropped, 0
             get("tokenplace.relay.logs").warning("lines dropped", count=dropped)
 
@@ -106,6 +109,7 @@ def configure(level: str, target: int = STDOUT) -> None:
         logger_factory=lambda: _writer,
         cache_logger_on_first_use=True,
     )
+    # Without force=True, basicConfig does nothing if a library has installed a handler.
     logging.basicConfig(handlers=[_Bridge()], level=level, force=True)
 
 
@@ -123,6 +127,8 @@ def get(name: str) -> FilteringBoundLogger:
 
 def fingerprint(text: str) -> str:
     """Return the first 12 hex digits of the SHA-256 of a text: enough to follow a key in a log."""
+    # aiohttp decodes header bytes that are not UTF-8 to lone surrogates, which strict UTF-8
+    # rejects.
     return short(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
 
 

@@ -23,6 +23,8 @@ class Metrics:
     """Metrics that are counted as events happen; StateCollector reads the state at each scrape."""
 
     def __init__(self, config: Config) -> None:
+        # The global registry refuses a second family of the same name, and tests run several relays
+        # in one process.
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._requests = RequestMetrics()
@@ -75,6 +77,7 @@ class Metrics:
             self._rate_limited.labels(name)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        # prometheus_client appends _total to the name.
         return Counter(name, text, labels, registry=self.registry)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:

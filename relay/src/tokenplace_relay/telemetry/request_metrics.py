@@ -54,6 +54,7 @@ class RequestMetrics(Collector):
         if series is None:
             series = self._series[key] = _Series()
         series.seconds += seconds
+        # Bounds are inclusive in Prometheus (`le`), hence bisect_left.
         series.buckets[bisect_left(_BUCKETS, seconds)] += 1
 
     def describe(self) -> list[Metric]:
@@ -70,6 +71,8 @@ class RequestMetrics(Collector):
         )
         for labels, series in self._by_labels().items():
             requests.add_metric(labels, sum(series.buckets))
+            # Prometheus expects cumulative buckets; they are stored separately, so that count()
+            # changes one.
             counts = zip(_NAMES, accumulate(series.buckets), strict=True)
             durations.add_metric(labels, [(name, n) for name, n in counts], series.seconds)
         yield requests
