@@ -52,7 +52,7 @@ function start(routes: Record<string, Handler>, asked: Partial<Asked> = {}): Run
   return { relay, clock, phases, notices, nodes, exchange, outcome };
 }
 
-/** Answers each request from the work that was handed in last. */
+/** Answers each request from the last submitted work. */
 function honest(node: () => FakeNode, response: Json = HELLO): Record<string, Handler> {
   let work: Json = {};
   return {
@@ -69,7 +69,7 @@ async function problemOf(outcome: Promise<Outcome>): Promise<Problem> {
   return error;
 }
 
-test("a question is sealed, handed in and answered", async () => {
+test("a question is encrypted, submitted and answered", async () => {
   const run = start(honest(() => first));
   const outcome = await run.outcome;
   assert.equal(outcome.kind === "answer" && outcome.text, "hello");
@@ -128,17 +128,17 @@ test("while the relay holds the call, the page asks again at once", async () => 
   let polls = 0;
   const routes = honest(() => first);
   const answer = routes["retrieve"]!;
-  routes["retrieve"] = (body, url) => {
-    if (polls++ >= 20) return answer(body, url);
-    const told = { status: "pending", request_deadline_remaining_seconds: 480 };
-    return json(told, 202, { "Preference-Applied": "wait=20" });
+  routes["retrieve"] = (request, url) => {
+    if (polls++ >= 20) return answer(request, url);
+    const body = { status: "pending", request_deadline_remaining_seconds: 480 };
+    return json(body, 202, { "Preference-Applied": "wait=20" });
   };
   const run = start(routes);
   await run.outcome;
   assert.deepEqual([...new Set(run.clock.slept)], [250]);
 });
 
-test("a node that the relay has not heard of for long is left, and the request taken from it", async () => {
+test("a request to a node that stopped calling the relay is cancelled and sent to another node", async () => {
   let current = first;
   let work: Json = {};
   const run: Run = start({
@@ -199,12 +199,12 @@ test("a node that left before the request was taken is replaced too", async () =
   assert.equal(run.notices.length, 1);
 });
 
-test("without another node the loss is told", async () => {
+test("without another node the loss is reported", async () => {
   const run = start({ ...honest(() => first), retrieve: () => refusal(410, "cancelled", { reason: "server_unregistered" }) });
   assert.equal((await problemOf(run.outcome)).kind, "node-gone");
 });
 
-test("the conversation's node is asked without choosing anew", async () => {
+test("the conversation's node is asked without another selection", async () => {
   const prefer = { key: first.wire, fingerprint: "f", tier: "8k-fast", ahead: 0 };
   const run = start(honest(() => second), { prefer });
   await run.outcome;
@@ -276,21 +276,21 @@ for (const [status, code, kind] of [
   });
 }
 
-test("a long rate limit is told with its time instead of waited out", async () => {
+test("a long rate limit is reported with its time instead of waited out", async () => {
   const run = start({ ...honest(() => first), "servers/next": () => refusal(429, "rate_limit_exceeded", {}, 1800) });
   const problem = await problemOf(run.outcome);
   assert.deepEqual([problem.kind, problem.retryAfter], ["limited", 1800]);
 });
 
 for (const [code, kind] of [["no_matching_compute_node", "no-match"], ["invalid_context_tier", "no-match"]] as const) {
-  test(`${code} is told at once`, async () => {
+  test(`${code} is reported at once`, async () => {
     const run = start({ ...honest(() => first), "servers/next": () => refusal(503, code) });
     assert.equal((await problemOf(run.outcome)).kind, kind);
     assert.equal(run.relay.count("servers/next"), 1);
   });
 }
 
-test("a handed-in request whose answer was lost is handed in again with the same id", async () => {
+test("a submitted request whose answer was lost is submitted again with the same id", async () => {
   const routes = honest(() => first);
   const take = routes["requests"]!;
   let broken = true;
@@ -323,7 +323,7 @@ test("too long for the fast context: asked once more with the full one, if the c
 });
 
 for (const code of ["compute_node_runtime_unavailable", "something_new"]) {
-  test(`the node's own error ${code} is told`, async () => {
+  test(`the node's own error ${code} is reported`, async () => {
     const run = start(honest(() => first, { api_v1_response: { error: { code, message: "secret" } } }));
     const problem = await problemOf(run.outcome);
     assert.deepEqual([problem.kind, problem.detail], ["node-error", code]);
@@ -359,7 +359,7 @@ test("an answer sealed to another key, or changed, is unreadable", async () => {
 });
 
 for (const [name, response] of [["no text", { message: { content: "" } }], ["no message", {}], ["no object", 5]] as const) {
-  test(`an answer with ${name} is told`, async () => {
+  test(`an answer with ${name} is reported`, async () => {
     assert.equal((await problemOf(start(honest(() => first, { api_v1_response: response })).outcome)).kind, "bad-answer");
   });
 }
@@ -376,7 +376,7 @@ test("a smaller context than asked for is refused", async () => {
   assert.equal((await problemOf(run.outcome)).kind, "no-match");
 });
 
-test("stop takes the request back, and says whether the relay confirmed it", async () => {
+test("stop cancels the request, and reports whether the relay confirmed it", async () => {
   const routes = { ...honest(() => first), retrieve: () => { run.exchange.stop(); return pending(); } };
   const run = start(routes);
   assert.deepEqual(await run.outcome, { kind: "stopped", confirmed: true });
@@ -386,7 +386,7 @@ test("stop takes the request back, and says whether the relay confirmed it", asy
   assert.equal(cancelled["request_id"], sent["request_id"]);
 });
 
-test("stop before anything was handed in needs no word of the relay", async () => {
+test("stop before the request was submitted sends no cancellation", async () => {
   const run = start({ "servers/next": () => { run.exchange.stop(); return refusal(503, "draining", {}, 1); } });
   assert.deepEqual(await run.outcome, { kind: "stopped", confirmed: true });
   assert.equal(run.relay.count("cancel"), 0);
@@ -406,7 +406,7 @@ test("stop that comes after the answer shows the answer", async () => {
   assert.equal(outcome.kind === "answer" && outcome.text, "hello");
 });
 
-test("stop that the relay does not confirm says so", async () => {
+test("stop that the relay does not confirm is reported as unconfirmed", async () => {
   const run = start({ ...honest(() => first), cancel: () => { throw new TypeError("Failed to fetch"); },
     retrieve: () => { run.exchange.stop(); return pending(); } });
   assert.deepEqual(await run.outcome, { kind: "stopped", confirmed: false });

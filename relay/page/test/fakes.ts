@@ -7,7 +7,7 @@ import type { Json, Sealed } from "../src/wire/envelope";
 import { RelayApi } from "../src/wire/relay";
 import type { Clock } from "../src/chat/clock";
 
-/** Sleeping takes no time, but moves it; whoever waits on the network yields. */
+/** Sleeping advances the time without waiting, and yields to pending network calls. */
 export class FakeClock implements Clock {
   time = 1_000_000;
   slept: number[] = [];

@@ -11,21 +11,21 @@ import { safeAddress } from "../src/view/markdown";
 import { compare } from "../src/view/node-dialog";
 import { NoContact, quotaOf, Refusal, RelayApi, TooLarge } from "../src/wire/relay";
 
-const said = (content: string): Message[] => [{ role: "user", content }];
+const userMessage = (content: string): Message[] => [{ role: "user", content }];
 
 test("the tier grows with the text, unless it was chosen", () => {
-  assert.equal(tierFor("auto", sizeOf(said("short"))), "8k-fast");
-  assert.equal(tierFor("auto", sizeOf(said("x".repeat(30_000)))), "64k-full");
-  assert.equal(tierFor("8k-fast", sizeOf(said("x".repeat(30_000)))), "8k-fast");
+  assert.equal(tierFor("auto", sizeOf(userMessage("short"))), "8k-fast");
+  assert.equal(tierFor("auto", sizeOf(userMessage("x".repeat(30_000)))), "64k-full");
+  assert.equal(tierFor("8k-fast", sizeOf(userMessage("x".repeat(30_000)))), "8k-fast");
 });
 
-test("length is told before it bites", () => {
-  assert.equal(lengthWarning("auto", sizeOf(said("hello"))), null);
-  assert.match(lengthWarning("8k-fast", sizeOf(said("x".repeat(16_000))))!.text, /are used/);
-  assert.match(lengthWarning("8k-fast", sizeOf(said("x".repeat(26_000))))!.text, /little room/);
-  assert.match(lengthWarning("8k-fast", sizeOf(said("x".repeat(40_000))))!.text, /larger context/);
-  assert.match(lengthWarning("64k-full", sizeOf(said("x".repeat(300_000))))!.text, /new conversation/);
-  const stop = lengthWarning("auto", sizeOf(said("é".repeat(MAX_BYTES / 2 + 2048))));
+test("a warning is shown before the text is too long", () => {
+  assert.equal(lengthWarning("auto", sizeOf(userMessage("hello"))), null);
+  assert.match(lengthWarning("8k-fast", sizeOf(userMessage("x".repeat(16_000))))!.text, /are used/);
+  assert.match(lengthWarning("8k-fast", sizeOf(userMessage("x".repeat(26_000))))!.text, /little room/);
+  assert.match(lengthWarning("8k-fast", sizeOf(userMessage("x".repeat(40_000))))!.text, /larger context/);
+  assert.match(lengthWarning("64k-full", sizeOf(userMessage("x".repeat(300_000))))!.text, /new conversation/);
+  const stop = lengthWarning("auto", sizeOf(userMessage("é".repeat(MAX_BYTES / 2 + 2048))));
   assert.deepEqual(stop, { level: "stop", text: "Too long by 4 KB: compute nodes take 512 KB in all." });
 });
 
@@ -71,7 +71,7 @@ for (const [name, change] of [
 }
 
 test("every problem has words, and none has an exclamation mark or jargon", () => {
-  const kinds = ["no-nodes", "no-match", "busy", "draining", "limited", "offline", "relay-error", "node-gone", "node-silent", "forgotten",
+  const kinds = ["no-nodes", "no-match", "busy", "draining", "limited", "offline", "relay-error", "node-gone", "node-silent", "request-lost",
     "expired", "taken-back", "refused", "too-large-request", "wrong-identity", "unreadable", "too-large-answer", "bad-key",
     "bad-answer", "node-error", "window-exceeded", "insecure", "unexpected"] as const;
   for (const kind of kinds) {
@@ -106,7 +106,7 @@ test("quotas are read from the newer and the older headers", () => {
   assert.equal(of({ "RateLimit-Remaining": "soon" }), null);
 });
 
-test("the last fifth of a quota is told", () => {
+test("the last fifth of a quota is shown", () => {
   assert.equal(quotaText(null), "");
   assert.equal(quotaText({ limit: 60, remaining: 13, resetSeconds: 60 }), "");
   assert.match(quotaText({ limit: 60, remaining: 12, resetSeconds: 600 }), /12 more questions .* next 10 min/);

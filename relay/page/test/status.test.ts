@@ -61,7 +61,7 @@ test("a node is silent after twice its lease", async () => {
   assert.equal(status.isSilent("cd".repeat(32)), false);
 });
 
-test("draining and silence are told apart", async () => {
+test("draining and silence are distinguished", async () => {
   const draining = look({ diagnostics: () => refusal(404, 404), healthz: () => json({ status: "draining" }, 503), models: () => json({}), meta: () => json({}) });
   await draining.status.look();
   assert.equal(draining.status.reach, "draining");

@@ -127,7 +127,7 @@ export class Exchange {
         }
         if (!leaves(problem) || failovers >= FAILOVERS) throw problem;
         failovers += 1;
-        if (problem.kind !== "forgotten") avoid.add(node.key);
+        if (problem.kind !== "request-lost") avoid.add(node.key);
         this.listener.notice(`${gone(problem)} Sent again to another node.`);
       } finally {
         this.sent = this.stopping ? this.sent : null;
@@ -212,7 +212,7 @@ export class Exchange {
   private async bear(error: unknown, failures: number, deadline: number): Promise<void> {
     if (this.stopping || error instanceof Stop) throw new Stop();
     if (this.silent && error instanceof NoContact) return;
-    if (error instanceof Refusal && error.status === 404) throw new Problem("forgotten");
+    if (error instanceof Refusal && error.status === 404) throw new Problem("request-lost");
     const problem = problemOf(error);
     const pause = pauseFor(problem, failures);
     if (pause === null) throw problem;

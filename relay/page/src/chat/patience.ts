@@ -24,12 +24,12 @@ export function pauseFor(problem: Problem, failures: number): number | null {
 
 /** Problems of one node, or of a restarted relay, that another try can cure. */
 export function leaves(problem: Problem): boolean {
-  return ["node-gone", "node-silent", "forgotten", "bad-key"].includes(problem.kind);
+  return ["node-gone", "node-silent", "request-lost", "bad-key"].includes(problem.kind);
 }
 
 /** The plain sentence about a failover. */
 export function gone(problem: Problem): string {
-  if (problem.kind === "forgotten") return "The relay was restarted and lost the request.";
+  if (problem.kind === "request-lost") return "The relay was restarted and lost the request.";
   if (problem.kind === "node-silent") return "The compute node stopped responding.";
   if (problem.kind === "bad-key") return "The compute node's key could not be used.";
   return "The compute node went away.";

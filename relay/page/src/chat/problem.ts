@@ -6,7 +6,7 @@ import { NoContact, Refusal, TooLarge } from "../wire/relay";
 
 export type Kind =
   | "no-nodes" | "no-match" | "busy" | "draining" | "limited" | "offline" | "relay-error"
-  | "node-gone" | "node-silent" | "forgotten" | "expired" | "taken-back" | "refused" | "too-large-request"
+  | "node-gone" | "node-silent" | "request-lost" | "expired" | "taken-back" | "refused" | "too-large-request"
   | "wrong-identity" | "unreadable" | "too-large-answer" | "bad-key" | "bad-answer"
   | "node-error" | "window-exceeded" | "insecure" | "unexpected";
 
@@ -58,7 +58,7 @@ const WORDS: Record<Kind, Words> = {
   "relay-error": say("The relay has an internal error.", "Ask again in a moment."),
   "node-gone": say("The compute node left before it answered.", AGAIN),
   "node-silent": say("The compute node stopped responding before it answered.", AGAIN),
-  forgotten: say("The relay does not know this request any more; it was restarted.", AGAIN),
+  "request-lost": say("The relay does not know this request any more; it was restarted.", AGAIN),
   expired: say("No answer arrived before the relay's deadline.", "Ask again, or ask for less at once."),
   "taken-back": say("The request was cancelled.", AGAIN),
   refused: ({ detail }) => ({

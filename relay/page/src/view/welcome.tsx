@@ -12,7 +12,7 @@ export function Welcome({ pick }: { pick(text: string): void }) {
       <h2 id="welcome">Ask a model on another person’s computer, encrypted end to end.</h2>
       <p class="lead">
         This browser encrypts your text for one compute node. The relay in between passes it on and
-        cannot read it. <a href="#how">What it sees</a>
+        cannot read it. See <a href="#how">what the relay sees</a>.
       </p>
       <Picture />
       <ul class="starts" aria-label="Examples">
