@@ -219,7 +219,7 @@ def test_network_away_and_back(
     eventually(lambda: bool(worker.jobs))
     person.page.context.set_offline(True)
     person.sees("The relay cannot be reached. Trying again")
-    expect(person.told).to_have_text(re.compile("goes on by itself"))
+    expect(person.told).to_have_text(re.compile("continues by itself"))
     gate.open()
     eventually(lambda: '"first":true' in "".join(shared_relay.stdout[-5:]))
     person.box.fill("and a draft meanwhile")
