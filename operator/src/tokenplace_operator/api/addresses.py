@@ -16,6 +16,7 @@ def is_reachable(text: str) -> bool:
     ip = parse(text)
     if ip is None:
         return False
+    # In a pod, loopback and link-local addresses mean the pod or its node.
     return not (ip.is_loopback or ip.is_unspecified or ip.is_link_local or ip.is_multicast)
 
 

@@ -30,4 +30,5 @@ def _compact_field(name: str, value: Any) -> Any:  # noqa: ANN401
 def _is_stored(name: str, value: object) -> bool:
     if isinstance(value, Mapping):
         return bool(value) or name != "matchLabels"
+    # `is not False`, because 0 == False in Python, and the API server stores 0.
     return value not in (None, "", [], ()) and value is not False

@@ -138,6 +138,8 @@ def set_condition(
         "status": text,
         "reason": str(reason),
         "message": message[:MESSAGE_LIMIT],
+        # kstatus and kubectl wait compare it with metadata.generation, to ignore a condition of an
+        # older spec.
         "observedGeneration": generation,
         "lastTransitionTime": before["lastTransitionTime"] if is_unchanged else text_time(now),
     }
@@ -146,6 +148,7 @@ def set_condition(
 def is_unobserved(relay: dict[str, Any]) -> bool:
     """Whether the status of a relay is older than its spec."""
     metadata = relay.get("metadata", {})
+    # The status of a relay that is being deleted is no longer written.
     if "deletionTimestamp" in metadata:
         return False
     newest = metadata.get("generation", 0)

@@ -76,6 +76,7 @@ CHILD_KINDS = (
 )
 """Kinds of child resources that every cluster serves; all are watched."""
 
+# A watch of a CRD that is deleted later would end the process.
 OPTIONAL_CHILD_KINDS = (SERVICE_MONITOR, PROMETHEUS_RULE, HTTP_ROUTE)
 """Kinds of child resources whose CRDs may be absent; listed periodically, not watched."""
 

@@ -7,6 +7,7 @@ MANAGED_BY_SELECTOR = f"app.kubernetes.io/managed-by={OPERATOR}"
 """Label selector that every child resource matches."""
 
 _SELECTORS = {
+    # Relays are written by users, who set no label of the operator.
     RELAY: "",
     # The EndpointSlice controller copies a Service's labels to its own slices, which change with
     # every pod.

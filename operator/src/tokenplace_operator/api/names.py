@@ -19,6 +19,7 @@ def child(kind: Kind, relay: str) -> str:
 
 def endpoint_slice(gpu_service: str, family: str) -> str:
     """Name of the EndpointSlice of a GPU Service (spec.gpu.serviceName); family: IPv4 or IPv6."""
+    # One slice for each family: an EndpointSlice has one addressType, which is immutable.
     return f"{gpu_service}-{family.lower()}"
 
 

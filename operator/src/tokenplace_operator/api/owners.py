@@ -19,8 +19,10 @@ def parent_key(obj: Object) -> Key | None:
     owner = controller_of(obj)
     if owner is None or owner["kind"] != RELAY.kind:
         return None
+    # Without the version: a relay keeps its children when the CRD gets a new one.
     if owner["apiVersion"].partition("/")[0] != RELAY.group:
         return None
+    # An owner is always in the same namespace; a reference has no field for another one.
     return obj["metadata"]["namespace"], owner["name"]
 
 

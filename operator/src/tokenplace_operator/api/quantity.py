@@ -63,11 +63,15 @@ def _multiplier(suffix: str) -> Fraction:
 
 def _format(amount: Fraction, suffix: str) -> str:
     exact = amount.denominator == 1
+    # As the API server does: below 1024 and for fractions, a binary quantity is written as a
+    # decimal one.
     if suffix in _BINARY[1:] and exact and amount >= 1024:
         return _in_steps(int(amount), 1024, _BINARY)
     names = [_DECIMAL[power] for power in sorted(_DECIMAL)]
+    # A lone E is the suffix exa; with digits after it, it is an exponent and stays one.
     if suffix[:1] in {"e", "E"} and suffix != "E":
         names = [f"e{3 * power}" if power else "" for power in sorted(_DECIMAL)]
+    # The API server keeps nothing below a billionth, and rounds up.
     return _in_steps(ceil(amount * 10**9), 1000, tuple(names))
 
 

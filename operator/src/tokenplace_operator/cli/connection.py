@@ -53,6 +53,7 @@ def kubectl_path() -> str:
 
 def uses_in_cluster_config(target: Target) -> bool:
     """Whether this is a pod, and no option, variable or file names another cluster."""
+    # Kubernetes sets this variable in every pod.
     if "KUBERNETES_SERVICE_HOST" not in os.environ:
         return False
     # kubectl also prefers a kubeconfig to the ServiceAccount of its pod.
@@ -71,6 +72,7 @@ def _pod_namespace() -> str:
 async def _read_kubeconfig(target: Target) -> dict[str, Any]:
     """The kubeconfig in effect: kubectl merges the options, KUBECONFIG and ~/.kube/config."""
     # kubectl itself merges several files and resolves relative paths.
+    # --raw: without it kubectl replaces credentials by a placeholder. --minify leaves one context.
     command = [kubectl_path(), "config", "view", "--raw", "--minify", "--flatten", "--output=json"]
     process = await asyncio.create_subprocess_exec(
         *command,

@@ -69,9 +69,12 @@ def _reference(obj: Object) -> Object:
 
 def _pod(pod: Object) -> Object:
     containers = pick(pod, "status", "containerStatuses", default=[])
+    # A waiting reason such as CrashLoopBackOff names the problem; the phase is still Running.
     waiting = [pick(container, "state", "waiting", "reason") for container in containers]
+    # all() of an empty list is true, but a pod without container statuses is not ready.
     ready = bool(containers) and all(container.get("ready") for container in containers)
     phase = pick(pod, "status", "phase")
+    # Kubernetes has no phase Terminating; kubectl derives it from deletionTimestamp, too.
     terminating = "deletionTimestamp" in pod["metadata"]
     state = next((reason for reason in waiting if reason), "ready" if ready else phase)
     return {
@@ -93,5 +96,6 @@ def _event(event: Object) -> Object:
         "reason": event.get("reason", ""),
         "about": f"{subject.get('kind', '')}/{subject.get('name', '')}",
         "message": event.get("message", ""),
+        # The field is null in Events of the newer API.
         "count": event.get("count") or 1,
     }

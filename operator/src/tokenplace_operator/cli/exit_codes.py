@@ -72,6 +72,7 @@ def as_cli_error(error: CliError | KubeError | SpecError) -> CliError:
 
 
 def _not_found_text(error: NotFound) -> str:
+    # The API server answers 404 for a missing object and for a missing CRD; only the body differs.
     if error.knows_kind:
         return error.message
     return (

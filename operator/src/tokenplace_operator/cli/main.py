@@ -38,6 +38,7 @@ cli = typer.Typer(
 )
 for verb in (status, explain, diff, render, pin, report, probe, adopt):
     cli.command()(verb)
+# `import` is a keyword in Python, so the function needs another name.
 cli.command("import")(import_values)
 
 
@@ -74,6 +75,7 @@ def flush_output(code: int) -> int:
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit code; prints errors as one line on standard error."""
     try:
+        # In standalone mode click prints errors itself and exits with codes of its own.
         code = cli(arguments, prog_name=PROGRAM, standalone_mode=False)
     except _UsageError as error:
         return _report_usage_error(error, arguments)

@@ -15,6 +15,7 @@ Steps = Callable[[str, str], list[str]]
 
 @cache
 def _reasons() -> dict[str, dict[str, str]]:
+    # Generated from docs/conditions.md and shipped in the package, which has no docs folder.
     text = files("tokenplace_operator.cli").joinpath("reasons.json").read_text()
     reasons: dict[str, dict[str, str]] = json.loads(text)
     return reasons

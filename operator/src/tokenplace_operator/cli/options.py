@@ -28,6 +28,7 @@ def relay_name(value: str | None) -> str | None:
     """
     if value is None:
         return None
+    # kubectl get -o name prints tokenplacerelay.token.place/NAME; the group is ignored.
     kind, slash, name = value.rpartition("/")
     if slash and kind.lower().partition(".")[0] not in _KIND_NAMES:
         raise typer.BadParameter(f"{kind} is not {RELAY.kind}; give a name, or tpr/NAME")
@@ -96,6 +97,7 @@ def cluster_command(command: Callable[..., Coroutine[Any, Any, Exit]]) -> Callab
     ]
     parameters = [*own, *inspect.signature(_shared_options).parameters.values()]
 
+    # wraps keeps the docstring, which typer prints as the help text.
     @functools.wraps(command)
     def wrapper(
         *, namespace: str, output: Format, context: str, kubeconfig: str, **options: object

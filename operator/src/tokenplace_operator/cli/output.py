@@ -40,8 +40,10 @@ def show(lines: Iterable[Line], *, stderr: bool = False) -> None:
     stderr: print on standard error, so that standard output holds only the answer.
     """
     file = sys.stderr if stderr else sys.stdout
+    # No markup: text from a cluster may hold brackets, which rich would interpret as styles.
     console = _Console(file=file, highlight=False, markup=False, emoji=False)
     for line in lines:
+        # soft_wrap: a table that is cut by the terminal can still be piped and searched.
         console.print(line, soft_wrap=True)
 
 
@@ -54,6 +56,7 @@ def write(text: str) -> None:
     """Write text to standard output as it is; typer.Exit when the reader closed the pipe."""
     try:
         sys.stdout.write(text)
+        # Flushed here, because a closed pipe would otherwise show only at exit, as a traceback.
         sys.stdout.flush()
     except BrokenPipeError:
         raise typer.Exit(BROKEN_PIPE_CODE) from None
@@ -77,6 +80,7 @@ def heading(text: str) -> list[Line]:
 def aligned(rows: Sequence[Sequence[Cell]], indent: int = 2, gap: int = 3) -> list[Line]:
     """Lines with aligned columns and no trailing spaces; indent and gap in characters."""
     cells = [[cell if isinstance(cell, Text) else plain(cell) for cell in row] for row in rows]
+    # Cells, not characters: wide characters take two columns of a terminal.
     widths = [max(cell_len(cell.plain) for cell in column) for column in zip(*cells, strict=True)]
     lines = []
     for row in cells:
@@ -93,6 +97,7 @@ def age(since: str, now: datetime) -> str:
     """Time since an RFC 3339 timestamp, as `45s`, `12m`, `5h` or `3d`; empty without one."""
     if not since:
         return ""
+    # The clock of this machine may be behind the cluster's; a negative age would confuse.
     seconds = max(0, int((now - datetime.fromisoformat(since)).total_seconds()))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         # From two units up, as kubectl does: 90s, 2m, 119m, 2h.

@@ -16,6 +16,7 @@ REDACTED = "<redacted>"
 MIN_LENGTH = 6
 """Shorter values, in characters, are too common to be replaced everywhere in logs."""
 
+# Written by controllers, so they hold no secret, and support needs them.
 _KEPT_ANNOTATIONS = {APPLIED_HASH, "deployment.kubernetes.io/revision"}
 _SECRET_FIELD = re.compile(
     r"(token|secret|password|passwd|passphrase|credentials?|authorization|cookie|api[-_]?key"
@@ -54,6 +55,7 @@ class Redactor:
     def learn(self, objects: Iterable[Object]) -> None:
         """Record which values of these objects are secret, and which are public."""
         for obj in objects:
+            # The redacted copy: what remains visible in it is public.
             self._public |= set(_strings(self._redact_fields(obj)))
 
     def redact(self, obj: Object) -> Object:
@@ -90,6 +92,7 @@ class Redactor:
         return self._redact_fields(value, name)
 
     def _variable(self, variable: Object) -> Object:
+        # A reference to a Secret names it but holds no value.
         if "value" not in variable:
             return variable
         return {**variable, "value": self._record(str(variable["value"]))}

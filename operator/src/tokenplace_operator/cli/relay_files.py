@@ -38,6 +38,7 @@ def _items(document: object, file: str) -> list[Object]:
     """The objects in a document: the items of a List, or the document itself."""
     if not isinstance(document, dict):
         return []
+    # kubectl get -o yaml prints a List when it returns several objects.
     if not str(document.get("kind")).endswith("List"):
         return [document]
     items = document.get("items") or []
@@ -69,6 +70,7 @@ def read_text(path: str) -> str:
     """The content of a file, or standard input for `-`; CliError when it cannot be read."""
     try:
         if path == "-":
+            # One byte more than the limit shows that there is more, without reading all of it.
             content = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
             with Path(path).open("rb") as file:
@@ -85,6 +87,7 @@ def parse_file(obj: Object) -> Relay:
     """Validate and parse a relay from a file; CliError with the fields and rules it breaks."""
     name = obj["metadata"]["name"]
     try:
+        # The schema first: it names wrong types and unknown fields, which parse does not see.
         check_schema(obj)
         return parse(obj)
     except SpecError as error:

@@ -69,6 +69,7 @@ def _problems(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[str]
     types, description = _TYPES[schema["type"]]
     # In Python, True is an int; in JSON it is not an integer.
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        # YAML reads an unquoted 1.10 as a number; the user needs quotes.
         quote = ", in quotes" if types == (str,) and isinstance(value, int | float) else ""
         yield f"{path}: must be {description}{quote}"
         return
@@ -95,6 +96,7 @@ def _in_object(value: Object, schema: Mapping[str, Any], path: str) -> Iterator[
         if field_schema is None:
             yield f"{path}.{name}: unknown field"
         else:
+            # Keys of a map are in brackets, because they may hold dots and slashes.
             field_path = f"{path}.{name}" if name in fields else f"{path}[{name}]"
             yield from _problems(field, field_schema, field_path)
 

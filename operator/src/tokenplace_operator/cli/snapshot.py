@@ -98,6 +98,7 @@ async def _items(
 
 def _is_child(obj: Object, relay: Object) -> bool:
     owner = controller_of(obj)
+    # By uid: a relay that was deleted and recreated has other children of the same name.
     return owner is not None and owner["uid"] == relay["metadata"]["uid"]
 
 

@@ -29,10 +29,12 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, yaml.ScalarNode):
                 problem = "a key is not a string"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            # PyYAML would keep the last of two equal keys without a message.
             if key.value in seen:
                 problem = f"duplicate key {key.value}"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             seen.add(key.value)
+            # JSON has only strings as keys, so `on` and `1` are texts here.
             if key.tag != f"{_TAG}merge":
                 key.tag = f"{_TAG}str"
         return node
@@ -49,6 +51,7 @@ _Loader.yaml_implicit_resolvers = {
 }
 _Loader.add_implicit_resolver(f"{_TAG}int", _INTEGER, list("-+0123456789"))
 _Loader.add_implicit_resolver(f"{_TAG}float", _DECIMAL, list("-+0123456789."))
+# Without the other constructors, tags such as !!python or !!binary are errors.
 _Loader.yaml_constructors = {
     tag: make
     for tag, make in yaml.SafeLoader.yaml_constructors.items()
@@ -95,6 +98,7 @@ def _problem(error: yaml.YAMLError) -> str:
 def _check_size(parsed: list[Any]) -> None:
     """ValueError when the documents are too deep or too large with aliases expanded."""
     budget = MAX_VALUES
+    # A stack and no recursion: the depth is what is being checked.
     pending: list[tuple[Any, int]] = [(parsed, 0)]
     while pending:
         value, depth = pending.pop()

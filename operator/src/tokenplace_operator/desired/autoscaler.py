@@ -38,5 +38,6 @@ def _metrics(autoscaling: Autoscaling) -> list[Object]:
             },
         }
         for name, percent in percents.items()
+        # The CRD uses 0 for 'no target'; the API server rejects averageUtilization 0.
         if percent
     ]

@@ -25,6 +25,7 @@ def build(relay: Relay, facts: Facts) -> list[Object]:
 
     The result depends on the arguments alone, so equal inputs give equal objects and hashes.
     """
+    # The NetworkPolicy comes before the Deployment, so that the first pod already starts under it.
     children = [
         *service_account(relay),
         *network_policy(relay, facts),
@@ -39,4 +40,5 @@ def build(relay: Relay, facts: Facts) -> list[Object]:
         *prometheus_rule(relay, facts),
         *dashboard_config_map(relay),
     ]
+    # Sealed last, so that the hash covers every field that a builder has set.
     return [seal(child) for child in children]

@@ -18,6 +18,8 @@ APPLIED_HASH = f"{RELAY.group}/applied-hash"
 def labels(relay: Relay) -> dict[str, str]:
     """The labels of every child resource and of the pods; they include the pod selector."""
     return {
+        # The selector is a part of the labels: the API server rejects a Deployment whose template
+        # does not match its own selector.
         **relay.selector,
         "app.kubernetes.io/component": "relay",
         "app.kubernetes.io/part-of": "tokenplace",
@@ -51,6 +53,7 @@ def child(
     metadata: Object = {
         "name": name or names.child(kind, relay.name),
         "namespace": relay.namespace,
+        # Extra labels come last, because the GPU Service has another component than the relay.
         "labels": {**labels(relay), **(extra_labels or {})},
         "ownerReferences": [owner_reference(relay)],
     }
@@ -61,6 +64,8 @@ def child(
 
 def applied_hash(obj: Object) -> str:
     """Return 32 hexadecimal digits over all of `obj` except the hash annotation."""
+    # sort_keys: the API server does not keep the order of keys, and the hash must survive a restart
+    # of the operator.
     text = json.dumps(_without_hash(obj), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

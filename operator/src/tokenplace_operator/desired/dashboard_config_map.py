@@ -16,5 +16,7 @@ def dashboard_config_map(relay: Relay) -> list[Object]:
     if not config.enabled:
         return []
     text = json.dumps(dashboard(relay), indent=2) + "\n"
+    # Grafana's sidecar writes all dashboards into one folder, so the file name must be unique in
+    # the cluster, not only in the namespace.
     data = {f"{relay.namespace}-{relay.name}.json": text}
     return [child(relay, CONFIG_MAP, extra_labels={**config.labels, **labels(relay)}, data=data)]

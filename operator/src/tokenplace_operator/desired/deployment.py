@@ -44,6 +44,8 @@ def deployment(relay: Relay, facts: Facts) -> list[Object]:
         "selector": {"matchLabels": relay.selector},
         "strategy": {"type": "Recreate"},
         "progressDeadlineSeconds": relay.rollback.deadline_seconds,
+        # A rollback uses the digest in the status, not an old ReplicaSet; a few are kept for
+        # kubectl rollout history.
         "revisionHistoryLimit": 3,
         "template": _pod_template(relay, facts),
     }
@@ -52,6 +54,7 @@ def deployment(relay: Relay, facts: Facts) -> list[Object]:
 
 def _pod_template(relay: Relay, facts: Facts) -> Object:
     extra = relay.pod_template
+    # User labels come first, so that they cannot replace the labels that selectors use.
     metadata: Object = {"labels": {**extra.labels, **labels(relay)}}
     if extra.annotations:
         metadata["annotations"] = dict(extra.annotations)
@@ -98,12 +101,15 @@ def _probes() -> Object:
     ready = {"httpGet": {"path": "/healthz", "port": "http"}, "timeoutSeconds": 2}
     return {
         "startupProbe": {**alive, "periodSeconds": 1, "failureThreshold": STARTUP_SECONDS},
+        # /livez, not /healthz: a draining relay fails /healthz by design, and a restart would lose
+        # its state.
         "livenessProbe": {**alive, "periodSeconds": 10, "failureThreshold": 3},
         "readinessProbe": {**ready, "periodSeconds": 2, "failureThreshold": 1},
     }
 
 
 def _resources(relay: Relay) -> Object:
+    # The API server stores 0.5 as 500m; any other form would count as drift after each restart.
     resources = {
         "requests": canonical_values(relay.resources.requests),
         "limits": canonical_values(relay.resources.limits),
@@ -112,6 +118,7 @@ def _resources(relay: Relay) -> Object:
 
 
 def _tmp() -> Object:
+    # The root file system is read-only. The limit keeps a full /tmp from filling the node's disk.
     return {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}
 
 

@@ -18,12 +18,15 @@ def disruption_budget(relay: Relay) -> list[Object]:
     spec = {
         "maxUnavailable": 1,
         "selector": {"matchLabels": relay.selector},
+        # Otherwise a pod that is not ready could never be evicted, and a broken relay would block
+        # node drains.
         "unhealthyPodEvictionPolicy": "AlwaysAllow",
     }
     return [child(relay, DISRUPTION_BUDGET, spec=spec)]
 
 
 def _min_replicas(relay: Relay) -> int:
+    # The autoscaler owns the number of replicas, so spec.replicas does not describe it.
     if relay.autoscaling is not None and relay.is_autoscaled:
         return relay.autoscaling.min_replicas
     return relay.replicas

@@ -38,6 +38,7 @@ def environment(relay: Relay, facts: Facts) -> list[Object]:
         OPERATOR_TOKEN: relay.settings.operator_token,
         METRICS_TOKEN: relay.monitoring.token,
     }
+    # Secrets are references only: their values must not appear in the Deployment.
     return [
         *({"name": name, "value": value} for name, value in values.items()),
         *(_from_secret(name, secret) for name, secret in secrets.items() if secret is not None),
@@ -51,8 +52,11 @@ def _from_secret(name: str, secret: SecretKey) -> Object:
 
 def _gpu(relay: Relay) -> dict[str, str]:
     gpu = relay.gpu
+    # A URL without a Service behind it would report a fault that does not exist.
     if gpu.mode is GpuMode.NONE:
         return {}
+    # The Service's name, not gpu.host: the URL stays the same when the host changes, so pods are
+    # not restarted.
     values = {"TOKENPLACE_RELAY_UPSTREAM_URL": f"http://{gpu.service_name}:{gpu.port}"}
     if gpu.mode is GpuMode.EXTERNAL_NAME:
         values |= {"TOKENPLACE_GPU_HOST": gpu.host, "TOKENPLACE_GPU_PORT": str(gpu.port)}

@@ -18,8 +18,11 @@ def gpu_service(relay: Relay) -> list[Object]:
     """ExternalName: one Service (a CNAME). Headless: a Service and its EndpointSlices."""
     match relay.gpu.mode:
         case GpuMode.EXTERNAL_NAME:
+            # DNS answers with the CNAME alone; the NetworkPolicy therefore needs the resolved
+            # addresses.
             return [_service(relay, type="ExternalName", externalName=relay.gpu.host)]
         case GpuMode.HEADLESS:
+            # No selector: the EndpointSlices are written here, because the servers are not pods.
             return [_service(relay, type="ClusterIP", clusterIP="None"), *_slices(relay)]
         case GpuMode.NONE:
             return []
@@ -38,9 +41,12 @@ def _service(relay: Relay, **spec: str) -> Object:
 
 
 def _slices(relay: Relay) -> list[Object]:
+    # A set, because the same IPv6 address can be written in several ways.
     addresses = {ip_address(address) for address in relay.gpu.addresses}
     ipv4 = sorted(a for a in addresses if isinstance(a, IPv4Address))
     ipv6 = sorted(a for a in addresses if isinstance(a, IPv6Address))
+    # An EndpointSlice holds one address family. Sorting keeps the hash equal when the user reorders
+    # the list.
     families = (("IPv4", [str(a) for a in ipv4]), ("IPv6", [str(a) for a in ipv6]))
     return [_slice(relay, family, members) for family, members in families if members]
 
@@ -53,6 +59,7 @@ def _slice(relay: Relay, family: str, addresses: list[str]) -> Object:
         extra_labels={
             **GPU_COMPONENT,
             "kubernetes.io/service-name": relay.gpu.service_name,
+            # The operator's own watch selects slices by this label: see api/labels.py.
             "endpointslice.kubernetes.io/managed-by": names.OPERATOR,
         },
         addressType=family,

@@ -33,4 +33,5 @@ def http_route(relay: Relay, facts: Facts) -> list[Object]:
 
 
 def _parent(parent: Json) -> Object:
+    # The spec comes last, so that it can name another group or kind than the defaults.
     return {"group": HTTP_ROUTE.group, "kind": "Gateway", **compact(parent)}

@@ -18,15 +18,18 @@ def ingress(relay: Relay) -> list[Object]:
     if not hosts:
         return []
     spec: Object = {"rules": [_rule(relay, host) for host in hosts]}
+    # Without a class name the cluster's default class applies; an empty string would name a class.
     if relay.ingress.class_name:
         spec["ingressClassName"] = relay.ingress.class_name
     if relay.ingress.tls.enabled:
         spec["tls"] = [{"hosts": list(hosts), "secretName": relay.tls_secret_name}]
+    # The issuer comes last. The CRD also rejects these keys in spec.ingress.annotations.
     annotations = {**relay.ingress.annotations, **_issuer(relay.ingress.tls)}
     return [child(relay, INGRESS, annotations=annotations, spec=spec)]
 
 
 def _rule(relay: Relay, host: str) -> Object:
+    # By name, so that a change of spec.service.port changes the Service only.
     backend = {"service": {"name": names.child(SERVICE, relay.name), "port": {"name": "http"}}}
     return {
         "host": host,

@@ -32,6 +32,7 @@ def network_policy(relay: Relay, facts: Facts) -> list[Object]:
         return []
     spec = {
         "podSelector": {"matchLabels": relay.selector},
+        # Both types are named, so that a direction without a rule denies everything.
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [*_to_relay(relay), *compact(policy.extra_ingress)],
         "egress": [
@@ -45,6 +46,7 @@ def network_policy(relay: Relay, facts: Facts) -> list[Object]:
 
 def gpu_blocks(relay: Relay, facts: Facts) -> tuple[str, ...]:
     """Return the addresses of the GPU servers as CIDR blocks of one address each."""
+    # The operator resolves gpu.host itself, because a NetworkPolicy has no rules for host names.
     is_resolved = relay.gpu.mode is GpuMode.EXTERNAL_NAME
     addresses = facts.gpu_addresses if is_resolved else relay.gpu.addresses
     return blocks_of(addresses)
@@ -76,11 +78,13 @@ def _to_dns(dns: Peer, facts: Facts) -> Object:
     blocks = (
         {"ipBlock": {"cidr": cidr}} for cidr in blocks_of((NODE_LOCAL_DNS, *facts.nameservers))
     )
+    # TCP as well: resolvers use it for responses that do not fit into a UDP packet.
     return {"to": [_pods(dns), *blocks], "ports": [_port("UDP", 53), _port("TCP", 53)]}
 
 
 def _to_gpu(relay: Relay, facts: Facts) -> list[Object]:
     blocks = gpu_blocks(relay, facts)
+    # An egress rule with an empty list of peers would allow every destination.
     if not blocks:
         return []
     to = [{"ipBlock": {"cidr": block}} for block in blocks]

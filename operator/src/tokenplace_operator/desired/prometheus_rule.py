@@ -14,6 +14,7 @@ def prometheus_rule(relay: Relay, facts: Facts) -> list[Object]:
     rule = relay.monitoring.prometheus_rule
     if not rule.enabled or relay.replicas == 0 or PROMETHEUS_RULE not in facts.apis:
         return []
+    # The relay's labels come last: a user label must not hide the object from the operator's list.
     extra_labels = {**rule.labels, **labels(relay)}
     spec = {"groups": groups(relay)}
     return [child(relay, PROMETHEUS_RULE, extra_labels=extra_labels, spec=spec)]

@@ -20,5 +20,6 @@ def service(relay: Relay) -> list[Object]:
     if not relay.settings.require_upstream_health:
         # A draining pod is not ready, but only it can answer for the requests it accepted.
         spec["publishNotReadyAddresses"] = True
+    # User annotations come last: they may turn the Traefik option off.
     annotations = {**TRAEFIK_NATIVE_LB, **relay.service.annotations}
     return [child(relay, SERVICE, annotations=annotations, spec=spec)]

@@ -29,5 +29,6 @@ def service_monitor(relay: Relay, facts: Facts) -> list[Object]:
     # The GPU Service matches the relay's selector as well; the component tells them apart.
     match_labels = {**relay.selector, "app.kubernetes.io/component": "relay"}
     spec = {"selector": {"matchLabels": match_labels}, "endpoints": [endpoint]}
+    # The relay's labels come last: a user label must not hide the object from the operator's list.
     extra_labels = {**monitor.labels, **labels(relay)}
     return [child(relay, SERVICE_MONITOR, extra_labels=extra_labels, spec=spec)]

@@ -16,6 +16,7 @@ PRESENCE = (
         "TokenplaceOperatorDown",
         "critical",
         "5m",
+        # max: one pod that answers is enough.
         "max(up$SELECT) == 0",
         "The operator does not serve /metrics.",
         "Prometheus has targets for the operator, but every scrape fails.",
@@ -24,6 +25,7 @@ PRESENCE = (
         "TokenplaceOperatorAbsent",
         "critical",
         "10m",
+        # absent and not `up == 0`: without a target there is no series that could be 0.
         "absent(up$SELECT)",
         "Prometheus has no target for the operator.",
         "The operator has no pod, or no Prometheus selects its ServiceMonitor.",
@@ -82,6 +84,7 @@ WORK = (
     Alert(
         "TokenplaceOperatorBug",
         "warning",
+        # No waiting time: a single unexpected exception is worth a report.
         "0m",
         'sum(increase(tokenplace_operator_reconcile_errors_total{reason="Bug",$MATCH}[1h])) > 0',
         "A reconcile failed with an internal error (bug).",
@@ -100,6 +103,7 @@ WORK = (
         "TokenplaceOperatorQueueStalled",
         "critical",
         "5m",
+        # A depth above 0 is normal while reconciles finish; both together mean that none does.
         "max(tokenplace_operator_workqueue_depth$SELECT) > 0 and on () "
         "sum(rate(tokenplace_operator_reconcile_total$SELECT[5m])) == 0",
         "The work queue does not move.",
@@ -129,6 +133,8 @@ CLUSTER = (
             "TokenplaceOperatorApiErrors",
             severity,
             duration,
+            # Code 0 is a request without a response. Other 4xx codes are normal: 404 and 409 are
+            # handled.
             'sum(rate(tokenplace_operator_kube_requests_total{code=~"0|429|5..",$MATCH}[5m]))'
             f" / sum(rate(tokenplace_operator_kube_requests_total$SELECT[5m])) > {share}",
             "Requests of the operator to the API server fail.",
@@ -191,6 +197,8 @@ RELAYS = (
         "TokenplaceOperatorRelaysNotReady",
         "warning",
         "30m",
+        # A Stalled relay has its own alert; here only those count that ought to recover on their
+        # own.
         'max(tokenplace_operator_relays{ready="False",$MATCH}) - on () max('
         'tokenplace_operator_relay_condition{condition="Stalled",status="True",$MATCH}) > 0',
         "Relays are not Ready for a long time.",

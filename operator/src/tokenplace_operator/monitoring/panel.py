@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+# A variable, because the uid of the Prometheus data source differs between installations of
+# Grafana.
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+# Grafana's grid is 24 units wide.
 WIDTH, HEIGHT, COLUMNS = 8, 8, 3
 
 Fill = Callable[[str], str]
@@ -30,6 +33,7 @@ def draw(uid: str, title: str, panels: Iterable[Panel], fill: Fill) -> dict[str,
         "title": title,
         "tags": ["tokenplace"],
         "schemaVersion": 39,
+        # The dashboard is provisioned, so a change in the browser would be lost.
         "editable": False,
         "refresh": "30s",
         "time": {"from": "now-6h", "to": "now"},

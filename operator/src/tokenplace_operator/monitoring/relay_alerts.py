@@ -36,6 +36,7 @@ def groups(relay: Relay) -> list[Object]:
 
 def selector(relay: Relay, *more: str) -> str:
     """Return the label matchers of the relay's series; the job is the name of its Service."""
+    # prometheus-operator sets the job to the name of the Service, which is the relay's name.
     matchers = (f'namespace="{relay.namespace}"', f'job="{relay.name}"', *more)
     return "{" + ",".join(matchers) + "}"
 
@@ -54,6 +55,7 @@ def _presence(relay: Relay) -> Iterator[Alert]:
         "TokenplaceRelayAbsent",
         "critical",
         "10m",
+        # absent and not `up == 0`: without a target there is no series that could be 0.
         f"absent(up{selector(relay)})",
         f"Prometheus has no target for relay {name}.",
         "The relay has no pod, or no Prometheus selects its ServiceMonitor.",
@@ -63,6 +65,7 @@ def _presence(relay: Relay) -> Iterator[Alert]:
         "warning",
         "15m",
         f"absent(tokenplace_instrumentation_up{selector(relay)}) "
+        # Only with successful scrapes: a relay that is down has its own alert.
         f"and on () max(up{selector(relay)}) == 1",
         f"Relay {name} exports none of its own metrics.",
         "Scrapes succeed, but without the relay's metrics no other alert on it can fire.",
@@ -72,6 +75,7 @@ def _presence(relay: Relay) -> Iterator[Alert]:
 def _requests(relay: Relay) -> Iterator[Alert]:
     name, deadline = f"{relay.namespace}/{relay.name}", _deadline(relay)
     oldest = f"max(tokenplace_relay_oldest_queued_request_age_seconds{selector(relay)})"
+    # Relative to the deadline, because a fixed number would never fire for a short deadline.
     for severity, seconds in (("warning", max(1, deadline // 8)), ("critical", deadline // 2)):
         yield Alert(
             "TokenplaceRelayRequestsWait",
@@ -107,6 +111,7 @@ def _responses(relay: Relay) -> Iterator[Alert]:
             f"Relay {name} returns server errors.",
             "{{ $value | humanizePercentage }} of the responses are 5xx.",
         )
+    # Held requests last long by design and would hide slow ones.
     buckets = selector(relay, f'route!~"{HELD_ROUTES}"')
     yield Alert(
         "TokenplaceRelaySlow",
@@ -176,4 +181,5 @@ def _rate(metric: str, relay: Relay, *more: str) -> str:
 
 
 def _deadline(relay: Relay) -> int:
+    # `numbers` holds only values that differ from the default.
     return dict(relay.settings.numbers).get(_DEADLINE.env, _DEADLINE.default)

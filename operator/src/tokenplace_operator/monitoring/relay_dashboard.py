@@ -119,6 +119,7 @@ PANELS = (
 def dashboard(relay: Relay) -> Object:
     """Return the dashboard of a relay as JSON for Grafana."""
     name = f"{relay.namespace}/{relay.name}"
+    # Grafana allows at most 40 characters in a uid, and namespace and name together can be longer.
     uid = hashlib.sha256(name.encode()).hexdigest()[:16]
     return draw(uid, f"token.place relay {name}", PANELS, partial(_fill, relay))
 

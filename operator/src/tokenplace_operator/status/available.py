@@ -8,6 +8,7 @@ from tokenplace_operator.status.observed import ConditionState, Observed, count
 def available(relay: Relay, observed: Observed) -> ConditionState:
     """Return the condition Available."""
     pods = count(observed.deployment, "availableReplicas")
+    # Available pods come first: after a scale to 0 the last pod still serves until it ends.
     if pods > 0:
         verb = "is" if pods == 1 else "are"
         text = f"{counted(pods, 'pod')} {verb} available."

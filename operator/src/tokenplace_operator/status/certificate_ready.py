@@ -32,6 +32,7 @@ def certificate_ready(relay: Relay, observed: Observed) -> ConditionState | None
         return ConditionState(False, Reason.TLS_SECRET_INVALID, text)
     if certificate.state in {CertificateState.MISSING, CertificateState.NOT_SERVED}:
         return _not_found(subject, name, is_managed=is_managed)
+    # Unknown and not False: a missing right of the operator does not make the certificate bad.
     text = (
         f"{subject} cannot be read: {certificate.text}. Its expiry is unknown; "
         "check it yourself, or give the operator the right to read it."
@@ -74,6 +75,7 @@ def _valid(
             False, Reason.CERTIFICATE_EXPIRED, f"{subject} expired on {until}. Renew it."
         )
     text = f"{subject} is valid until {until} ({counted(remaining.days, 'day')} left)."
+    # Still True, because clients accept the certificate; the reason carries the warning.
     if remaining < timedelta(days=EXPIRY_WARNING_DAYS):
         text = f"{text} Renew it, or check why automatic renewal fails."
         return ConditionState(True, Reason.CERTIFICATE_EXPIRING_SOON, text)
@@ -90,6 +92,7 @@ def _uncovered_hosts(relay: Relay, names: tuple[str, ...]) -> list[str]:
 
 
 def _covers(name: str, host: str) -> bool:
+    # A wildcard covers exactly one label: *.example.com does not cover a.b.example.com (RFC 6125).
     if name.startswith("*."):
         return host.partition(".")[2].lower() == name[2:].lower()
     return name.lower() == host.lower()

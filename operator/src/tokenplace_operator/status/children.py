@@ -7,6 +7,8 @@ from tokenplace_operator.children.plan import Plan
 def is_not_applied(plan: Plan, *kinds: Kind) -> bool:
     """Whether a child resource of these kinds has changes that were not written."""
     names = {kind.kind for kind in kinds}
+    # A deferred child is in write backoff, and a waiting one comes after an object that is still
+    # being deleted. Both are not written yet.
     pending = {obj["kind"] for obj in (*plan.apply, *plan.waiting, *plan.deferred)}
     return not names.isdisjoint(pending | {child.kind for child in plan.blocked})
 

@@ -64,17 +64,23 @@ def invalid_status(
 ) -> Object:
     """Return the status of a relay whose spec cannot be read; it keeps the previous fields."""
     text = f"spec is invalid; correct it: {'; '.join(spec_problems)}"
+    # needs_action: no retry can help, because the spec changes only by a user.
     problem = Problem(Reason.INVALID_SPEC, text, needs_action=True)
     old: list[Condition] = previous.get("conditions", [])
     new = ready_conditions(problem, old, generation, now)
+    # Conditions of other writers are dropped: server-side apply merges the list by type, so they
+    # stay theirs.
     kept_types = OWNED_TYPES - {condition["type"] for condition in new}
     kept = [condition for condition in old if condition["type"] in kept_types]
+    # The other fields still describe the running pods, which an invalid spec does not change.
     return {**previous, "observedGeneration": generation, "conditions": [*new, *kept]}
 
 
 def _conditions(relay: Relay, observed: Observed) -> Iterator[Condition]:
     old: list[Condition] = observed.previous.get("conditions", [])
     generation, now = relay.generation, observed.now
+    # Only the first problem is shown; the order of the checks puts the cause before its
+    # consequences.
     problem = next(problems(relay, observed), None)
     is_stopped = relay.replicas == 0
     yield from ready_conditions(problem, old, generation, now, is_stopped=is_stopped)

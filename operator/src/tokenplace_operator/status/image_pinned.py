@@ -44,6 +44,7 @@ def image_pinned(relay: Relay, observed: Observed) -> ConditionState:
 def running_digest(observed: Observed) -> str:
     """Return the digest that the newest running pod reports; empty when none runs."""
     if observed.pods is None:
+        # The pods were not read in this reconcile; an empty value would delete the field.
         return str(observed.previous.get("image", {}).get("running", ""))
     return _digest(observed, running_only=True)
 
@@ -54,6 +55,7 @@ def attempted_digest(observed: Observed) -> str:
 
 
 def _digest(observed: Observed, *, running_only: bool) -> str:
+    # The newest first: a terminating pod of the previous rollout may still run another image.
     for pod in sorted(observed.pods or (), key=_creation_time, reverse=True):
         for container in pod.get("status", {}).get("containerStatuses", []):
             # Without "@", imageID is an identifier local to the node, not a registry digest.
@@ -74,8 +76,10 @@ def live_image(observed: Observed) -> str:
 
 def _last_ready(relay: Relay, observed: Observed, running: str) -> str:
     before = str(observed.previous.get("image", {}).get("lastReady", ""))
+    # Only a settled rollout proves that the image becomes ready; until then the last one stays.
     if not running or not relay.replicas or not is_settled(observed.deployment, relay.replicas):
         return before
+    # The live image, because the spec may already name the next one or a failed one.
     return f"{_repository(live_image(observed))}@{running}"
 
 
@@ -83,6 +87,7 @@ def _repository(reference: str) -> str:
     path, at, _ = reference.partition("@")
     if at:
         return path
+    # From the right: a registry host may have a port, as in registry:5000/relay:1.
     host, slash, name = reference.rpartition("/")
     return f"{host}{slash}{name.partition(':')[0]}"
 

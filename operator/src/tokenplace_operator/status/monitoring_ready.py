@@ -24,6 +24,8 @@ def monitoring_ready(relay: Relay, observed: Observed) -> ConditionState | None:
     missing = [
         kind for kind, enabled in kinds.items() if enabled and kind not in observed.facts.apis
     ]
+    # Missing CRDs come first: without them the plan holds no such child, and all would seem
+    # applied.
     if missing:
         text = missing_crds("prometheus-operator", *missing)
         return ConditionState(False, Reason.MONITORING_CRDS_NOT_FOUND, text)

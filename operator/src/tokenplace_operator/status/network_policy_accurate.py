@@ -20,6 +20,8 @@ def network_policy_accurate(relay: Relay, observed: Observed) -> ConditionState:
     if is_not_applied(observed.plan, NETWORK_POLICY):
         text = "The NetworkPolicy is not applied. See condition Ready."
         return ConditionState(False, Reason.POLICY_NOT_APPLIED, text)
+    # A NodePort or LoadBalancer sends from outside the ingress controller's pods, and no default
+    # fits every network.
     if relay.service.type != "ClusterIP" and not relay.network_policy.extra_ingress:
         text = (
             f"service.type {relay.service.type} exposes the relay past the ingress controller, but "
@@ -36,6 +38,8 @@ def network_policy_accurate(relay: Relay, observed: Observed) -> ConditionState:
 def _of_gpu_host(host: str, observed: Observed) -> ConditionState:
     addresses = len(observed.facts.gpu_addresses)
     if observed.gpu_error:
+        # The last addresses stay allowed, because a DNS outage must not cut off a GPU server that
+        # works.
         text = (
             f"{host} does not resolve ({observed.gpu_error}); {_last_known(addresses)}. "
             "Check gpu.host and DNS."
@@ -81,6 +85,8 @@ def gpu(relay: Relay, observed: Observed) -> Object:
     status: Object = {"service": relay.gpu.service_name}
     addresses = [block.rpartition("/")[0] for block in gpu_blocks(relay, observed.facts)]
     if addresses:
+        # The list in the CRD has the same bound; a longer one would make the API server reject the
+        # whole status.
         status["addresses"] = addresses[:MAX_ADDRESSES]
     if observed.facts.gpu_retiring:
         status["retiring"] = list(observed.facts.gpu_retiring)

@@ -6,6 +6,7 @@ from tokenplace_operator.api.conditions import Reason, find
 from tokenplace_operator.api.kinds import Object
 from tokenplace_operator.status.observed import Observed, Problem
 
+# The kubelet alternates between ErrImagePull and ImagePullBackOff for the same problem.
 _PULL_FAILURES = {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"}
 _CRASHES = {"CrashLoopBackOff", "RunContainerError", "StartError"}
 _CONFIG_ERRORS = {"CreateContainerConfigError", "CreateContainerError"}
@@ -30,6 +31,7 @@ def is_running(pod: Object) -> bool:
 
 def _remaining_pods(observed: Observed) -> Iterator[Object]:
     """Yield the pods that are not being deleted."""
+    # A pod that is being deleted fails its probes by design while it drains.
     return (pod for pod in observed.pods or () if "deletionTimestamp" not in pod["metadata"])
 
 
@@ -67,6 +69,7 @@ def _waiting_problem(pod: str, container: Object) -> Problem | None:
 
 
 def _exit_text(container: Object) -> str:
+    # A container in CrashLoopBackOff has its exit code in lastState; state holds only the wait.
     ended = container.get("lastState", {}).get("terminated")
     return f" ({ended.get('reason', 'Error')}, exit code {ended['exitCode']})" if ended else ""
 

@@ -41,9 +41,11 @@ def ready_conditions(
     def condition(kind: Type, status: bool, reason: Reason, message: str) -> Condition:
         return set_condition(old, kind, status, reason, message, generation=generation, now=now)
 
+    # False conditions are written too, so that kubectl wait can wait for them.
     not_stalled = condition(Type.STALLED, False, Reason.NO_ACTION_REQUIRED, "No action required.")
     if problem is None:
         reason, message = Reason.AVAILABLE, "Relay is ready."
+        # A stopped relay is Ready: it is in the state that the spec asks for.
         if is_stopped:
             reason, message = Reason.SCALED_TO_ZERO, "spec.replicas is 0: the relay is stopped."
         return [
@@ -52,6 +54,8 @@ def ready_conditions(
             not_stalled,
         ]
     not_ready = condition(Type.READY, False, problem.reason, problem.message)
+    # kstatus: Stalled and Reconciling exclude each other, because a stalled object makes no
+    # progress.
     if problem.needs_action:
         message = "Reconciliation is waiting for the problem in condition Stalled to be fixed."
         return [
@@ -87,6 +91,7 @@ def _apply_rejected(_relay: Relay, observed: Observed) -> Problem | None:
 
 
 def _conflicting_writes(relay: Relay, observed: Observed) -> Problem | None:
+    # A paused operator writes nothing, so there is no write that another writer could revert.
     if relay.paused or not observed.reverts:
         return None
     reverts = "; ".join(f"{revert.kind} {revert.name}: {revert.how}" for revert in observed.reverts)
@@ -98,6 +103,7 @@ def _conflicting_writes(relay: Relay, observed: Observed) -> Problem | None:
 
 
 def _paused_with_changes(relay: Relay, observed: Observed) -> Problem | None:
+    # A paused relay without pending changes is Ready: its resources equal the spec.
     if not relay.paused or observed.plan.is_empty:
         return None
     changes = counted(len(observed.plan.apply) + len(observed.plan.prune), "pending change")

@@ -30,8 +30,10 @@ def due_rollback(relay: Relay, observed: Observed) -> ActiveRollback | None:
     """Return the rollback to start now: the rollout is overdue, perhaps because of its image."""
     last_ready = str(observed.previous.get("image", {}).get("lastReady", ""))
     desired = relay.image.reference
+    # Without an image that was Ready there is no target. A paused operator changes no Deployment.
     if not relay.rollback.enabled or relay.paused or last_ready in {"", desired}:
         return None
+    # The rollout of the desired image has not started, so its pods cannot show a problem of it.
     if live_image(observed) != desired or is_settled(observed.deployment, relay.replicas):
         return None
     problem = start_problem(observed) or probe_problem(observed)
@@ -49,6 +51,7 @@ def with_rollback(relay: Relay, rollback: ActiveRollback | None) -> Relay:
     """Return the relay with the image of the rollback in place of its own."""
     if rollback is None:
         return relay
+    # By digest and without the tag: the tag may be the one that was moved to the broken image.
     repository, _, digest = rollback.to_image.partition("@")
     return replace(relay, image=replace(relay.image, repository=repository, tag="", digest=digest))
 

@@ -11,8 +11,10 @@ from tokenplace_operator.status.pods import probe_problem, start_problem
 
 def is_settled(deployment: Object | None, replicas: int) -> bool:
     """Whether the Deployment has rolled out its newest spec on all replicas."""
+    # Numbers of an older generation describe the previous spec, and would report success too early.
     if deployment is None or not _is_current(deployment):
         return False
+    # `replicas` too: it is higher while an old pod is still being removed.
     names = ("updatedReplicas", "availableReplicas", "replicas")
     return all(count(deployment, name) == replicas for name in names)
 
@@ -66,6 +68,8 @@ def in_progress(relay: Relay, observed: Observed) -> Problem | None:
     """Return a problem while pods are missing or not ready and no cause is known."""
     if is_settled(observed.deployment, relay.replicas):
         return None
+    # During a rollout every new pod is unready for a moment; only afterwards is a failing probe a
+    # problem.
     if observed.deployment is not None and _is_complete(observed.deployment):
         problem = probe_problem(observed)
         if problem is not None:

@@ -25,6 +25,8 @@ def _state(relay: Relay, route: Object) -> ConditionState:
     pending = []
     for parent in relay.gateway.parents:
         conditions = _parent_conditions(relay, parent, route)
+        # Any False condition: a route can be Accepted while ResolvedRefs is False, and then serves
+        # nothing.
         rejection = next((item for item in conditions if item.get("status") == "False"), None)
         if rejection is not None:
             text = (
@@ -58,6 +60,8 @@ def _parent_conditions(relay: Relay, parent: Json, route: Object) -> list[Object
 def _parent_key(relay: Relay, reference: Json) -> tuple[object, ...]:
     """Return the fields of a parentRef, with the defaults of the Gateway API filled in."""
     defaults = {"group": HTTP_ROUTE.group, "kind": "Gateway", "namespace": relay.namespace}
+    # The controllers may fill in defaults that the spec leaves out, so only full references compare
+    # equal.
     full = {**defaults, **{name: value for name, value in reference.items() if value is not None}}
     names = ("group", "kind", "namespace", "name", "sectionName", "port")
     return tuple(full.get(name) for name in names)

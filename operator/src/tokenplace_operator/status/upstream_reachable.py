@@ -39,6 +39,7 @@ def upstream_reachable(relay: Relay, observed: Observed) -> ConditionState | Non
 
 def _without_report(relay: Relay, observed: Observed) -> ConditionState:
     """Keep the previous condition while a pod runs, so that an operator restart changes nothing."""
+    # None: the pods were not read, which does not mean that there is none.
     has_no_pod = observed.pods is not None and not any(map(is_running, observed.pods))
     previous = None if has_no_pod else _previous(relay, observed)
     if previous is not None:
@@ -49,6 +50,7 @@ def _without_report(relay: Relay, observed: Observed) -> ConditionState:
 
 def _previous(relay: Relay, observed: Observed) -> ConditionState | None:
     before = find(observed.previous.get("conditions", []), Type.UPSTREAM_REACHABLE)
+    # A condition of an older generation may be about another upstream.
     if before.get("observedGeneration") != relay.generation:
         return None
     # After a downgrade the status may hold a reason that this version does not know.

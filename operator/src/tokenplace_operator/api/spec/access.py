@@ -50,6 +50,7 @@ class Ingress:
     @classmethod
     def read(cls, spec: SpecReader) -> Ingress:
         """Read the section. The default issuer applies only when tls is not set at all."""
+        # A user who sets tls.issuer would otherwise get both issuers.
         default_issuer = "" if "tls" in spec else "letsencrypt-dns01"
         tls = spec.section("tls")
         return cls(

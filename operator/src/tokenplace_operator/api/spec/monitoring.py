@@ -84,6 +84,7 @@ class Monitoring:
     @property
     def problems(self) -> list[str]:
         """Violations of the CRD's rules between fields."""
+        # Prometheus rejects a scrape timeout above the interval.
         if self.service_monitor.timeout_seconds > self.service_monitor.interval_seconds:
             return [
                 "spec.monitoring.serviceMonitor.timeoutSeconds: "

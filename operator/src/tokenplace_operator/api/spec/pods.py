@@ -23,6 +23,8 @@ class Resources:
     def read(cls, spec: SpecReader) -> Resources:
         """Read the section."""
         return cls(
+            # Each map replaces its default as a whole, so that a limit can be omitted. The CRD does
+            # the same.
             requests=spec.mapping("requests", {"cpu": "100m", "memory": "128Mi"}),
             limits=spec.mapping("limits", {"cpu": "500m", "memory": "256Mi"}),
         )
@@ -58,6 +60,7 @@ class Drain:
     @property
     def grace_period_seconds(self) -> int:
         """terminationGracePeriodSeconds of the pods; longer than the whole drain."""
+        # The kubelet kills a pod after this time, also in the middle of its drain.
         return self.delay_seconds + self.timeout_seconds + DRAIN_MARGIN_SECONDS
 
 

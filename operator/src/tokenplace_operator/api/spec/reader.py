@@ -30,6 +30,8 @@ class SpecReader:
     def __init__(self, data: object, path: str, problems: list[str]) -> None:
         self._path = path
         self._problems = problems
+        # A wrong type leaves an empty section: reading goes on, so that one error lists all
+        # problems.
         self._data: Mapping[str, Any] = {}
         if isinstance(data, Mapping):
             self._data = data
@@ -37,6 +39,7 @@ class SpecReader:
             problems.append(f"{path}: must be an object")
 
     def __contains__(self, name: str) -> bool:
+        # The API server removes null, so a null in a file counts as absent.
         return self._data.get(name) is not None
 
     def section(self, name: str) -> SpecReader:
@@ -56,6 +59,7 @@ class SpecReader:
     def integer(self, name: str, default: int, low: int = 0, high: int = 2**31 - 1) -> int:
         """An integer from `low` to `high`."""
         value = self._data.get(name, default)
+        # In Python True is an int; in JSON it is not an integer.
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             return value
         return self._wrong(name, f"an integer from {low} to {high}", default)

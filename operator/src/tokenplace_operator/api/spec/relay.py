@@ -98,6 +98,7 @@ class Relay:
             return self.settings.public_url
         if self.ingress.effective_hosts:
             return f"{'https' if self.ingress.tls.enabled else 'http'}://{self.host}"
+        # TLS of a Gateway is set at its listener, which the operator does not read; https is usual.
         return f"https://{self.host}" if self.route_hosts else ""
 
     @property
@@ -124,6 +125,7 @@ def parse(obj: Json) -> Relay:
             Autoscaling.read(spec.section("autoscaling")) if "autoscaling" in spec else None
         ),
         budget=spec.section("disruptionBudget").choice("mode", BudgetMode.AUTOMATIC),
+        # A port below 1024 would need a capability, and the container drops all of them.
         port=spec.integer("port", 5010, 1024, 65535),
         resources=Resources.read(spec.section("resources")),
         gpu=Gpu.read(spec.section("gpu")),
@@ -141,6 +143,7 @@ def parse(obj: Json) -> Relay:
     for section in (relay.image, relay.gpu, relay.resources, relay.monitoring):
         problems += section.problems
     problems += _scale_problems(relay) + _reach_problems(relay)
+    # All problems together: a user should not have to fix one to see the next.
     if problems:
         raise SpecError(tuple(problems))
     return relay
@@ -149,6 +152,7 @@ def parse(obj: Json) -> Relay:
 def _scale_problems(relay: Relay) -> list[str]:
     problems = []
     in_memory = relay.state_mode is StateMode.MEMORY
+    # Two pods would each hold a part of the state, so a client could miss its answer.
     if in_memory and relay.replicas > 1:
         problems.append("spec.replicas: must not be greater than 1 while state.mode is Memory")
     if relay.autoscaling is None:
@@ -158,6 +162,7 @@ def _scale_problems(relay: Relay) -> list[str]:
             "spec.autoscaling.maxReplicas: must not be greater than 1 while state.mode is Memory"
         )
     for name, percent in (("cpu", relay.autoscaling.cpu), ("memory", relay.autoscaling.memory)):
+        # The autoscaler computes percentages of the request; without one it does nothing.
         if percent and name not in relay.resources.requests:
             problems.append(f"spec.autoscaling.{name}: needs resources.requests.{name}")
     return problems + relay.autoscaling.problems

@@ -46,6 +46,8 @@ class Autoscaling:
         problems = []
         if self.min_replicas > self.max_replicas:
             problems.append("spec.autoscaling.minReplicas: must not be greater than maxReplicas")
+        # An autoscaler without a metric would get Kubernetes' default of 80 % CPU, which the spec
+        # does not show.
         if not (self.cpu or self.memory):
             problems.append("spec.autoscaling: set cpu, memory or both")
         return problems

@@ -73,6 +73,7 @@ async def adopt(
 
 def _read(filename: str, cluster: Cluster) -> tuple[Object, Relay]:
     obj = read_relay(filename, cluster.namespace, "adopt")
+    # The relay has no uid before it is applied; builders need one for owner references.
     return obj, parse_file({**obj, "metadata": {"uid": UNKNOWN_UID, **obj["metadata"]}})
 
 
@@ -96,6 +97,7 @@ def text(relay: Relay, live: Release, plan: HandoverPlan) -> list[Line]:
     lines = [plain(f"{target}, from {source}:")]
     lines += [plain(f"  {number}. {step}") for number, step in enumerate(plan.steps, 1)]
     lines += [plain(f"problem: {problem}", BAD) for problem in plan.problems]
+    # helm uninstall deletes objects by name, also those that were handed over.
     if live.name and not plan.problems:
         command = f"kubectl -n {relay.namespace} delete secret -l owner=helm,name={live.name}"
         lines.append(plain(f"afterwards remove Helm's record, never helm uninstall: {command}"))

@@ -36,6 +36,7 @@ from tokenplace_operator.kube.errors import Forbidden, Invalid, NotFound
 from tokenplace_operator.observe.facts import Facts
 
 _RBAC_DENIED = re.compile(r'User "[^"]*" cannot [a-z]+ resource')
+# The API server sets these, so a difference in them is no change by the operator.
 _SERVER_FIELDS = (
     "managedFields",
     "resourceVersion",
@@ -93,6 +94,7 @@ async def diff(
         show_json({"different": different, "children": [asdict(change) for change in changes]})
     else:
         show(text(changes))
+    # Forbidden is no answer to the question, so it must not look like a difference.
     if any(change.action == "forbidden" for change in changes):
         return Exit.FORBIDDEN
     return Exit.NO if different else Exit.OK
@@ -108,6 +110,8 @@ async def _changes(cluster: Cluster, name: str, filename: str) -> list[Change]:
     try:
         snapshot = await read_snapshot(kube, metadata["namespace"], metadata["name"])
     except NotFound as error:
+        # The relay need not exist yet; a missing CRD is an error, because then nothing can be
+        # compared.
         if not error.knows_kind:
             raise
         snapshot = Snapshot({**obj, "metadata": {**metadata, "uid": UNKNOWN_UID}})
@@ -121,6 +125,8 @@ async def compare(kube: Kube, relay: Relay, snapshot: Snapshot) -> list[Change]:
     """Plan the changes as the operator does, and dry-run each apply on the API server."""
     desired = build(relay, facts_of(snapshot))
     live = {}
+    # Read one by one and not from the snapshot: a name may belong to an object without the relay's
+    # labels.
     for child in desired:
         kind, key = identity(child)
         try:
@@ -154,6 +160,7 @@ async def _dry_run(kube: Kube, desired: Object, live: Object | None) -> Change:
     except Invalid as error:
         return Change(*names, "rejected", error.message)
     except Forbidden as error:
+        # 401 means that the login is bad, which is no property of this child resource.
         if error.code == 401:
             raise
         # Quotas and admission policies answer 403 too; those reject the operator's write as well.
@@ -164,6 +171,7 @@ async def _dry_run(kube: Kube, desired: Object, live: Object | None) -> Change:
 
 def facts_of(snapshot: Snapshot) -> Facts:
     """The facts of the operator's last reconcile, from the relay's status and live children."""
+    # The status, because a workstation may resolve gpu.host to other addresses than the cluster.
     gpu = pick(snapshot.relay, "status", "gpu", default={})
     return Facts(
         gpu_addresses=tuple(gpu.get("addresses", ())),

@@ -64,6 +64,7 @@ def explanation(relay: Object) -> Object:
                 "step": step(problem.get("reason", "")),
             }
             for problem in problems
+            # A condition with the reason of Ready is the same problem; listing it twice misleads.
             if head["ready"] or problem.get("reason") != head["reason"]
         ],
     }

@@ -96,6 +96,7 @@ async def _import(
     if output is Format.JSON:
         show_json(_as_data(source, conversion))
     else:
+        # The YAML alone on standard output, so that it can be piped into kubectl apply.
         write(to_yaml(conversion.relay))
         show(text(source, conversion), stderr=True)
     return Exit.OK if conversion.is_complete else Exit.NO
@@ -108,6 +109,7 @@ def read_values(path: str) -> Object:
         parsed = load_documents(_HEADER.sub("", read_text(path)))
     except ValueError as error:
         raise CliError(Exit.USAGE, f"{name} is not valid YAML: {error}") from None
+    # helm get values prints null for a release without values of its own.
     if parsed in ([], [None]):
         return {}
     if len(parsed) > 1 or not isinstance(parsed[0], dict):

@@ -91,6 +91,7 @@ async def _patch(kube: Kube, obj: Object, digest: str, *, dry_run: bool) -> None
 
 
 def _image_of(pod: Object) -> str:
+    # By name, because a service mesh can add containers.
     containers = pod.get("spec", {}).get("containers", [])
     return next(
         (str(container["image"]) for container in containers if container["name"] == CONTAINER), ""

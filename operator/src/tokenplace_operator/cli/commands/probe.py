@@ -87,6 +87,7 @@ async def probe(
         kubectl = [kubectl_path(), *target.kubectl_flags, f"--namespace={relay.namespace}"]
         # Also for a probe of the Service: without a ready pod it would only time out.
         pod = await _ready_pod(cluster.kube, relay)
+        # The program is part of the relay's image, so a pod always has it.
         if local is None or via is Via.POD:
             process = await _probe_in_pod(kubectl, pod, relay, timeout_seconds)
             route = f"inside pod {pod}"
@@ -156,6 +157,7 @@ async def _ready_pod(kube: Kube, relay: Relay) -> str:
 def _is_ready(pod: Object) -> bool:
     conditions = pod.get("status", {}).get("conditions", [])
     ready = is_true(conditions, "Ready")
+    # A draining pod is still ready for a moment, but rejects new requests.
     return ready and "deletionTimestamp" not in pod["metadata"]
 
 
@@ -167,6 +169,7 @@ async def _forwarded_port(command: list[str], relay: Relay) -> AsyncIterator[int
     process = await asyncio.create_subprocess_exec(
         *command, *target, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
+    # The port is released also when the probe fails or the user presses Ctrl-C.
     try:
         yield await _read_port(process)
     finally:
@@ -176,6 +179,7 @@ async def _forwarded_port(command: list[str], relay: Relay) -> AsyncIterator[int
 
 
 async def _read_port(process: asyncio.subprocess.Process) -> int:
+    # For the type checker: both are pipes of the call above.
     assert process.stdout is not None
     assert process.stderr is not None
     try:

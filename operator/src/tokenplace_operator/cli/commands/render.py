@@ -85,6 +85,8 @@ def assumed_facts(gpu_addresses: list[str], nameservers: list[str], missing: set
     return Facts(
         gpu_addresses=_addresses("--gpu-address", gpu_addresses),
         nameservers=_addresses("--nameserver", nameservers),
+        # All optional APIs count as present: the output then shows everything that the spec
+        # enables.
         apis=frozenset(kind for name, kind in OPTIONAL.items() if name not in missing),
     )
 
@@ -107,6 +109,7 @@ def children_of(relay: Object, facts: Facts) -> list[Object]:
 
 def _without_owner(child: Object) -> Object:
     metadata = {key: v for key, v in child["metadata"].items() if key != "ownerReferences"}
+    # Without the owner the hash no longer fits, and the operator would see drift in it.
     kept = {key: v for key, v in metadata.pop("annotations", {}).items() if key != APPLIED_HASH}
     if kept:
         metadata["annotations"] = kept

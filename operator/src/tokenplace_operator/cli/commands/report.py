@@ -107,6 +107,7 @@ async def _collect(cluster: Cluster, name: str, operator_namespace: str) -> Bund
     snapshot = await read_snapshot(kube, cluster.namespace, name)
     unreadable = list(snapshot.unreadable)
     operator_pods: list[Object] = []
+    # The user may have no rights in the operator's namespace; the rest of the bundle still helps.
     try:
         operator_pods, _ = await kube.list(POD, operator_namespace, OPERATOR_SELECTOR)
     except KubeError as error:
@@ -123,6 +124,7 @@ def redacted(
 ) -> dict[str, str]:
     """The files of a bundle by name, with all secrets redacted."""
     redactor = Redactor()
+    # The objects are read twice, and an iterator would be empty the second time.
     operator_pods = list(operator_pods)
     # Learn from all objects first: the status of one may quote a secret of another.
     redactor.learn([snapshot.relay, *snapshot.children, *snapshot.pods, *operator_pods])
@@ -154,6 +156,7 @@ def write(path: Path, files: dict[str, str], now: datetime) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(_packed(path, files, now))
         Path(temporary).replace(path)
+    # Also on Ctrl-C: no partial file with data of the cluster may stay in the folder.
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -167,6 +170,7 @@ def _packed(path: Path, files: dict[str, str], now: datetime) -> bytes:
             data = content.encode()
             member = tarfile.TarInfo(f"{folder}/{name}")
             member.size, member.mtime, member.mode = len(data), int(now.timestamp()), 0o600
+            # 0600: after unpacking, too, only the user may read the files.
             archive.addfile(member, io.BytesIO(data))
     return packed.getvalue()
 
@@ -178,6 +182,7 @@ async def _logs(
     logs = []
     for pod in list(pods)[:MAX_PODS]:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        # A crashed container has its error in the log before the restart, not in the current one.
         for previous in (False, True) if _restarted(pod) else (False,):
             try:
                 text = await kube.pod_log(

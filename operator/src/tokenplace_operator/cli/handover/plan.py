@@ -95,9 +95,11 @@ def plan_handover(relay: Relay, live: Release) -> HandoverPlan:
         autoscalers=tuple(obj for obj in live.others if of(obj) == AUTOSCALER),
         service=service if pins else None,
         template_hash=template_hash,
+        # A Deployment's selector is immutable, so it cannot be adopted and must be recreated.
         orphaning=(*([deployment] if deployment is not None else []), *taken_over),
         relabeled=tuple(pod for pod in live.pods if _has_relay_labels(relay, pod)),
         adopted=tuple(_traffic_last(relay, [o for o in live.conflicting if o is not deployment])),
+        # ReplicaSets stay until the end, because they replace an old pod that dies.
         retired=(*staying, *pods_of_taken_over, *bare_pods),
         old_pods=frozenset(pod["metadata"]["name"] for pod in live.pods),
         unused=tuple(obj for obj in live.others if of(obj) not in {AUTOSCALER, INGRESS}),
@@ -106,6 +108,7 @@ def plan_handover(relay: Relay, live: Release) -> HandoverPlan:
 
 def _would_be_taken_over(relay: Relay, replica_set: Object) -> bool:
     """Whether the new Deployment would own a ReplicaSet, and scale it down too early."""
+    # A Deployment adopts every ReplicaSet without a controller that its selector matches.
     return selects_new_pods(relay, replica_set["spec"]["selector"]["matchLabels"])
 
 

@@ -53,15 +53,18 @@ def _owner_problems(live: Release) -> list[str]:
 
 
 def _is_rolled_out(deployment: Object) -> bool:
+    # The API server defaults an absent number of replicas to 1.
     return is_settled(deployment, int(deployment["spec"].get("replicas", 1)))
 
 
 def _service_problems(relay: Relay, service: Object, template_hash: str) -> list[str]:
     problems = []
     name, spec = service["metadata"]["name"], service["spec"]
+    # The pin needs one hash for all old pods; with several, some would lose their traffic.
     if selects_new_pods(relay, spec.get("selector", {})) and not template_hash:
         problems.append(f"Service {name} routes to pods of several rollouts, or to none")
     ports = {port["port"] for port in spec.get("ports", [])}
+    # Clients use the old port number, and the operator's apply would remove it.
     if ports - {relay.service.port}:
         served = ", ".join(str(port) for port in sorted(ports))
         problems.append(f"spec.service.port: Service {name} serves port {served}")

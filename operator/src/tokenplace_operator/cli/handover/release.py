@@ -62,6 +62,7 @@ async def read_release(kube: Kube, relay: Relay, name: str = "") -> Release:
     name: of the Helm release, for objects that do not name it.
     """
     uid = await _relay_uid(kube, relay)
+    # Only kinds that the cluster serves: a list of any other would fail with 404.
     apis = frozenset([kind for kind in OPTIONAL_CHILD_KINDS if await kube.serves(kind)])
     children = [identity(child) for child in build(relay, Facts(apis=apis))]
     live = [obj for child in children if (obj := await _get(kube, *child)) is not None]
@@ -78,6 +79,7 @@ async def read_release(kube: Kube, relay: Relay, name: str = "") -> Release:
     replica_sets, _ = await kube.list(REPLICA_SET, relay.namespace, selector)
     pods, _ = await kube.list(POD, relay.namespace, selector)
     deployments = {obj["metadata"]["uid"] for obj in conflicting if obj["kind"] == "Deployment"}
+    # An interrupted handover may have deleted the Deployment already, so orphans count as its own.
     old_sets = [obj for obj in replica_sets if _is_orphan(obj) or _owner_uid(obj) in deployments]
     set_uids = {obj["metadata"]["uid"] for obj in old_sets}
     old_pods = [pod for pod in pods if _is_orphan(pod) or _owner_uid(pod) in set_uids]
@@ -95,6 +97,7 @@ def release_name(obj: Object) -> str:
     """The Helm release that an object belongs or belonged to; empty for none."""
     metadata = obj["metadata"]
     name = metadata.get("annotations", {}).get(RELEASE_ANNOTATION)
+    # helm template with kubectl apply sets labels but no annotation.
     if not name and is_of_upstream_chart(obj):
         name = metadata["labels"].get(INSTANCE_LABEL)
     return str(name or "")
@@ -103,6 +106,7 @@ def release_name(obj: Object) -> str:
 def selects_new_pods(relay: Relay, selector: Object) -> bool:
     """Whether a selector of the old release also selects the relay's new pods."""
     new = {**relay.pod_template.labels, **labels(relay)}
+    # The hash is a pin of an interrupted handover; the selector before it is the one that matters.
     without_hash = {key: v for key, v in selector.items() if key != TEMPLATE_HASH_LABEL}
     return without_hash.items() <= new.items()
 
@@ -116,6 +120,7 @@ async def _get(kube: Kube, kind: Kind, key: tuple[str, str]) -> Object | None:
     try:
         return await kube.get(kind, *key)
     except NotFound as error:
+        # A missing CRD must not look like a relay that does not exist yet.
         if not error.knows_kind:
             raise
         return None

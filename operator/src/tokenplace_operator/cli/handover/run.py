@@ -54,6 +54,7 @@ class Runner:
         """
         await self._free_names()
         applied = await self.kube.apply(obj, manager=MANAGER)
+        # The uid exists only now, and the owner references need it.
         relay = replace(relay, uid=applied["metadata"]["uid"])
         self.report(f"applied {relay.name}")
         await self._wait("the new pods are ready", partial(self._has_new_pods, relay))
@@ -63,6 +64,7 @@ class Runner:
         await self._wait(
             "the Service routes to the new pods only", partial(self._routes_to_new_pods, relay)
         )
+        # Ready comes after the adoption: until then the operator reports ResourceNameConflict.
         await self._wait("the relay is Ready", partial(self._is_ready, relay))
         if self.plan.retired:
             self.report(f"draining for {self.drain_seconds:g} s")
@@ -84,6 +86,7 @@ class Runner:
             self.report(f"pinned {named(service)}")
         for owner in self.plan.orphaning:
             uid = owner["metadata"]["uid"]
+            # Orphaned: the ReplicaSets and pods stay, and keep serving.
             await self.kube.delete(of(owner), *key_of(owner), uid=uid, orphan=True)
             await self._wait(f"{named(owner)} is gone", partial(self._is_gone, owner))
         for pod in self.plan.relabeled:
@@ -92,11 +95,14 @@ class Runner:
     async def _relabel(self, pod: Object) -> None:
         metadata = pod["metadata"]
         labels = {NAME_LABEL: f"{metadata['labels'][NAME_LABEL]}-old"}
+        # The uid in the patch makes the API server reject it for a pod that was recreated
+        # meanwhile.
         patch = {"metadata": {"uid": metadata["uid"], "labels": labels}}
         await self.kube.patch(of(pod), *key_of(pod), patch, manager=MANAGER)
         self.report(f"changed a label of {named(pod)}")
 
     async def _adopt(self, obj: Object, relay: Relay) -> None:
+        # Existing references stay: a merge patch replaces the whole list.
         owners = [*obj["metadata"].get("ownerReferences", []), owner_reference(relay)]
         patch = {
             "metadata": {
@@ -115,6 +121,7 @@ class Runner:
         self.report(f"deleted {named(obj)}")
 
     async def _wait(self, what: str, check: Callable[[], Awaitable[bool]]) -> None:
+        # Monotonic: a correction of the clock must not end the wait early.
         end = time.monotonic() + self.timeout_seconds
         while not await check():
             if time.monotonic() > end:
@@ -129,6 +136,7 @@ class Runner:
             live = await self.kube.get(of(obj), *key_of(obj))
         except NotFound:
             return True
+        # A new object with the same name also means that the old one is gone.
         return bool(live["metadata"]["uid"] != obj["metadata"]["uid"])
 
     async def _has_new_pods(self, relay: Relay) -> bool:
@@ -146,6 +154,7 @@ class Runner:
         endpoints = [
             endpoint
             for endpoint_slice in slices
+            # The API server writes null for a slice without endpoints.
             for endpoint in endpoint_slice.get("endpoints") or []
         ]
         pods = {pick(endpoint, "targetRef", "name") for endpoint in endpoints}

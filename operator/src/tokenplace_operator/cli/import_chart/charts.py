@@ -180,6 +180,7 @@ def detect_chart(given: Object, chosen: Chart | None) -> Chart:
     if chosen is not None:
         return chosen
     distinct = {
+        # Only values that one chart alone has can identify it; most names are in both.
         chart: sorted(given.keys() & (DEFAULTS[chart].keys() - DEFAULTS[other].keys()))
         for chart, other in zip(Chart, reversed(Chart), strict=True)
     }
@@ -197,4 +198,5 @@ def object_name(source: Source, release: str) -> str:
     full_name = str(source.given.get("fullnameOverride") or "")
     release = release or source.chart
     name = full_name or (release if chart in release else f"{release}-{chart}")
+    # A cut can leave a hyphen at the end, which is no valid name; Helm's trimSuffix removes one.
     return name[:MAX_NAME].removesuffix("-")

@@ -71,6 +71,7 @@ def convert(
     for override in ("nameOverride", "fullnameOverride"):
         if mapping.is_set(override):
             mapping.carry_over((override,), "metadata.name", None)
+    # Last, because it records every value that no function above has handled.
     mapping.leave_out_the_rest("The chart has no such value; check whether the relay needs it")
     relay = _relay(mapping.spec, name or object_name(source, release), namespace)
     return Conversion(relay, tuple(mapping.entries), _problems(relay))

@@ -112,6 +112,7 @@ def _keep(mapping: ValueMapping, path: Path, variable: Object, note: str = "") -
 
 
 def _secret(mapping: ValueMapping, path: Path, field: str, reference: Any) -> None:  # noqa: ANN401
+    # A plain value of a token is not copied, even though a field for it exists.
     secret_key = (reference or {}).get("secretKeyRef")
     if secret_key is None:
         mapping.leave_out(path, f"Create a Secret, and refer to it in {field}")
@@ -126,8 +127,10 @@ def _setting(mapping: ValueMapping, path: Path, name: str, value: str | None) ->
     if value is None:
         mapping.leave_out(path, f"{field} takes a plain value only")
     elif name in STRINGS:
+        # The chart takes the level in any case; the CRD only in upper case.
         mapping.carry_over(path, field, value.upper() if name == LOG_LEVEL else value)
     elif name == REQUIRE_UPSTREAM:
+        # The spellings that the relay accepts as true.
         mapping.carry_over(path, field, value.lower() in {"1", "true", "yes", "on"})
     elif value.isdecimal():
         mapping.carry_over(path, field, int(value))
@@ -136,4 +139,5 @@ def _setting(mapping: ValueMapping, path: Path, name: str, value: str | None) ->
 
 
 def _text(value: Any) -> str:  # noqa: ANN401
+    # Python writes True, Helm writes true.
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -43,9 +43,13 @@ def ingress(mapping: ValueMapping) -> None:
     mapping.carry_over(("ingress", "enabled"), "spec.ingress.enabled", enabled)
     mapping.carry_over(_path_of_hosts(mapping), "spec.ingress.hosts", hosts)
     class_name = str(mapping.get("ingress", "className") or "")
+    # Always set, also when empty: the CRD's default is traefik, the chart's is the cluster's
+    # default class.
     mapping.carry_over(("ingress", "className"), "spec.ingress.className", class_name)
     _tls(mapping, hosts)
     _annotations(mapping)
+    # Recorded in addition to the copy, because the copied class alone would leave the relay
+    # unreachable.
     if class_name not in {"", "traefik"}:
         todo = "Set spec.networkPolicy.ingressController; the default admits Traefik's pods"
         mapping.leave_out(("ingress", "className"), todo)
@@ -80,6 +84,7 @@ def _tls(mapping: ValueMapping, hosts: list[str]) -> None:
     tls = mapping.get("ingress", "tls")
     issuer = _issuer(mapping)
     if not _has_tls(tls):
+        # Must be explicit: without a tls section the CRD enables TLS with an issuer.
         mapping.carry_over(("ingress", "tls"), "spec.ingress.tls", {"enabled": False})
         if issuer:
             mapping.leave_out(
@@ -88,6 +93,7 @@ def _tls(mapping: ValueMapping, hosts: list[str]) -> None:
             )
         return
     secret, covered = _first_secret(mapping, tls, hosts)
+    # Also when empty: a section without an issuer turns the CRD's default issuer off.
     section: Object = {"secretName": secret} if secret else {}
     for annotation, name in issuer.items():
         section[ISSUERS[annotation]] = name

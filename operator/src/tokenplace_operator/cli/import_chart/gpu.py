@@ -12,6 +12,7 @@ SERVICE = "gpu-server"
 def gpu(mapping: ValueMapping, chart: Chart) -> None:
     """Map the GPU server; only chart tokenplace-relay routes to one."""
     if chart is not Chart.TOKENPLACE_RELAY:
+        # Must be explicit: the CRD's default is ExternalName, which needs a host.
         mapping.spec["gpu"] = {"mode": "None"}
         return
     section = ("gpuExternalName",)
@@ -39,6 +40,7 @@ def _host(mapping: ValueMapping, path: Path, host: str) -> None:
     if not host or (host == PLACEHOLDER and not mapping.is_set(*path)):
         why = f"{PLACEHOLDER} is a placeholder; the relay gets no GPU server"
         mapping.change(path, "spec.gpu", {"mode": "None"}, why)
+    # An ExternalName must be a DNS name; with an address, the Service would not resolve.
     elif parse_address(host) is not None:
         section = {"mode": "Headless", "addresses": [host]}
         mapping.change(path, "spec.gpu", section, "An address needs mode Headless")

@@ -44,5 +44,6 @@ def _peers(mapping: ValueMapping) -> None:
 
 
 def _peer(namespace: Any, pods: Any) -> dict[str, Any]:  # noqa: ANN401
+    # Kubernetes sets this label on every namespace; its value is the name.
     selector = {"matchLabels": {NAMESPACE_LABEL: str(namespace)}} if namespace else {}
     return {"namespaceSelector": selector, "podSelector": pods or {}}

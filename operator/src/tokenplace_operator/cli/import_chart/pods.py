@@ -14,6 +14,7 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 SIZES = ("cpu", "memory", "ephemeral-storage")
 VOLUMES = ("configMap", "secret", "emptyDir", "persistentVolumeClaim")
 _APP_LABELS = ("name", "instance", "component", "part-of", "managed-by")
+# Labels of the operator are a part of selectors; a copy from Helm would break them.
 _OPERATOR_LABELS = {*(f"app.kubernetes.io/{name}" for name in _APP_LABELS), "pod-template-hash"}
 
 
@@ -143,6 +144,7 @@ def template(mapping: ValueMapping) -> None:
     for name in ("nodeSelector", "tolerations", "affinity"):
         mapping.copy((name,), f"spec.podTemplate.{name}")
     if mapping.is_set("topologySpreadConstraints"):
+        # The CRD has no labelSelector: the operator adds the relay's own.
         kept = ("maxSkew", "topologyKey", "whenUnsatisfiable")
         constraints = [
             {name: constraint[name] for name in kept if name in constraint}
@@ -159,8 +161,11 @@ def volumes(mapping: ValueMapping) -> None:
         for item in mapping.list_at(value):
             path, name = (value, str(item.get("name"))), str(item.get("name"))
             mapped = {volume["name"] for volume in _template(mapping).get("volumes", [])}
+            # Other sources, such as hostPath, break the Pod Security Standard that the operator
+            # keeps.
             if kind == "volumes" and not any(source in item for source in VOLUMES):
                 mapping.leave_out(path, f"Only these volumes are allowed: {', '.join(VOLUMES)}")
+            # A mount without its volume would make the API server reject the whole Deployment.
             elif kind == "volumeMounts" and name not in mapped:
                 mapping.leave_out(path, "Its volume is not carried over")
             else:

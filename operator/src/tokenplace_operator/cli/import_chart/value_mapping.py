@@ -83,6 +83,7 @@ class ValueMapping:
             return bool(self._given)
         parent = _at(self._given, path[:-1])
         is_given = isinstance(parent, dict) and path[-1] in parent
+        # helm get values --all also returns defaults, which are not the user's choice.
         return is_given and self.get(*path) != _at(self._defaults, path)
 
     def carry_over(self, path: Path, field: str, value: Any, note: str = "") -> None:  # noqa: ANN401
@@ -153,6 +154,7 @@ def overlaid(first: Object, second: Object) -> Object:
 def merged(defaults: Object, given: Object) -> Object:
     """Values over the defaults of a chart; null removes a default, as in Helm."""
     return {
+        # A nested map needs the call too: Helm removes nulls at every level.
         name: merged({}, value) if isinstance(value, dict) else value
         for name, value in overlaid(defaults, given).items()
         if value is not None
@@ -161,6 +163,7 @@ def merged(defaults: Object, given: Object) -> Object:
 
 def dotted(path: Path) -> str:
     """A path as `helm --set` takes it."""
+    # A key may contain dots, as annotations do; helm --set expects them escaped.
     return ".".join(key.replace(".", r"\.") for key in path)
 
 
@@ -181,6 +184,7 @@ def _leaves(values: Object, above: Path = ()) -> Iterator[Path]:
     """Paths of all values that are not maps, and of empty maps."""
     for name, value in values.items():
         path = (*above, str(name))
+        # An empty map is a value of its own: it can replace a default of the chart.
         if isinstance(value, dict) and value:
             yield from _leaves(value, path)
         else:
