@@ -262,7 +262,7 @@ def test_deadline_is_reported(new_person: Callable[..., Person], workers: Nodes)
         somebody = new_person()
         somebody.open(relay.url)
         somebody.ask("quick")
-        somebody.sees("No answer came before the relay's deadline.")
+        somebody.sees("No answer arrived before the relay's deadline.")
         somebody.sees("Ask again, or ask for less at once.")
 
 
