@@ -47,7 +47,8 @@ def has_one_shape(answer: Answer, status: int) -> None:
 @pytest.mark.parametrize(
     "path",
     ["/nothing", "/api/v1/nothing", "/inference", f"{RELAY}/servers/next/", f"{RELAY}/requests/",
-     "/livez/", "//livez", f"{RELAY}/Requests", "/api/v1/relay", "/%2e%2e/etc/passwd", "/\u00e9"],
+     "/livez/", "//livez", f"{RELAY}/Requests", "/api/v1/relay", "/%2e%2e/etc/passwd", "/\u00e9",
+     "/a%0Ab"],
 )  # fmt: skip
 async def test_unknown_path(relay: Inside, path: str) -> None:
     for method in ("GET", "POST", "OPTIONS"):
@@ -207,7 +208,9 @@ async def test_distributed_relay_is_disabled(relay: Inside, path: str) -> None:
     assert answer.error["code"] == "distributed_api_v1_relay_disabled"
 
 
-@pytest.mark.parametrize("path", ["/api/v2/models", "/v2/chat/completions", "/api/v2/public-key"])
+@pytest.mark.parametrize(
+    "path", ["/api/v2/models", "/v2/chat/completions", "/api/v2/public-key", "/v2/a%0Ab"]
+)
 async def test_version_2_is_not_spoken(relay: Inside, path: str) -> None:
     for method in ("GET", "POST"):
         answer = await relay.call(method, path)

@@ -27,7 +27,8 @@ log = get("tokenplace.relay.http")
 R = TypeVar("R", bound=web.BaseRequest)
 AnyHandler = Callable[[R], Awaitable[web.StreamResponse]]
 
-EVERY_PATH: Final = "/{rest:.*}"
+# `.` does not match a line break, which a path may contain as %0A.
+EVERY_PATH: Final = r"/{rest:[\s\S]*}"
 """The route of all unknown paths, which logs and metrics do not name."""
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # aiohttp's paths may contain a regular expression, which a metric label should not show.

@@ -21,7 +21,7 @@ def routes() -> list[web.RouteDef]:
         *(web.route(method, path, _gone(path)) for method, path in _GONE),
         *(web.post(path, _distributed) for path in _DISTRIBUTED),
         *(web.post(f"{root}/images/generations", _images) for root in ("/api/v1", "/v1")),
-        *(web.route("*", f"{root}/{{path:.*}}", _version_2) for root in ("/api/v2", "/v2")),
+        *(web.route("*", rf"{root}/{{path:[\s\S]*}}", _version_2) for root in ("/api/v2", "/v2")),
     ]
 
 
