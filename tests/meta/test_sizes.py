@@ -23,11 +23,9 @@ MAX_MEDIAN_LINES = 120
 MAX_MODULES = 15
 MAX_FUNCTION_LINES = 40
 MIN_TEST_RATIO = 1.5
-MIN_COMMENT_PERCENT = 0.85
-"""Raise it with the share that is reached; 3 to 5 % is the aim."""
+MIN_COMMENT_PERCENT = 3.0
 LONG_FUNCTIONS = 2
 LONG_TEST_FUNCTIONS = 9
-LONG_TEST_FILES = 3
 """Numbers above the limits that are left from before; they only go down."""
 NO_COMMENTS = ("# noqa", "# type:", "# fmt:", "# pragma")
 
@@ -67,8 +65,7 @@ def test_files_of_the_programs_are_short() -> None:
 
 
 def test_files_of_the_tests_are_short() -> None:
-    long = [path for path in TESTS if lines_of(path) > MAX_LINES]
-    assert len(long) <= LONG_TEST_FILES, long
+    assert [path for path in TESTS if lines_of(path) > MAX_LINES] == []
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

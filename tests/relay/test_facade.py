@@ -363,12 +363,6 @@ async def test_facade_that_is_off() -> None:
                 assert len((await response.json())["data"]) == 1
 
 
-@pytest.mark.parametrize("base", ["/api/v1", "/v1"])
-async def test_images_are_out_of_scope(http: aiohttp.ClientSession, base: str) -> None:
-    status, error = await refused(http, f"{base}/images/generations", {"prompt": "a cat"})
-    assert (status, error["code"]) == (501, "not_implemented")
-
-
 async def test_too_many_calls_get_a_retry_after() -> None:
     with relay_process("--facade-max-requests", "1") as relay:
         async with aiohttp.ClientSession(relay.url) as http:

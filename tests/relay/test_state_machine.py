@@ -13,7 +13,7 @@ from hypothesis.stateful import (
 )
 
 from tokenplace_harness.model import Sent
-from tokenplace_harness.promises import CONFIG, Promises
+from tokenplace_harness.promises import CONFIG, Promises, assert_same
 from tokenplace_relay.state.capabilities import Capabilities
 from tokenplace_relay.state.digests import digest, secret_digest
 from tokenplace_relay.state.errors import (
@@ -35,11 +35,6 @@ AIMS = st.integers(0, 11)
 """Most calls are about a request or a node that is there: which one."""
 READERS = st.sampled_from(["", "", "p", "q"])
 ENDS = {Stage.CANCELLED: "cancelled", Stage.EXPIRED: "expired"}
-
-
-def same(found: object, wanted: object) -> None:
-    """A refusal has the expected status and code."""
-    assert found == wanted
 
 
 class Relay(Promises):
@@ -107,7 +102,7 @@ class Relay(Promises):
             credential = f"credential-{self.registrations}"
             is_new = self.state.register(node, Capabilities(), NO_PROOF, secret_digest(credential))
         except Full as full:
-            same((full.status, fits), (503, False))
+            assert_same((full.status, fits), (503, False))
             return
         assert fits
         assert is_new == (node not in self.model.polled)
@@ -201,7 +196,7 @@ class Relay(Promises):
             assert one.deadline <= self.model.now
             self.model.settle(one)
         except Full as full:
-            same(full.status, 503)
+            assert_same(full.status, 503)
         else:
             assert one is not None
             assert (one.state, one.node) == ("claimed", node)
@@ -230,13 +225,13 @@ class Relay(Promises):
             assert one is not None
             assert not one.is_live
             assert one not in self.model.unread
-            same(end.status, "completed" if "answered" in one.state else one.state)
+            assert_same(end.status, "completed" if "answered" in one.state else one.state)
         except WrongProof:
             assert one is not None
             assert one.is_live
             assert proof == "wrong" or (proof == "none" and must_show)
         except Full as full:
-            same(full.status, 503)
+            assert_same(full.status, 503)
             held = sum(s.answer_size for s in self.model.unread)
             assert held + size > CONFIG.max_answer_bytes
         else:
@@ -298,7 +293,7 @@ class Relay(Promises):
             assert known not in [*self.model.unread, *self.model.replays]
         except Full as full:
             assert known is None
-            same(full.status, self.model.room(client, node, size))
+            assert_same(full.status, self.model.room(client, node, size))
         else:
             if known is not None:
                 assert remaining == max(0.0, known.deadline - self.model.now)
@@ -343,7 +338,7 @@ class Relay(Promises):
             assert one is None or one.state == "answered and let go"
         except Finished as end:
             assert one is not None
-            same(end.status, one.state)
+            assert_same(end.status, one.state)
         else:
             assert one is not None
             if isinstance(found, Pending):
@@ -369,7 +364,7 @@ class Relay(Promises):
             assert one.is_live or not reader or one.reader != reader
         except Finished as end:
             assert one is not None
-            same(end.status, one.state)
+            assert_same(end.status, one.state)
         else:
             assert one is not None
             assert one.reader == reader != ""

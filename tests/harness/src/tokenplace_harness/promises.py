@@ -30,6 +30,11 @@ CONFIG = Config(
 )
 
 
+def assert_same(actual: object, expected: object) -> None:
+    """Assert that relay and model agree on the status and code of a refusal."""
+    assert actual == expected
+
+
 class Promises(RuleBasedStateMachine):
     """A relay's state and its model side by side; the rules of peers and time come with a test."""
 

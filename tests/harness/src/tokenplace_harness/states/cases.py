@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tokenplace_operator.api.conditions import Reason, Type
-from tokenplace_operator.api.kinds import Object
+from tokenplace_operator.api.kinds import HTTP_ROUTE, Object
 from tokenplace_operator.api.spec.relay import Relay, parse
 from tokenplace_operator.children.plan import Plan
 from tokenplace_operator.status.observed import Observed
@@ -79,3 +79,10 @@ def observed(case: Case) -> Observed:
     """Return the observed state of a ready relay, with the changes of the case."""
     ready = Observed(plan=Plan(), deployment=make_deployment(), now=NOW)
     return replace(ready, **case.observed)
+
+
+def answer(accepted: str, text: str, gateway: str = "public") -> Object:
+    """Return one entry of an HTTPRoute's status.parents."""
+    condition = {"type": "Accepted", "status": accepted, "reason": "Any", "message": text}
+    parent = {"group": HTTP_ROUTE.group, "kind": "Gateway", "name": gateway}
+    return {"parentRef": parent, "conditions": [condition]}

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from tokenplace_harness.states.cases import DIGEST, NOW, Case, pod
+from tokenplace_harness.states.cases import DIGEST, NOW, Case, answer, pod
 from tokenplace_operator.api.conditions import Reason, Type
 from tokenplace_operator.api.kinds import HTTP_ROUTE, OPTIONAL_KINDS, Object
 from tokenplace_operator.children.plan import Blocked, Plan
@@ -40,13 +40,6 @@ REACHED = {
     "lastTransitionTime": "2026-11-24T11:00:00Z",
 }
 DASHBOARD = {"kind": "ConfigMap", "metadata": {"name": "relay-dashboard"}}
-
-
-def answer(accepted: str, text: str, gateway: str = "public") -> Object:
-    """Return one entry of an HTTPRoute's status.parents."""
-    condition = {"type": "Accepted", "status": accepted, "reason": "Any", "message": text}
-    parent = {"group": HTTP_ROUTE.group, "kind": "Gateway", "name": gateway}
-    return {"parentRef": parent, "conditions": [condition]}
 
 
 def routed(*answers: Object) -> dict[str, Any]:
