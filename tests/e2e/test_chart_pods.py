@@ -147,10 +147,10 @@ def test_the_packet_script_fails_on_a_network_without_policy_enforcement(
             cluster.control_plane.kubectl("delete", "namespace", name, "--timeout=90s")
     lines = done.stdout.splitlines()
     assert "allowed: the ingress controller to the relay" in lines, done.stderr
-    assert "allowed: anybody to another port of the GPU server" in lines, done.stderr
-    assert "allowed: anybody to the API server" in lines, done.stderr
+    assert "allowed: any pod to another port of the GPU server" in lines, done.stderr
+    assert "allowed: any pod to the API server" in lines, done.stderr
     assert "allowed: the relay to its GPU server" in lines, done.stderr
-    assert "allowed: a stranger to the operator without its policy" in lines, done.stderr
-    failure = "NOT DENIED, but it must be: a stranger of another namespace to the relay"
+    assert "allowed: another pod to the operator without its policy" in lines, done.stderr
+    failure = "NOT DENIED, but it must be: a pod of another namespace to the relay"
     assert done.stderr.splitlines()[-1] == failure
     assert done.returncode == 1

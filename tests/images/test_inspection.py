@@ -66,7 +66,7 @@ FAULTS: dict[str, Callable[[Path], object]] = {
         root / "opt/tokenplace/LICENCES", 1, 1
     ),
     "/usr/bin/perl belongs to 1000": lambda root: own(root / "usr/bin/perl"),
-    "/etc/shadow can be changed by everybody": lambda root: write(root, "etc/shadow", mode=0o666),
+    "/etc/shadow can be changed by every user": lambda root: write(root, "etc/shadow", mode=0o666),
     "/opt/x can be changed by its group": lambda root: write(root, "opt/x", mode=0o664),
     "the licence of yarl is not listed": lambda root: write(
         root, f"{SITE}/yarl-1.dist-info/METADATA", "Name: yarl\n"
