@@ -30,9 +30,12 @@ PROGRAMS = {
 }  # fmt: skip
 
 DRIVER = """
+import signal
 import sys
 from pathlib import Path
 from tokenplace_cluster.cluster import Cluster
+# A background job of a shell starts with SIGINT ignored, and so would its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Cluster.start(Path(sys.argv[1])) as cluster:
     print("up", cluster.kubeconfig, cluster.push_witness(), flush=True)
     sys.stdin.read()
