@@ -75,25 +75,21 @@ class Call:
     """Counts, times and fingerprints that its log line shows."""
 
 
-_CALL: Final = web.RequestKey("call", Call)
+CALL: Final = web.RequestKey("call", Call)
+"""Where a request has its place, id and log facts."""
 
 
 def attach(request: web.BaseRequest, place: Place, name: str) -> Call:
     """Store the place and the id of a request with it."""
-    call = request[_CALL] = Call(place, name)
+    call = request[CALL] = Call(place, name)
     return call
-
-
-def call_of(request: web.BaseRequest) -> Call:
-    """The place, id and log facts of a request."""
-    return request[_CALL]
 
 
 def of(request: web.BaseRequest) -> Context:
     """The context of a request."""
-    return request[_CALL].place.context
+    return request[CALL].place.context
 
 
 def route_of(request: web.BaseRequest) -> str:
     """The route of a request."""
-    return request[_CALL].place.route
+    return request[CALL].place.route

@@ -6,7 +6,7 @@ from aiohttp import hdrs, web
 from multidict import istr
 
 from tokenplace_relay.api import cors
-from tokenplace_relay.api.app_context import call_of
+from tokenplace_relay.api.app_context import CALL
 from tokenplace_relay.server.response import SERVER
 
 X_REQUEST_ID: Final = istr("X-Request-Id")
@@ -15,12 +15,12 @@ X_REQUEST_ID: Final = istr("X-Request-Id")
 
 def note(request: web.BaseRequest, **facts: object) -> None:
     """Add facts to the log line of a request: never content, keys, tokens or ids."""
-    call_of(request).facts.update(facts)
+    request[CALL].facts.update(facts)
 
 
 def finish_head(request: web.BaseRequest, response: web.StreamResponse) -> None:
     """Add the headers that every answer carries, errors too; call it before the answer is sent."""
-    call, headers = call_of(request), response.headers
+    call, headers = request[CALL], response.headers
     headers[X_REQUEST_ID] = call.name
     headers[hdrs.SERVER] = SERVER
     # A wrong method on an open path ends in the fallback route, which has no path of its own. A

@@ -17,6 +17,8 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_writer import _serialize_headers
 from aiohttp.web_protocol import _ErrInfo
 
+from tokenplace_relay.server.response import JSON_HEADERS
+
 
 @dataclass(frozen=True, slots=True)
 class Internal:
@@ -66,7 +68,7 @@ class OneStepResponse(web.Response):
 
     _is_written = False
 
-    def __init__(self, body: bytes, status: int, headers: Mapping[str, str]) -> None:
+    def __init__(self, body: bytes, status: int, headers: Mapping[str, str] = JSON_HEADERS) -> None:
         # Response.__init__ checks and converts arguments that are never given here.
         web.StreamResponse.__init__(self, status=status, headers=headers)
         self._body = body
@@ -127,13 +129,14 @@ class ConnectionInternals(web.RequestHandler):
 
     __slots__ = ()
 
-    @property
-    def request_count(self) -> int:
-        """Requests parsed since the connection was opened."""
-        return self._request_count
-
-    def newest_requests(self, count: int) -> list[tuple[Any, Any]]:
-        """Return the last `count` parsed requests, each as its head and its body stream."""
+    def parse(self, data: bytes) -> list[tuple[Any, Any]]:
+        """Parse received bytes; return the new requests, each as its head and its body stream."""
+        count = self._request_count
+        super().data_received(data)
+        # Every call of a peer comes through here, so the rare case must cost no call.
+        if self._current_request is not None and self._messages:
+            self.fail_broken_body(self._current_request)
+        count = self._request_count - count
         # A slice from -0 would return the whole queue.
         return list(self._messages)[-count:] if count else []
 
@@ -152,15 +155,12 @@ class ConnectionInternals(web.RequestHandler):
         if self._reading_paused or self._buffer_paused:
             super().resume_reading(resume_parser)
 
-    def fail_broken_body(self) -> None:
+    def fail_broken_body(self, request: web.BaseRequest) -> None:
         """Fail the body that a handler is waiting for, if its next part is not HTTP.
 
         aiohttp would let the handler wait until its timeout.
         """
-        request = self._current_request
-        if request is None or not self._messages or request.content.is_eof():
-            return
-        if isinstance(self._messages[-1][0], _ErrInfo):
+        if not request.content.is_eof() and isinstance(self._messages[-1][0], _ErrInfo):
             # After the response aiohttp would wait 10 s for the rest of the body, which never
             # comes.
             self._lingering_time = 0

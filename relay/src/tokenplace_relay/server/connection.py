@@ -16,7 +16,7 @@ from tokenplace_relay.server.aiohttp_internals import (
 )
 from tokenplace_relay.server.direct import DirectHandler, DirectTable
 from tokenplace_relay.server.head_tracker import HeadTracker
-from tokenplace_relay.server.response import JSON_HEADERS, SERVER, ApiError, body_size
+from tokenplace_relay.server.response import SERVER, ApiError, body_size
 from tokenplace_relay.server.unsent import UnsentBytes
 from tokenplace_relay.server.write_batching import BatchedTransport, WriteBatcher
 from tokenplace_relay.settings.config import Config
@@ -34,11 +34,6 @@ _BUSY_HEAD: Final = (
 )
 _SHARES: Final = 10
 """Within each write timeout, a peer must read at least this fraction of what waits for it."""
-
-
-def one_step_response(body: bytes, status: int) -> web.Response:
-    """Return a JSON response that is written in one step."""
-    return OneStepResponse(body, status, JSON_HEADERS)
 
 
 def runner(
@@ -169,13 +164,10 @@ class Connection(ConnectionInternals):
 
     def data_received(self, data: bytes) -> None:
         """Parse bytes; the head timer runs from the first byte of a head to its last."""
-        count = self.request_count
-        super().data_received(data)
-        self.fail_broken_body()
-        parsed = self.request_count - count
-        is_in_head = self._heads.feed(data, self.newest_requests(parsed))
-        if parsed:
-            _cancel(self._head_timer)
+        parsed = self.parse(data)
+        is_in_head = self._heads.feed(data, parsed)
+        if parsed and self._head_timer is not None:
+            self._head_timer.cancel()
             self._head_timer = None
         # A running timer is not restarted, or a peer could send single bytes indefinitely.
         # Unparsed bytes count as the beginning of a head.

@@ -21,9 +21,9 @@ def make_runner(
         set_response_factory(plain_response)
         return _plain_runner(app, config)
     # Imported only here: a plain relay must start even if aiohttp's internals have changed.
-    from tokenplace_relay.server import connection  # noqa: PLC0415
+    from tokenplace_relay.server import aiohttp_internals, connection  # noqa: PLC0415
 
-    set_response_factory(connection.one_step_response)
+    set_response_factory(aiohttp_internals.OneStepResponse)
     return connection.runner(app, config, metrics, unsent, direct)
 
 

@@ -177,11 +177,11 @@ class MemoryState:
     ) -> Answer | Pending:
         """See State."""
         machine = self._machine
-        ends = machine.now() + hold
         result = machine.retrieve(client, request_id, reader, room)
         # Beyond the bounds a call is answered at once. Its answer has no Preference-Applied, and so
         # the client keeps its own pace.
         may_hold = hold > 0 and self._may_hold(request_key(client, request_id))
+        ends = machine.now() + hold if may_hold else 0.0
         while may_hold and isinstance(result, Pending) and result.progress is None:
             # The deadline ends the wait too, and the next retrieve then expires the request.
             left = min(ends - machine.now(), result.remaining)

@@ -164,7 +164,9 @@ class NodeIndex:
         """Note when time changes this node, unless an earlier check is noted already."""
         # A held poll keeps its node fresh, and its end marks the node as changed.
         silent = inf if node.polls else node.last_seen + self._lease - _MARGIN
-        moment = min(silent, node.next_lease_end(now))
+        # Most leases are far from their end, and this runs for every change of a node.
+        first = node.first_lease_end
+        moment = min(silent, first if now < first else node.next_lease_end(now))
         # At an earlier moment the node is placed and watched again, so a later one needs no entry.
         if moment < entry.moment:
             entry.moment = moment

@@ -70,18 +70,19 @@ def _wrap(handler: AnyHandler[R], place: Place, injector: FaultInjector | None) 
         call = attach(request, place, _request_id(request.headers.get(X_REQUEST_ID, "")))
         try:
             response = await (limited(request, handler) if is_limited else handler(request))
+            is_written = response.prepared
             # Counted before it is written: otherwise all answers of one loop turn would pass the
             # bound.
-            if not response.prepared and (size := body_size(response)) > unsent.small:
+            if not is_written and (size := body_size(response)) > unsent.small:
                 unsent.reserve(size)
         except (ConnectionError, asyncio.CancelledError):
             # The caller is gone, so only the log and the metrics get a status.
             _log(request, call, _CLIENT_CLOSED_REQUEST, time.perf_counter() - started)
             raise
         except Exception as error:  # noqa: BLE001 (no detail of an error may reach the caller)
-            response = _error_response(error)
+            response, is_written = _error_response(error), False
         # A handler that sends its answer itself has finished the head already.
-        if not response.prepared:
+        if not is_written:
             finish_head(request, response)
         _log(request, call, response.status, time.perf_counter() - started)
         return response
