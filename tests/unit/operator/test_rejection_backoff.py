@@ -1,5 +1,6 @@
 """How long the operator waits for what others refuse."""
 
+from tokenplace_harness.clock import FakeClock
 from tokenplace_operator.reconcile.rejection_backoff import (
     FIRST_SECONDS,
     LAST_SECONDS,
@@ -9,16 +10,8 @@ from tokenplace_operator.reconcile.rejection_backoff import (
 KEY = ("default", "relay")
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_each_failed_wait_doubles_the_next_up_to_the_last() -> None:
-    clock = Clock()
+    clock = FakeClock()
     rejections = RejectionBackoff(clock)
     waits = []
     for _ in range(9):
@@ -28,7 +21,7 @@ def test_each_failed_wait_doubles_the_next_up_to_the_last() -> None:
 
 
 def test_reconciles_meanwhile_leave_the_time_of_the_next_attempt_as_it_is() -> None:
-    clock = Clock()
+    clock = FakeClock()
     rejections = RejectionBackoff(clock)
     assert rejections.delay(KEY) == FIRST_SECONDS
     for passed in (1.0, 2.0, 3.0, 4.0):
@@ -37,7 +30,7 @@ def test_reconciles_meanwhile_leave_the_time_of_the_next_attempt_as_it_is() -> N
 
 
 def test_an_accepted_write_resets_the_backoff_and_relays_are_independent() -> None:
-    clock = Clock()
+    clock = FakeClock()
     rejections = RejectionBackoff(clock)
     rejections.delay(KEY)
     clock.now += FIRST_SECONDS

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tokenplace_harness.clock import FakeClock
 from tokenplace_operator.api.kinds import Kind, Object
 from tokenplace_operator.cache.store import Store
 from tokenplace_operator.children.write_backoff import FREE_WRITES, WriteBackoff
@@ -37,17 +38,9 @@ class Server:
         return self.events[name]
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock(0.0)
 
 
 @pytest.fixture
@@ -61,7 +54,7 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def status_writer(server: Server, metrics: Metrics, clock: Clock) -> StatusWriter:
+def status_writer(server: Server, metrics: Metrics, clock: FakeClock) -> StatusWriter:
     recorder = Recorder(server, lambda: datetime(2026, 1, 1, tzinfo=UTC))
     backoff = WriteBackoff(clock, metrics)
     return StatusWriter(server, Store(metrics), recorder, clock, metrics, backoff)
@@ -126,7 +119,7 @@ async def test_the_same_change_of_a_newer_relay_counts_up(
 
 
 async def test_a_writer_that_reverts_the_status_causes_pauses_and_no_storm(
-    server: Server, status_writer: StatusWriter, clock: Clock
+    server: Server, status_writer: StatusWriter, clock: FakeClock
 ) -> None:
     for second in range(FREE_WRITES + 1):
         status = ready("ImagePullFailed")

@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from tokenplace_harness.clock import FakeClock
 from tokenplace_operator.metrics import Metrics
 from tokenplace_operator.runtime.workqueue import (
     PATIENCE_SECONDS,
@@ -14,14 +15,6 @@ from tokenplace_operator.runtime.workqueue import (
 )
 
 A, B, C = ("team", "a"), ("team", "b"), ("team", "c")
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

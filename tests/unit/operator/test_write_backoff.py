@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from tokenplace_harness.clock import FakeClock
 from tokenplace_operator.api.kinds import DEPLOYMENT, SERVICE
 from tokenplace_operator.bounded import LIMIT
 from tokenplace_operator.children.write_backoff import (
@@ -21,17 +22,9 @@ HOW = ".spec.type is set by cleaner"
 STEP = 0.25
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
@@ -40,11 +33,11 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def backoff(clock: Clock, metrics: Metrics) -> WriteBackoff:
+def backoff(clock: FakeClock, metrics: Metrics) -> WriteBackoff:
     return WriteBackoff(clock, metrics)
 
 
-def undo(backoff: WriteBackoff, clock: Clock, seconds: float) -> list[float]:
+def undo(backoff: WriteBackoff, clock: FakeClock, seconds: float) -> list[float]:
     """Revert the child at once, each time, for this time; return when it was written."""
     times = []
     end = clock.now + seconds
@@ -56,7 +49,7 @@ def undo(backoff: WriteBackoff, clock: Clock, seconds: float) -> list[float]:
     return times
 
 
-def test_pauses_double_up_to_a_limit(backoff: WriteBackoff, clock: Clock) -> None:
+def test_pauses_double_up_to_a_limit(backoff: WriteBackoff, clock: FakeClock) -> None:
     times = undo(backoff, clock, 3600)
     pauses = [after - before for before, after in pairwise(times)]
     assert pauses[: FREE_WRITES - 1] == [STEP] * (FREE_WRITES - 1)
@@ -67,7 +60,7 @@ def test_pauses_double_up_to_a_limit(backoff: WriteBackoff, clock: Clock) -> Non
 
 
 def test_a_revert_is_reported_and_counted(
-    backoff: WriteBackoff, clock: Clock, metrics: Metrics
+    backoff: WriteBackoff, clock: FakeClock, metrics: Metrics
 ) -> None:
     for _ in range(FREE_WRITES - 1):
         backoff.record(CHILD, "a", HOW)
@@ -83,7 +76,7 @@ def test_a_revert_is_reported_and_counted(
     assert later.seconds == QUIET_SECONDS - 1
 
 
-def test_quiet_ends_the_backoff(backoff: WriteBackoff, clock: Clock, metrics: Metrics) -> None:
+def test_quiet_ends_the_backoff(backoff: WriteBackoff, clock: FakeClock, metrics: Metrics) -> None:
     undo(backoff, clock, 200)
     (told,) = backoff.active([CHILD])
     while told.seconds:
@@ -97,7 +90,7 @@ def test_quiet_ends_the_backoff(backoff: WriteBackoff, clock: Clock, metrics: Me
     assert len(undo(backoff, clock, FREE_WRITES * STEP)) == FREE_WRITES
 
 
-def test_other_content_never_waits(backoff: WriteBackoff, clock: Clock) -> None:
+def test_other_content_never_waits(backoff: WriteBackoff, clock: FakeClock) -> None:
     undo(backoff, clock, 60)
     assert backoff.is_backing_off(CHILD, "a")
     assert not backoff.is_backing_off(CHILD, "b")
